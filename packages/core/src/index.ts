@@ -1,1 +1,9 @@
-export {};
+export * from './errors.ts';
+export * from './minter.ts';
+export * from './pattern.ts';
+export * from './ports.ts';
+export * from './secret.ts';
+export * from './task.ts';
+export * from './template.ts';
+export * from './variables.ts';
+export * from './workload.ts';

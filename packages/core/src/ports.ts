@@ -1,0 +1,241 @@
+import type { EndMethod, Reason } from '@mayfly/protocol';
+import type { MintPlan } from './minter.ts';
+import type { ClosedState, Grant, Task, TaskStatus } from './task.ts';
+import type { PolicySet, Template } from './template.ts';
+import type { Workload } from './workload.ts';
+
+/** Verifies assertions of one trusted issuer. One instance per TrustedIssuer. */
+export interface Attestor {
+  /** Exact `iss`; the exchange routes on it before any signature is checked. */
+  readonly issuer: string;
+  /** Proves who signed, or throws a Refusal. A Fault means keys could not be read: never "probably fine". */
+  attest(assertion: string, context: { now: Date; signal: AbortSignal }): Promise<Workload>;
+}
+
+/** Wall time for claims and decisions; monotonic time for deadlines. What expires in the database, SQL compares. */
+export interface Clock {
+  now(): Date;
+  monotonicMs(): number;
+}
+
+/** UUIDv7 in canonical text. */
+export type NewId = () => string;
+
+/** One audit record before it has a position. `body` is plain JSON without secrets; the store makes the bytes canonical. */
+export interface AuditEvent {
+  readonly id: string;
+  /** Dotted type, contract.md section 5. */
+  readonly type: string;
+  readonly at: Date;
+  /** `ISSUERNAME/SUBJECT`, `mayfly` for the broker itself, null before a workload is known. */
+  readonly actor: string | null;
+  readonly taskId: string | null;
+  readonly issuanceId: string | null;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** Everything stored about one decision, allowed or refused; written once. */
+export interface IssuanceRecord {
+  readonly id: string;
+  readonly purpose: 'agent' | 'base';
+  readonly taskId: string | null;
+  readonly grantId: string | null;
+  readonly grantName: string | null;
+  readonly template: string | null;
+  readonly templateVersion: number | null;
+  readonly workload: { readonly issuerName: string; readonly subject: string };
+  readonly tool: string | null;
+  readonly identifier: string | null;
+  readonly actions: readonly string[];
+  readonly provider: string | null;
+  readonly access: string | null;
+  readonly nativePermissions: readonly string[];
+  readonly purposeText: string | null;
+  readonly ttlSeconds: number | null;
+  readonly notAfter: Date | null;
+  readonly worstCaseSeconds: number | null;
+  readonly reason: Reason | null;
+  readonly policyEpoch: number;
+  /** SHA-256 hex of the canonical input of the decision. */
+  readonly inputDigest: string;
+  readonly assertionDigest: string | null;
+  readonly requestId: string | null;
+  /** What `explain` shows: the checks in order with their results. */
+  readonly explanation: Readonly<Record<string, unknown>>;
+}
+
+/** The use of a once-only assertion, or of an Idempotency-Key; 32-byte digests in hex. */
+export interface SingleUse {
+  readonly assertion: { readonly digest: string; readonly expiresAt: Date } | null;
+  readonly idempotencyKey: { readonly digest: string } | null;
+}
+
+export interface Intent {
+  readonly record: IssuanceRecord;
+  readonly plan: MintPlan;
+  /** The statement is conditional on both: see `IntendResult`. */
+  readonly epoch: number;
+  readonly generation: number;
+  readonly use: SingleUse;
+  /** Set when this intent also opens the task: task row, grants and intent are one transaction. */
+  readonly opening: Opening | null;
+  readonly perMinute: number | null;
+  /** Taken from the intended event; `deliver` appends the delivered one. */
+  readonly audit: AuditEvent;
+}
+
+/** A task to be opened, with its grants; the store counts limits and sets lease times with its own clock. */
+export interface Opening {
+  readonly task: Task;
+  readonly maxOpen: number | null;
+  readonly opensPerHour: number | null;
+  readonly audit: AuditEvent;
+}
+
+export type IntendResult =
+  | { readonly kind: 'intended' }
+  | { readonly kind: 'refused'; readonly reason: Reason; readonly retryAfterSeconds?: number }
+  /** Another policy, freeze or generation is in force: load and decide again. */
+  | { readonly kind: 'stale'; readonly epoch: number; readonly generation: number | null }
+  /** The ref is taken by a task that this call did not know: find it and decide again. */
+  | { readonly kind: 'ref_taken' }
+  | { readonly kind: 'already_issued'; readonly issuanceId: string };
+
+export interface Delivery {
+  readonly issuanceId: string;
+  readonly keyHash: string | null;
+  readonly expiresAt: Date;
+  readonly audit: AuditEvent;
+}
+
+/** The issuance side of storage. Every method is one committed statement; a Fault with `effect: 'unknown'` when the commit is in doubt. */
+export interface Ledger {
+  /** For a credential made outside this process: conditional, and before any call. */
+  intend(intent: Intent): Promise<IntendResult>;
+  /** For a credential signed in memory: intend and deliver in one. `delivered` is appended after `intent.audit`. */
+  issueLocal(intent: Intent, delivery: Delivery): Promise<IntendResult>;
+  /** False when the intent was reaped or its deadline passed: the credential must not be answered. Renews the lease. */
+  deliver(delivery: Delivery): Promise<boolean>;
+  /** A refusal to an attested caller: issuance row and audit row. */
+  refuse(record: IssuanceRecord, audit: AuditEvent): Promise<void>;
+  /** A refusal before a workload is known, and anything else that is only an event. */
+  append(audit: AuditEvent): Promise<void>;
+}
+
+export interface TaskFound {
+  readonly task: Task;
+  readonly status: TaskStatus;
+}
+
+export interface Ending {
+  readonly state: TaskStatus['state'];
+  readonly total: number;
+  readonly confirmed: number;
+  readonly pending: number;
+  readonly byExpiry: number;
+  readonly worstCaseAt: Date | null;
+}
+
+export type OpenResult =
+  | { readonly kind: 'opened'; readonly found: TaskFound }
+  | { readonly kind: 'ref_taken' }
+  | { readonly kind: 'stale'; readonly epoch: number }
+  | { readonly kind: 'refused'; readonly reason: Reason; readonly retryAfterSeconds?: number };
+
+/** The task side of storage. */
+export interface Tasks {
+  /** `fresh` reads the database; else the fixed facts and the last known status may come from memory. */
+  find(id: string, options?: { fresh?: boolean }): Promise<TaskFound | undefined>;
+  findByRef(key: { template: string; owner: string; ref: string }): Promise<TaskFound | undefined>;
+  findByGrant(grantId: string): Promise<TaskFound | undefined>;
+  open(opening: Opening, context: { epoch: number; use: SingleUse }): Promise<OpenResult>;
+  /** Raises the lease of an open task and answers the state, whatever it is; undefined when unknown. */
+  heartbeat(id: string): Promise<TaskStatus | undefined>;
+  /** Separate statements in one READ COMMITTED transaction (architecture.md section 5). Idempotent; a closed task keeps its state. */
+  end(
+    id: string,
+    end: { state: ClosedState; reason: string; audit: AuditEvent },
+  ): Promise<Ending | undefined>;
+  suspend(id: string, suspend: { reason: string; audit: AuditEvent }): Promise<Ending | undefined>;
+  /** A new generation; `resumed` false when the task is not suspended. */
+  resume(
+    id: string,
+    resume: { audit: AuditEvent },
+  ): Promise<{ resumed: boolean; status: TaskStatus } | undefined>;
+  ending(id: string): Promise<Ending | undefined>;
+}
+
+/** One claimed piece of work. A claim moves `due_at` by the backoff; `settle` deletes the row at the confirmed end. */
+export type Work =
+  | {
+      readonly kind: 'issuance';
+      readonly issuanceId: string;
+      /** As set by the claim: a due `intended` has become `reaped`, a due `delivered` stays delivered (it expired). */
+      readonly state: 'reaped' | 'delivered' | 'revoking';
+      readonly plan: MintPlan;
+      readonly attempts: number;
+      /** Database time minus notAfter, in seconds; negative while the credential can live. */
+      readonly secondsPastNotAfter: number;
+    }
+  | { readonly kind: 'task'; readonly taskId: string; readonly attempts: number };
+
+export interface End {
+  readonly issuanceId: string;
+  readonly method: EndMethod;
+  readonly evidence: Readonly<Record<string, unknown>>;
+  readonly audit: AuditEvent;
+}
+
+/** The reaper's side of storage: rows only, claimed with FOR UPDATE SKIP LOCKED. */
+export interface WorkQueue {
+  claim(options: { limit: number }): Promise<readonly Work[]>;
+  /** Confirmed ends: end rows, audit rows, work rows deleted; one transaction for the batch. */
+  settle(ends: readonly End[]): Promise<void>;
+  /** Not ended yet: looked at again after this long. */
+  postpone(issuanceIds: readonly string[], seconds: number): Promise<void>;
+  /**
+   * A due task: re-armed when its lease or expiry lies ahead, else says which end it has come to.
+   * The task is then ended through `Tasks.end`.
+   */
+  taskDue(taskId: string): Promise<'abandoned' | 'expired' | 'rearmed' | 'gone'>;
+}
+
+/** One deny document per role (AWS). Regenerated from rows, fenced by a lease and a version. */
+export interface DenyStore {
+  /**
+   * Adds entries (SourceIdentities, needed until) and takes the role's writer lease for `leaseSeconds`.
+   * `null` when another writer holds it. `entries` is everything still needed, at `version`.
+   */
+  request(role: string, add: readonly DenyEntry[], leaseSeconds: number): Promise<DenyWrite | null>;
+  /** Records that this version was read back; false when a newer one was requested meanwhile (fencing). */
+  acknowledge(role: string, version: number): Promise<boolean>;
+  /** Roles whose document has entries still needed and was last read more than `olderThanSeconds` ago. */
+  due(
+    olderThanSeconds: number,
+  ): Promise<readonly { readonly provider: string; readonly role: string; readonly version: number }[]>;
+  /** The document was read and is the acknowledged one; false verdicts put the role's issuances back to revoking. */
+  observed(role: string, verdict: { intact: boolean; audit: AuditEvent | null }): Promise<void>;
+}
+
+export interface DenyEntry {
+  readonly provider: string;
+  readonly sourceIdentity: string;
+  readonly neededUntil: Date;
+}
+
+export interface DenyWrite {
+  readonly version: number;
+  readonly entries: readonly string[];
+}
+
+/** The policy in force and pinned versions. */
+export interface Policies {
+  /** From memory; no I/O once loaded. */
+  current(): Promise<PolicySet>;
+  /** Re-reads the epoch (one small read) and loads the set when it has moved. */
+  refresh(): Promise<PolicySet>;
+  /** Immutable, cached; undefined when its integrity does not hold or it never existed. */
+  version(template: string, version: number): Promise<Template | undefined>;
+}
+
+export type { Grant };

@@ -1,0 +1,61 @@
+import type { Pattern } from './pattern.ts';
+
+export type ClaimValue = string | readonly string[];
+
+/** A proven caller: who signed, not what it may do. Times are the assertion's own. */
+export interface Workload {
+  /** Exact `iss` of the assertion. */
+  readonly issuer: string;
+  /** `metadata.name` of the TrustedIssuer: half of the workload's written form. */
+  readonly issuerName: string;
+  readonly subject: string;
+  /** Only those the issuer's document names, and always `sub`. */
+  readonly claims: Readonly<Record<string, ClaimValue>>;
+  /** SHA-256, hex, of (iss, jti), or of the signed bytes where there is no jti. */
+  readonly assertionId: string;
+  readonly assertionExpiresAt: Date;
+  /** `once`: this assertion may open or mint one time. */
+  readonly replay: 'once' | 'reuse';
+  readonly people: boolean;
+}
+
+/** Who a caller is to the rest of the core; a task token speaks for its task's workload. */
+export interface Identity {
+  readonly issuerName: string;
+  readonly subject: string;
+  readonly claims: Readonly<Record<string, ClaimValue>>;
+}
+
+/** One entry of `workloads`, `openers`, `subjects`: entries are alternatives, keys within one must all hold. */
+export interface SubjectMatch {
+  readonly issuerName: string;
+  readonly match: Readonly<Record<string, readonly Pattern[]>>;
+  /** Claims that make two subjects two owners. */
+  readonly bind: readonly string[];
+}
+
+/** `ISSUERNAME/SUBJECT`: how a workload is written everywhere. */
+export function workloadName(identity: { issuerName: string; subject: string }): string {
+  return `${identity.issuerName}/${identity.subject}`;
+}
+
+/** A missing claim never matches; an array claim holds if any element does; an empty entry matches nothing. */
+export function matchesSubject(entry: SubjectMatch, identity: Identity): boolean {
+  const conditions = Object.entries(entry.match);
+  if (entry.issuerName !== identity.issuerName || conditions.length === 0) return false;
+  return conditions.every(([claim, patterns]) => {
+    const value = Object.hasOwn(identity.claims, claim) ? identity.claims[claim] : undefined;
+    if (value === undefined) return false;
+    const values = typeof value === 'string' ? [value] : value;
+    return values.some((text) => patterns.some((pattern) => pattern.matches(text)));
+  });
+}
+
+/**
+ * The text that says whether two callers are the same owner: issuer name, subject and the claims that the
+ * template binds, compared at each call. JSON keeps the parts apart, whatever they hold.
+ */
+export function ownerOf(identity: Identity, bind: readonly string[]): string {
+  const bound = [...bind].sort().map((claim) => [claim, identity.claims[claim] ?? null]);
+  return JSON.stringify([identity.issuerName, identity.subject, ...bound]);
+}

@@ -1,0 +1,83 @@
+import { z } from 'zod';
+import { boundedText } from './authorization-details.ts';
+
+/** Bodies of /v1 (contract.md section 5). Unknown keys are refused everywhere. */
+const params = z.record(z.string().max(64), z.union([boundedText(128), z.number().int()]));
+
+export const openTaskBody = z.strictObject({
+  template: boundedText(128),
+  params: params.optional(),
+  objective: boundedText(500).optional(),
+  ref: boundedText(128).optional(),
+  for: z.strictObject({ issuer: boundedText(128), subject: boundedText(1024) }).optional(),
+});
+export type OpenTaskBody = z.infer<typeof openTaskBody>;
+
+export const taskOutcomes = ['completed', 'failed', 'cancelled'] as const;
+export const endTaskBody = z.strictObject({ outcome: z.enum(taskOutcomes).default('completed') });
+export const reasonBody = z.strictObject({ reason: boundedText(500) });
+export const optionalReasonBody = z.strictObject({ reason: boundedText(500).optional() });
+
+/** What stands in front of the end of a task's credentials; seconds and counts, times in RFC 3339 UTC. */
+export interface EndingView {
+  readonly total: number;
+  readonly confirmed: number;
+  readonly pending: number;
+  readonly byExpiry: number;
+  readonly worstCaseAt: string | null;
+}
+
+export interface GrantView {
+  readonly id: string;
+  readonly name: string;
+  readonly tool: string;
+  readonly resource: string;
+  readonly actions: readonly string[];
+  readonly ttl: { readonly default: number; readonly max: number };
+  readonly approval: null;
+  readonly endsWithin: number | null;
+}
+
+export interface TaskView {
+  readonly id: string;
+  readonly state: string;
+  readonly stateReason: string | null;
+  readonly template: string;
+  readonly templateVersion: number;
+  readonly workload: string;
+  readonly ref: string | null;
+  readonly params: Readonly<Record<string, string>>;
+  readonly objective: string | null;
+  readonly outcome: string | null;
+  readonly grants: readonly GrantView[];
+  readonly openedAt: string;
+  readonly leaseExpiresAt: string;
+  readonly expiresAt: string;
+  readonly endedAt: string | null;
+}
+
+/** The `issuance` member of a token response. */
+export interface IssuanceView {
+  readonly id: string;
+  readonly task: string;
+  readonly grant: string;
+  readonly expires_at: string;
+  readonly limited_by: 'ttl' | 'task' | 'template' | 'session';
+  readonly ends: {
+    readonly by: string;
+    readonly worst_case_seconds: number;
+    readonly typical_seconds?: number;
+  };
+  readonly enforcement: { readonly resource: string; readonly actions: string; readonly ttl: string };
+}
+
+/** RFC 9457 problem of /v1. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly instance?: string;
+  readonly reason: string;
+  readonly errors?: readonly string[];
+}
