@@ -1,0 +1,366 @@
+import type { IssuanceView, ToolCallDetail } from '@mayfly/protocol';
+import { formatId } from '@mayfly/protocol';
+import { attestSubject, type Caller, type Subject } from './attest.ts';
+import { auditEvent } from './audit-event.ts';
+import { ensureBase } from './base-session.ts';
+import { type Allowed, type Denied, decide, type Wanted } from './decide.ts';
+import { Fault, Refusal } from './errors.ts';
+import type { ExchangePorts } from './exchange-ports.ts';
+import { type Found, findTask } from './find.ts';
+import type { Minted, MintPlan } from './minter.ts';
+import type { Delivery, IntendResult, Intent } from './ports.ts';
+import { issuanceRecord, Trail } from './record.ts';
+import type { Secret } from './secret.ts';
+import { workloadName } from './workload.ts';
+
+/** One call of the token endpoint, parsed; nothing in it is proven yet. */
+export interface ExchangeRequest {
+  readonly subject: Subject;
+  /** The descriptor; null when `grantId` names a stored grant (contract.md section 5). */
+  readonly detail: ToolCallDetail | null;
+  readonly grantId: string | null;
+  readonly requestedTokenType: string | null;
+  /** RFC 8707 `resource`: must equal the server's audience or the identifier. */
+  readonly resource: string | null;
+  readonly idempotencyKey: string | null;
+  readonly requestId: string;
+}
+
+export interface Delivered {
+  readonly kind: 'delivered';
+  readonly credential: Secret<string>;
+  readonly issuedTokenType: string;
+  readonly tokenType: string;
+  readonly expiresInSeconds: number;
+  readonly granted: Readonly<Record<string, unknown>>;
+  readonly issuance: IssuanceView;
+  /** Signed when this exchange opened the task. */
+  readonly taskToken: Secret<string> | null;
+}
+
+export interface Refused {
+  readonly kind: 'refused';
+  readonly error: Refusal | Fault;
+  /** Set once the caller is attested. */
+  readonly issuanceId: string | null;
+}
+
+/** A policy, ref or generation that moved under the decision is decided again this often, then refused as overloaded. */
+const roundsMax = 4;
+
+/**
+ * The one way to a credential: attest, find, decide, plan, intend, mint, deliver. Every path that ends in a
+ * credential calls this. A refusal is audited once, here; after `intend` every way to stop belongs to the reaper.
+ */
+export async function exchange(request: ExchangeRequest, ports: ExchangePorts): Promise<Delivered | Refused> {
+  const trail = new Trail(request, ports.newId(), ports.digest);
+  for (let round = 0; round < roundsMax; round += 1) {
+    try {
+      const delivered = await attempt(request, ports, trail, { fresh: round > 0 });
+      if (delivered !== 'again') return delivered;
+    } catch (error) {
+      if (await mayHaveMoved(error, ports, trail, round)) continue;
+      return refuse(error, ports, trail);
+    }
+  }
+  return refuse(
+    new Fault('overloaded', { effect: 'none', detail: 'policy or task kept moving' }),
+    ports,
+    trail,
+  );
+}
+
+async function attempt(
+  request: ExchangeRequest,
+  ports: ExchangePorts,
+  trail: Trail,
+  { fresh }: { fresh: boolean },
+): Promise<Delivered | 'again'> {
+  const now = ports.clock.now();
+  const policy = await (fresh ? ports.policies.refresh() : ports.policies.current());
+  trail.begin(policy, now);
+  // 1 attest
+  const caller = trail.attested(await attestSubject(request.subject, { policy, ports, now }));
+  // 2 find
+  const found = trail.found(await findTask(request, caller, { policy, ports, now, fresh }));
+  // 3 decide
+  const wanted = trail.wants(wantedOf(request, found));
+  const decision = trail.decided(decide({ ...found, policy, identity: caller.identity, wanted, now }));
+  if (!decision.allowed) throw new Refusal(decision.reason, { detail: decision.failed });
+  // 4 plan, and prove it apart from the compiler
+  const plan = planAndCheck({ request, caller, found, wanted, decision }, ports, trail);
+  // 5 intend  6 mint  7 deliver
+  const step = { request, caller, found, decision, plan, now };
+  const issued = ports.minters.get(plan.kind)?.local
+    ? await issueLocal(step, ports, trail)
+    : await issueCloud(step, ports, trail);
+  return issued === 'again' ? 'again' : answer(step, issued, ports);
+}
+
+interface Step {
+  readonly request: ExchangeRequest;
+  readonly caller: Caller;
+  readonly found: Found;
+  readonly decision: Allowed;
+  readonly plan: MintPlan;
+  readonly now: Date;
+}
+
+function wantedOf({ detail }: ExchangeRequest, { task, grant }: Found): Wanted {
+  if (detail !== null) {
+    const { tool, identifier, actions = null, ttl = null } = detail;
+    return { tool, identifier, actions, ttlSeconds: ttl };
+  }
+  if (grant === null) throw new Refusal('task_unknown', { detail: `no grant of ${task.id}` });
+  return { tool: grant.tool, identifier: grant.resource, actions: null, ttlSeconds: null };
+}
+
+function planAndCheck(
+  {
+    request,
+    caller,
+    found,
+    wanted,
+    decision,
+  }: {
+    request: ExchangeRequest;
+    caller: Caller;
+    found: Found;
+    wanted: Wanted;
+    decision: Allowed;
+  },
+  ports: ExchangePorts,
+  trail: Trail,
+): MintPlan {
+  const { grant, actions, notAfter } = decision;
+  const provider = trail.policy.providers.get(grant.provider);
+  const minter = provider && ports.minters.get(provider.type);
+  if (provider === undefined || minter === undefined)
+    throw new Refusal('tool_not_granted', { detail: `provider ${grant.provider} is not active` });
+  const serverName = grant.mint['server'];
+  const server = (typeof serverName === 'string' && trail.policy.servers.get(serverName)) || null;
+  const plan = minter.plan({
+    issuanceId: trail.issuanceId,
+    taskId: found.task.id,
+    grantId: grant.id,
+    generation: found.status.generation,
+    workload: workloadName(caller.identity),
+    tool: grant.tool,
+    identifier: wanted.identifier,
+    actions,
+    access: grant.access,
+    mint: grant.mint,
+    provider,
+    server,
+    now: trail.now,
+    notAfter,
+    argsDigest: request.detail?.args_digest ?? null,
+  });
+  refuseOtherTarget(request, plan, server?.audience ?? null);
+  const identifier = wanted.identifier;
+  const problem = ports.check(plan, {
+    resource: grant.resource,
+    actions,
+    identifier,
+    notAfter,
+    provider,
+    server,
+  });
+  if (problem !== null) throw new Fault('plan_check_failed', { effect: 'none', detail: problem });
+  return trail.planned(plan);
+}
+
+function refuseOtherTarget(request: ExchangeRequest, plan: MintPlan, audience: string | null): void {
+  const { resource, requestedTokenType } = request;
+  if (resource !== null && resource !== plan.identifier && resource !== audience)
+    throw new Refusal('target_ambiguous', { detail: 'resource names another target' });
+  if (requestedTokenType !== null && requestedTokenType !== plan.issuedTokenType)
+    throw new Refusal('unsupported_token_type', {
+      detail: 'requested_token_type is not what this grant mints',
+    });
+}
+
+/** Signed in memory: nothing has left the process before the one commit, so intend and deliver are one statement. */
+async function issueLocal(step: Step, ports: ExchangePorts, trail: Trail): Promise<Minted | 'again'> {
+  const minted = await mint(step.plan, ports);
+  return settle(
+    await ports.ledger.issueLocal(intentOf(step, ports, trail), deliveryOf(step, minted, ports)),
+    () => minted,
+  );
+}
+
+async function issueCloud(step: Step, ports: ExchangePorts, trail: Trail): Promise<Minted | 'again'> {
+  const intended = settle(await ports.ledger.intend(intentOf(step, ports, trail)), () => 'intended' as const);
+  if (intended === 'again') return 'again';
+  trail.intended();
+  const signal = ports.deadline();
+  await ensureBase(step.plan, { ports, signal, policy: trail.policy });
+  const minted = await mint(step.plan, ports, signal);
+  // Conditional on `intended` and the reap deadline: no row changed means that the reaper owns it.
+  if (!(await ports.ledger.deliver(deliveryOf(step, minted, ports))))
+    throw new Fault('not_delivered', { effect: 'unknown', detail: 'the intent was reaped before delivery' });
+  return minted;
+}
+
+async function mint(plan: MintPlan, ports: ExchangePorts, signal = ports.deadline()): Promise<Minted> {
+  const minter = ports.minters.get(plan.kind);
+  if (minter === undefined || signal.aborted)
+    throw new Fault('provider_unavailable', { effect: 'none', detail: 'the mint deadline has passed' });
+  return minter.mint(plan, { now: ports.clock.now(), signal });
+}
+
+function settle<T>(result: IntendResult, intended: () => T): T | 'again' {
+  switch (result.kind) {
+    case 'intended':
+      return intended();
+    case 'stale':
+    case 'ref_taken':
+      return 'again';
+    case 'already_issued':
+      throw new Refusal('already_issued', { detail: formatId('isn', result.issuanceId) });
+    case 'refused': {
+      const { reason, retryAfterSeconds } = result;
+      throw new Refusal(reason, retryAfterSeconds === undefined ? {} : { retryAfterSeconds });
+    }
+    default:
+      return result satisfies never;
+  }
+}
+
+function intentOf({ request, caller, found, plan, now }: Step, ports: ExchangePorts, trail: Trail): Intent {
+  const record = issuanceRecord(trail);
+  const key = request.idempotencyKey;
+  return {
+    record,
+    plan,
+    epoch: trail.policy.epoch,
+    generation: found.status.generation,
+    use: {
+      assertion: caller.singleUse,
+      idempotencyKey: key === null ? null : { digest: ports.digest(['token', caller.name, key]) },
+    },
+    opening: found.opening,
+    perMinute: trail.grant?.budget.perMinute ?? null,
+    audit: auditEvent(
+      { newId: ports.newId, now },
+      {
+        type: 'exchange.intended',
+        actor: caller.name,
+        taskId: found.task.id,
+        issuanceId: plan.issuanceId,
+        body: trail.summary(),
+      },
+    ),
+  };
+}
+
+function deliveryOf({ caller, found, plan }: Step, minted: Minted, ports: ExchangePorts): Delivery {
+  const body = { expiresAt: minted.expiresAt.toISOString(), keyHash: minted.keyHash };
+  const context = { newId: ports.newId, now: ports.clock.now() };
+  const event = {
+    type: 'exchange.delivered',
+    actor: caller.name,
+    taskId: found.task.id,
+    issuanceId: plan.issuanceId,
+    body,
+  };
+  return {
+    issuanceId: plan.issuanceId,
+    keyHash: minted.keyHash,
+    expiresAt: minted.expiresAt,
+    audit: auditEvent(context, event),
+  };
+}
+
+async function answer(
+  { found, decision, plan, now }: Step,
+  minted: Minted,
+  ports: ExchangePorts,
+): Promise<Delivered> {
+  const { task } = found;
+  const taskId = formatId('tsk', task.id);
+  const lifeSeconds = Math.max(0, Math.floor((minted.expiresAt.getTime() - now.getTime()) / 1000));
+  const { ends } = plan;
+  const guaranteed = ends.by === 'expired' ? undefined : ends.guaranteedSeconds;
+  const typical = ends.by === 'expired' ? undefined : ends.typicalSeconds;
+  return {
+    kind: 'delivered',
+    credential: minted.credential,
+    issuedTokenType: plan.issuedTokenType,
+    tokenType: plan.tokenType,
+    expiresInSeconds: lifeSeconds,
+    granted: {
+      type: 'mayfly_tool_call',
+      task: taskId,
+      tool: decision.grant.tool,
+      identifier: plan.identifier,
+      actions: plan.actions,
+      ttl: decision.ttlSeconds,
+    },
+    issuance: {
+      id: formatId('isn', plan.issuanceId),
+      task: taskId,
+      grant: formatId('grt', plan.grantId),
+      expires_at: minted.expiresAt.toISOString(),
+      limited_by: decision.limitedBy,
+      ends: {
+        by: ends.by,
+        worst_case_seconds: Math.min(lifeSeconds, guaranteed ?? lifeSeconds),
+        ...(typical === undefined ? {} : { typical_seconds: typical }),
+      },
+      enforcement: plan.enforcement,
+    },
+    taskToken: found.opening === null ? null : await ports.taskTokens.sign(task),
+  };
+}
+
+// A refusal is answered only as of now: when the policy or a suspended task has moved, it is decided again.
+async function mayHaveMoved(
+  error: unknown,
+  ports: ExchangePorts,
+  trail: Trail,
+  round: number,
+): Promise<boolean> {
+  if (!(error instanceof Refusal) || trail.hasIntent || round >= roundsMax - 1) return false;
+  if (trail.epoch === undefined || error.reason === 'already_issued') return false;
+  if (round === 0 && error.reason === 'task_suspended') return true;
+  try {
+    return (await ports.policies.refresh()).epoch !== trail.epoch;
+  } catch {
+    return false; // The refusal stands: errors deny.
+  }
+}
+
+/** The one place where a refusal is recorded. With an intent committed, the intent is the record and the reaper its owner. */
+async function refuse(thrown: unknown, ports: ExchangePorts, trail: Trail): Promise<Refused> {
+  const error =
+    thrown instanceof Refusal || thrown instanceof Fault
+      ? thrown
+      : new Fault('internal', { effect: 'unknown', cause: thrown });
+  const issuanceId = trail.caller === undefined ? null : trail.issuanceId;
+  if (!trail.hasIntent) await recordRefusal(error, ports, trail);
+  return { kind: 'refused', error, issuanceId };
+}
+
+async function recordRefusal(error: Refusal | Fault, ports: ExchangePorts, trail: Trail): Promise<void> {
+  const { caller } = trail;
+  const body = { ...trail.summary(), reason: error.reason, detail: error.detail ?? null };
+  const event = auditEvent(
+    { newId: ports.newId, now: ports.clock.now() },
+    {
+      type: 'exchange.refused',
+      actor: caller?.name ?? null,
+      taskId: trail.openingUncommitted ? null : (trail.task?.id ?? null),
+      issuanceId: caller === undefined ? null : trail.issuanceId,
+      body,
+    },
+  );
+  try {
+    if (caller === undefined) await ports.unattested.append(event);
+    else await ports.ledger.refuse(issuanceRecord(trail, error.reason), event);
+  } catch (cause) {
+    ports.report('a refusal could not be recorded', { reason: error.reason, cause });
+  }
+}
+
+export type { Denied };

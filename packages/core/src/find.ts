@@ -1,0 +1,92 @@
+import type { Caller } from './attest.ts';
+import { ownsTask } from './decide.ts';
+import { Refusal } from './errors.ts';
+import type { ExchangeRequest } from './exchange.ts';
+import type { ExchangePorts } from './exchange-ports.ts';
+import { considerOpening, planOpening, sameParams } from './open.ts';
+import type { Opening, TaskFound } from './ports.ts';
+import type { Grant, Task, TaskStatus } from './task.ts';
+import type { PolicySet, Template } from './template.ts';
+
+export interface Found {
+  readonly task: Task;
+  readonly status: TaskStatus;
+  /** The version it was opened with; undefined when it cannot be proven. */
+  readonly pinned: Template | undefined;
+  /** Set when the request's `audience` names this grant. */
+  readonly grant: Grant | null;
+  /** Set when the task is not stored yet: the first intent opens it. */
+  readonly opening: Opening | null;
+}
+
+interface Context {
+  readonly policy: PolicySet;
+  readonly ports: Pick<ExchangePorts, 'tasks' | 'policies' | 'newId'>;
+  readonly now: Date;
+  readonly fresh: boolean;
+}
+
+/** Step 2: the task that the request names, finds by `ref`, or opens. Unknown and foreign give the same Refusal. */
+export async function findTask(request: ExchangeRequest, caller: Caller, context: Context): Promise<Found> {
+  const { detail, grantId } = request;
+  if (grantId !== null) return findByGrant(grantId, caller, context);
+  if (detail === null) throw new Refusal('missing_parameter', { detail: 'authorization_details' });
+  if (typeof detail.task === 'object') return findOrOpen({ ...detail.task }, caller, context);
+  const id = detail.task ?? caller.viaTask?.task.id;
+  if (id === undefined)
+    throw new Refusal('details_malformed', { detail: 'task is required with an assertion' });
+  if (caller.viaTask !== null && id !== caller.viaTask.task.id)
+    throw new Refusal('task_unknown', { detail: 'a task token speaks for its own task' });
+  const known = context.fresh || caller.viaTask === null ? undefined : caller.viaTask;
+  return owned(known ?? (await context.ports.tasks.find(id, { fresh: context.fresh })), caller, context);
+}
+
+async function findByGrant(grantId: string, caller: Caller, context: Context): Promise<Found> {
+  const found = await owned(await context.ports.tasks.findByGrant(grantId), caller, context);
+  if (caller.viaTask !== null && caller.viaTask.task.id !== found.task.id) throw new Refusal('task_unknown');
+  const grant = found.task.grants.find(({ id }) => id === grantId) ?? null;
+  return { ...found, grant };
+}
+
+async function findOrOpen(
+  wanted: {
+    template: string;
+    ref: string;
+    params?: Record<string, string | number> | undefined;
+    objective?: string | undefined;
+  },
+  caller: Caller,
+  context: Context,
+): Promise<Found> {
+  if (caller.viaTask !== null)
+    throw new Refusal('opener_not_allowed', { detail: 'a task token opens no sibling task' });
+  const { template, ref, params = {}, objective = null } = wanted;
+  const request = { template, ref, params, objective, workload: caller.identity, opener: null };
+  const candidate = considerOpening(request, context.policy);
+  const existing = await context.ports.tasks.findByRef({ template, owner: candidate.owner, ref });
+  if (existing !== undefined) {
+    if (!sameParams(existing.task.params, candidate.params)) throw new Refusal('ref_conflict');
+    return owned(existing, caller, context);
+  }
+  const opening = planOpening(request, candidate, { newId: context.ports.newId, now: context.now });
+  const { task } = opening;
+  const leaseExpiresAt = new Date(context.now.getTime() + task.leaseSeconds * 1000);
+  const status: TaskStatus = {
+    state: 'open',
+    stateReason: null,
+    outcome: null,
+    leaseExpiresAt,
+    endedAt: null,
+    generation: 1,
+  };
+  return { task, status, pinned: candidate.template, grant: null, opening };
+}
+
+async function owned(found: TaskFound | undefined, caller: Caller, { ports }: Context): Promise<Found> {
+  if (found === undefined) throw new Refusal('task_unknown', { detail: 'unknown' });
+  const { task, status } = found;
+  const pinned = await ports.policies.version(task.template, task.templateVersion);
+  // Asked here too, before anything about the task can be told apart; `decide` records it as a check.
+  if (!ownsTask(task, pinned, caller.identity)) throw new Refusal('task_unknown', { detail: 'foreign' });
+  return { task, status, pinned, grant: null, opening: null };
+}

@@ -1,0 +1,109 @@
+import { auditEvent } from './audit-event.ts';
+import { Fault, Refusal } from './errors.ts';
+import { considerOpening, type OpenRequest, planOpening, sameParams } from './open.ts';
+import type { Ending, NewId, Policies, SingleUse, TaskFound, Tasks } from './ports.ts';
+import type { ClosedState, TaskStatus } from './task.ts';
+
+export interface LifecyclePorts {
+  readonly tasks: Tasks;
+  readonly policies: Policies;
+  readonly newId: NewId;
+  now(): Date;
+}
+
+/** As in the exchange: a policy or ref that moves under the opening is looked at again this often. */
+const roundsMax = 4;
+
+/**
+ * Opens a task, or finds the open one of the same (workload, template, ref) and equal parameters.
+ * Refusals: workload_not_matched, opener_not_allowed, params_invalid, ref_conflict, task_ended, limits.
+ */
+export async function openTask(
+  request: OpenRequest,
+  use: SingleUse,
+  ports: LifecyclePorts,
+): Promise<TaskFound & { readonly opened: boolean }> {
+  let policy = await ports.policies.refresh();
+  for (let round = 0; round < roundsMax; round += 1) {
+    if (policy.frozen !== null) throw new Refusal('frozen');
+    const candidate = considerOpening(request, policy);
+    const existing = await findSame(request, candidate.owner, ports);
+    if (existing !== undefined) {
+      if (!sameParams(existing.task.params, candidate.params)) throw new Refusal('ref_conflict');
+      if (existing.status.state !== 'open') throw new Refusal('task_ended');
+      return { ...existing, opened: false };
+    }
+    const opening = planOpening(request, candidate, { newId: ports.newId, now: ports.now() });
+    const result = await ports.tasks.open(opening, { epoch: policy.epoch, use });
+    if (result.kind === 'opened') return { ...result.found, opened: true };
+    if (result.kind === 'refused') throw refusal(result);
+    policy = await ports.policies.refresh();
+  }
+  throw new Fault('overloaded', { effect: 'none', detail: 'policy or ref kept moving' });
+}
+
+function findSame({ ref, template }: OpenRequest, owner: string, { tasks }: LifecyclePorts) {
+  return ref === null ? undefined : tasks.findByRef({ template, owner, ref });
+}
+
+function refusal({
+  reason,
+  retryAfterSeconds,
+}: {
+  reason: Refusal['reason'];
+  retryAfterSeconds?: number;
+}): Refusal {
+  return new Refusal(reason, retryAfterSeconds === undefined ? {} : { retryAfterSeconds });
+}
+
+/**
+ * Ends a task and everything beneath it; durable when it answers, confirmed by the reaper. Idempotent: a task
+ * that has ended keeps its first state.
+ */
+export async function endTask(
+  taskId: string,
+  end: { readonly state: ClosedState; readonly reason: string; readonly actor: string },
+  ports: LifecyclePorts,
+): Promise<Ending> {
+  const { state, reason, actor } = end;
+  const audit = auditEvent(
+    { newId: ports.newId, now: ports.now() },
+    { type: 'task.ended', actor, taskId, body: { state, reason } },
+  );
+  return known(await ports.tasks.end(taskId, { state, reason, audit }));
+}
+
+/** Friction without loss: what is out is taken back, and a resume gives a new generation. */
+export async function suspendTask(
+  taskId: string,
+  suspend: { readonly reason: string; readonly actor: string },
+  ports: LifecyclePorts,
+): Promise<Ending> {
+  const { reason, actor } = suspend;
+  const audit = auditEvent(
+    { newId: ports.newId, now: ports.now() },
+    { type: 'task.suspended', actor, taskId, body: { reason } },
+  );
+  const ending = known(await ports.tasks.suspend(taskId, { reason, audit }));
+  if (ending.state !== 'suspended') throw new Refusal('task_ended');
+  return ending;
+}
+
+export async function resumeTask(
+  taskId: string,
+  { actor, reason }: { readonly actor: string; readonly reason: string | null },
+  ports: LifecyclePorts,
+): Promise<TaskStatus> {
+  const audit = auditEvent(
+    { newId: ports.newId, now: ports.now() },
+    { type: 'task.resumed', actor, taskId, body: { reason } },
+  );
+  const { resumed, status } = known(await ports.tasks.resume(taskId, { audit }));
+  if (!resumed) throw new Refusal(status.state === 'open' ? 'task_not_suspended' : 'task_ended');
+  return status;
+}
+
+function known<T>(value: T | undefined): T {
+  if (value === undefined) throw new Refusal('task_unknown');
+  return value;
+}

@@ -1,0 +1,144 @@
+import type { EndMethod } from '@mayfly/protocol';
+import { auditEvent } from './audit-event.ts';
+import { Fault, Refusal } from './errors.ts';
+import { endTask, type LifecyclePorts } from './lifecycle.ts';
+import type { Minter } from './minter.ts';
+import type { End, Work, WorkQueue } from './ports.ts';
+
+export interface ReapPorts extends LifecyclePorts {
+  readonly queue: WorkQueue;
+  readonly minters: ReadonlyMap<string, Minter>;
+  /** Aborts one cloud call. */
+  deadline(): AbortSignal;
+  /** How far the clocks of cloud and database may differ. */
+  readonly skewSeconds: number;
+  /** Cloud calls at once. */
+  readonly concurrency: number;
+  report(message: string, context: Readonly<Record<string, unknown>>): void;
+}
+
+/** What one pass did; `claimed` at the limit means that more is due. */
+export interface ReapPass {
+  readonly claimed: number;
+  readonly ended: number;
+  readonly waiting: number;
+  readonly failed: number;
+}
+
+/** Rows of one claim: enough to keep the calls busy, few enough to lose little with a crash. */
+export const claimLimit = 100;
+
+/**
+ * One pass: claims what is due and takes it back. State lives in rows only; a crash anywhere leaves a row that is
+ * claimed again. Never gives up while the credential can live; "not found" is success only under `whenAbsent`.
+ */
+export async function reapOnce(ports: ReapPorts): Promise<ReapPass> {
+  const claimed = await ports.queue.claim({ limit: claimLimit });
+  const results = await inParallel(claimed, ports.concurrency, (work) => settleWork(work, ports));
+  const ends = results.filter((result): result is End => typeof result === 'object');
+  if (ends.length > 0) await ports.queue.settle(ends);
+  return {
+    claimed: claimed.length,
+    ended: ends.length + results.filter((result) => result === 'task').length,
+    waiting: results.filter((result) => result === 'waiting').length,
+    failed: results.filter((result) => result === 'failed').length,
+  };
+}
+
+type Settled = End | 'task' | 'waiting' | 'failed';
+type IssuanceWork = Extract<Work, { kind: 'issuance' }>;
+
+async function settleWork(work: Work, ports: ReapPorts): Promise<Settled> {
+  try {
+    if (work.kind === 'task') return await settleTask(work.taskId, ports);
+    return await settleIssuance(work, ports);
+  } catch (error) {
+    // The claim has moved due_at by its backoff: the row comes back by itself.
+    const known = error instanceof Fault || error instanceof Refusal;
+    const detail = known ? (error.detail ?? error.reason) : String(error);
+    const id = work.kind === 'task' ? work.taskId : work.issuanceId;
+    ports.report('ending failed, will be tried again', {
+      kind: work.kind,
+      id,
+      attempts: work.attempts,
+      detail,
+    });
+    return 'failed';
+  }
+}
+
+async function settleTask(taskId: string, ports: ReapPorts): Promise<Settled> {
+  const due = await ports.queue.taskDue(taskId);
+  if (due === 'rearmed' || due === 'gone') return 'waiting';
+  const reason = due === 'abandoned' ? 'lease lost' : 'maximum duration reached';
+  await endTask(taskId, { state: due, reason, actor: 'mayfly' }, ports);
+  return 'task';
+}
+
+async function settleIssuance(work: IssuanceWork, ports: ReapPorts): Promise<Settled> {
+  const { plan, secondsPastNotAfter } = work;
+  if (work.state === 'delivered')
+    return secondsPastNotAfter >= 0 ? ended(work, 'expired', ports) : wait(work, ports);
+  if (secondsPastNotAfter > ports.skewSeconds) return ended(work, 'expired', ports);
+  // Never delivered: its secret left no process, and a cut would hit siblings. Deleted only where that hits it alone.
+  if (work.state === 'reaped' && plan.ends.by !== 'deleted') return wait(work, ports);
+  const minter = ports.minters.get(plan.kind);
+  if (minter === undefined)
+    throw new Fault('provider_unavailable', { effect: 'none', detail: `no minter ${plan.kind}` });
+  const outcome = await minter.revoke(plan, { now: ports.now(), signal: ports.deadline() });
+  switch (outcome) {
+    case 'gone':
+      return ended(work, plan.ends.by, ports);
+    case 'was-absent':
+      return whenAbsent(work, ports);
+    case 'wait-for-expiry':
+      return wait(work, ports);
+    default:
+      return outcome satisfies never;
+  }
+}
+
+// A mint may still run elsewhere: absence is final after a second look at a thing that deletion removes.
+function whenAbsent(work: IssuanceWork, ports: ReapPorts): Promise<Settled> | Settled {
+  const { plan, attempts } = work;
+  return plan.ends.by === 'deleted' && attempts >= 2 ? ended(work, 'never_minted', ports) : wait(work, ports);
+}
+
+async function wait({ issuanceId, secondsPastNotAfter }: IssuanceWork, ports: ReapPorts): Promise<Settled> {
+  const seconds = Math.max(1, Math.ceil(ports.skewSeconds - secondsPastNotAfter) + 1);
+  await ports.queue.postpone([issuanceId], seconds);
+  return 'waiting';
+}
+
+function ended(
+  { issuanceId, plan, state, attempts }: IssuanceWork,
+  method: EndMethod,
+  ports: ReapPorts,
+): End {
+  const evidence = { reach: plan.reach, attempts, wasDelivered: state !== 'reaped' };
+  const audit = auditEvent(
+    { newId: ports.newId, now: ports.now() },
+    {
+      type: 'credential.ended',
+      actor: 'mayfly',
+      taskId: plan.taskId,
+      issuanceId,
+      body: { method, ...evidence },
+    },
+  );
+  return { issuanceId, method, evidence, audit };
+}
+
+async function inParallel<T, R>(
+  items: readonly T[],
+  limit: number,
+  run: (item: T) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = [];
+  const queue = items.entries();
+  const worker = async () => {
+    for (const [index, item] of queue) results[index] = await run(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
+  return results;
+}
