@@ -1,1 +1,15 @@
-export {};
+export * from './documents.ts';
+export { type Embedded, startEmbedded } from './embedded.ts';
+export { encodeAudit } from './encode.ts';
+export type { DatabaseStatus } from './installation.ts';
+export type { StoredKey } from './keys.ts';
+export { knownMigrations, MigrationError, type MigrationResult, migrate } from './migrate.ts';
+export type {
+  AuditFilters,
+  AuditRow,
+  IssuanceColumn,
+  IssuanceFilters,
+  Page,
+  TaskFilters,
+} from './queries.ts';
+export { createStore, type Store } from './store.ts';

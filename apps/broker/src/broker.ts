@@ -1,0 +1,25 @@
+import type { ExchangePorts, Identity, LifecyclePorts, PolicySet, Provider } from '@mayfly/core';
+import type { Store } from '@mayfly/store';
+import type { Config } from './config.ts';
+import type { Keyring } from './keys/keyring.ts';
+import type { Log } from './log.ts';
+import type { Metrics } from './metrics.ts';
+import type { PolicyCache } from './policy-cache.ts';
+import type { Tokens } from './tokens.ts';
+
+/** Everything a route may use. Made once by wire.ts; holds no request state. */
+export interface Broker {
+  readonly config: Config;
+  readonly exchange: ExchangePorts;
+  readonly lifecycle: LifecyclePorts;
+  readonly policies: PolicyCache;
+  readonly store: Store;
+  readonly tokens: Tokens;
+  keyring(): Keyring;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Set at SIGTERM: /readyz fails, no new work is taken. */
+  readonly draining: () => boolean;
+}
+
+export type { Identity, PolicySet, Provider };

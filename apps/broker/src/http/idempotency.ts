@@ -1,0 +1,32 @@
+import { createHash } from 'node:crypto';
+import { Refusal } from '@mayfly/core';
+import type { Reply } from './errors.ts';
+import type { Call } from './route.ts';
+
+/**
+ * `Idempotency-Key` on /v1: belongs to (caller, route, body digest) for 24 h; the same key and body answer the
+ * first answer, another body is refused. Task tokens are never stored: a repeated answer lacks them, and a
+ * heartbeat gives a fresh one.
+ */
+export async function remember({ broker, request, principal }: Call, run: () => Promise<Reply>): Promise<Reply> {
+  const key = request.headers['idempotency-key'];
+  if (typeof key !== 'string' || key === '') return run();
+  if (key.length > 255) throw new Refusal('malformed_request', { detail: 'Idempotency-Key' });
+  const route = `${request.method} ${request.path}`;
+  const digest = broker.exchange.digest(['v1', principal.name, route, key]);
+  const bodyDigest = createHash('sha256').update(request.body).digest('hex');
+  const first = await broker.store.recallAnswer(digest);
+  if (first !== undefined) {
+    if (first.bodyDigest !== bodyDigest) throw new Refusal('idempotency_conflict');
+    return { status: first.status, body: first.body };
+  }
+  const reply = await run();
+  await broker.store.rememberAnswer({ digest, bodyDigest, status: reply.status, body: withoutToken(reply.body) });
+  return reply;
+}
+
+function withoutToken(body: unknown): unknown {
+  if (typeof body !== 'object' || body === null || !('taskToken' in body)) return body;
+  const { taskToken: _, ...rest } = body;
+  return rest;
+}

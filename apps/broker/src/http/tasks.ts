@@ -1,0 +1,229 @@
+import {
+  type Ending,
+  endTask,
+  ownsTask,
+  openTask,
+  Refusal,
+  resumeTask,
+  suspendTask,
+  type TaskFound,
+  workloadName,
+} from '@mayfly/core';
+import {
+  endTaskBody,
+  type EndingView,
+  formatId,
+  type OpenTaskBody,
+  openTaskBody,
+  optionalReasonBody,
+  parseId,
+  type TaskView,
+} from '@mayfly/protocol';
+import type { Broker } from '../broker.ts';
+import { holdsRole, type Principal } from './authenticate.ts';
+import { remember } from './idempotency.ts';
+import { type Call, ok, pageOf, parseBody, type Route } from './route.ts';
+
+/** Who stands how to a task (contract.md section 5); everyone else gets the answer for an unknown task. */
+type Relation = 'owner' | 'opener' | 'operator';
+
+export const taskRoutes: readonly Route[] = [
+  {
+    method: 'POST',
+    path: '/v1/tasks',
+    access: 'attested',
+    says: 'Opens a task, or finds the open one of the same ref and parameters',
+    body: openTaskBody,
+    handle: (call) => remember(call, () => open(call)),
+  },
+  {
+    method: 'GET',
+    path: '/v1/tasks',
+    access: 'attested',
+    says: 'Lists tasks: one’s own, or all within scope for operator and auditor',
+    query: ['state', 'template', 'workload', 'limit', 'cursor'],
+    handle: list,
+  },
+  {
+    method: 'GET',
+    path: '/v1/tasks/:id',
+    access: 'task',
+    says: 'Shows a task to owner, opener, operator or auditor',
+    handle: async (call) => ok(taskView(await related(call, ['owner', 'opener', 'operator']))),
+  },
+  {
+    method: 'POST',
+    path: '/v1/tasks/:id/heartbeat',
+    access: 'task',
+    says: 'Renews the lease and the task token; answers the state',
+    handle: heartbeat,
+  },
+  {
+    method: 'POST',
+    path: '/v1/tasks/:id/end',
+    access: 'task',
+    says: 'Ends the task and everything beneath it',
+    body: endTaskBody,
+    handle: (call) => remember(call, () => end(call)),
+  },
+  {
+    method: 'POST',
+    path: '/v1/tasks/:id/suspend',
+    access: 'task',
+    says: 'Suspends the task and takes back what is out (operator)',
+    body: optionalReasonBody,
+    handle: (call) => remember(call, () => suspend(call)),
+  },
+  {
+    method: 'POST',
+    path: '/v1/tasks/:id/resume',
+    access: 'task',
+    says: 'Resumes a suspended task with a new generation (operator)',
+    body: optionalReasonBody,
+    handle: (call) => remember(call, () => resume(call)),
+  },
+];
+
+async function open(call: Call) {
+  const { broker, principal, request } = call;
+  if (principal.viaTask !== null)
+    throw new Refusal('opener_not_allowed', { detail: 'a task token opens only child tasks' });
+  const body = parseBody<OpenTaskBody>(openTaskBody, request);
+  const { template, ref = null, params = {}, objective = null } = body;
+  const mine = { template, ref, params, objective, workload: principal.identity, opener: null };
+  const request_ = body.for === undefined ? mine : { ...mine, workload: forOther(body.for), opener: principal.identity };
+  const found = await openTask(request_, { assertion: principal.singleUse, idempotencyKey: null }, broker.lifecycle);
+  // The task token is the owner's: another opener gets the task without it.
+  const token = request_.opener === null ? await broker.tokens.signTask(found.task) : null;
+  const { id, state, grants, leaseExpiresAt, expiresAt } = taskView(found);
+  const view = { id, state, grants, leaseExpiresAt, expiresAt };
+  return ok(token === null ? view : { ...view, taskToken: token.reveal() }, found.opened ? 201 : 200);
+}
+
+// Claims of another workload are not proven here: only its subject can match, and it proves the rest at its exchange.
+function forOther({ issuer, subject }: { issuer: string; subject: string }) {
+  return { issuerName: issuer, subject, claims: { sub: subject } };
+}
+
+async function list({ broker, principal, request }: Call) {
+  const { query } = request;
+  const { limit, cursor } = pageOf(query);
+  const seesAll = holdsRole(principal, ['operator', 'auditor', 'admin']);
+  const scopes = principal.roles.filter(({ role }) => ['operator', 'auditor', 'admin'].includes(role));
+  const page = await broker.store.tasks({
+    state: query.get('state'),
+    template: query.get('template'),
+    workload: seesAll ? query.get('workload') : principal.name,
+    limit,
+    cursor,
+  });
+  const visible = page.items.filter(
+    ({ task }) =>
+      workloadName(task.workload) === principal.name ||
+      scopes.some(({ scope }) => scope.templates?.some((one) => one.matches(task.template)) ?? scope.providers === null),
+  );
+  return ok({ items: visible.map(taskView), nextCursor: page.nextCursor });
+}
+
+async function heartbeat(call: Call) {
+  const { broker } = call;
+  const { task } = await related(call, ['owner']);
+  const status = await broker.exchange.tasks.heartbeat(task.id);
+  if (status === undefined) throw new Refusal('task_unknown');
+  const { state, stateReason, leaseExpiresAt } = status;
+  const lives = state === 'open' || state === 'suspended';
+  return ok({
+    id: formatId('tsk', task.id),
+    state,
+    stateReason,
+    leaseExpiresAt: leaseExpiresAt.toISOString(),
+    expiresAt: task.expiresAt.toISOString(),
+    ...(lives ? { taskToken: (await broker.tokens.signTask(task)).reveal() } : {}),
+  });
+}
+
+async function end(call: Call) {
+  const { broker, principal } = call;
+  const { task } = await related(call, ['owner', 'opener', 'operator']);
+  const { outcome } = parseBody(endTaskBody, call.request);
+  const command = { state: outcome, reason: 'ended by its caller', actor: principal.name };
+  return ok(endingView(await endTask(task.id, command, broker.lifecycle)));
+}
+
+async function suspend(call: Call) {
+  const { broker, principal } = call;
+  const { task } = await related(call, ['operator']);
+  const { reason = 'suspended by an operator' } = parseBody(optionalReasonBody, call.request);
+  return ok(endingView(await suspendTask(task.id, { reason, actor: principal.name }, broker.lifecycle)));
+}
+
+async function resume(call: Call) {
+  const { broker, principal } = call;
+  const { task } = await related(call, ['operator']);
+  const { reason = null } = parseBody(optionalReasonBody, call.request);
+  const { state, generation } = await resumeTask(task.id, { actor: principal.name, reason }, broker.lifecycle);
+  return ok({ id: formatId('tsk', task.id), state, generation });
+}
+
+/** The task, when the caller stands to it in one of these relations; else exactly what an unknown task answers. */
+async function related(call: Call, allowed: readonly Relation[]): Promise<TaskFound> {
+  const { broker, principal, request } = call;
+  const id = parseId('tsk', request.params['id'] ?? '');
+  const found = id === undefined ? undefined : await broker.exchange.tasks.find(id, { fresh: true });
+  if (found === undefined) throw new Refusal('task_unknown', { detail: 'unknown' });
+  const relations = await relationsTo(found, principal, broker);
+  if (!allowed.some((relation) => relations.has(relation))) {
+    // Who may see the task may know that it lacks the role; all others learn nothing.
+    if (relations.size > 0 && allowed.includes('operator')) throw new Refusal('role_required', { detail: 'operator' });
+    throw new Refusal('task_unknown', { detail: 'foreign' });
+  }
+  return found;
+}
+
+async function relationsTo({ task }: TaskFound, principal: Principal, broker: Broker): Promise<Set<Relation>> {
+  const relations = new Set<Relation>();
+  if (principal.viaTask !== null) {
+    if (principal.viaTask.task.id === task.id) relations.add('owner');
+    return relations;
+  }
+  const pinned = await broker.policies.version(task.template, task.templateVersion);
+  if (ownsTask(task, pinned, principal.identity)) relations.add('owner');
+  if (task.opener !== null && task.opener === principal.name) relations.add('opener');
+  if (holdsRole(principal, ['operator', 'admin'], { template: task.template })) relations.add('operator');
+  return relations;
+}
+
+export function taskView({ task, status }: TaskFound): TaskView {
+  return {
+    id: formatId('tsk', task.id),
+    state: status.state,
+    stateReason: status.stateReason,
+    template: task.template,
+    templateVersion: task.templateVersion,
+    workload: workloadName(task.workload),
+    ref: task.ref,
+    params: task.params,
+    objective: task.objective,
+    outcome: status.outcome,
+    grants: task.grants.map(({ id, name, tool, resource, actions, ttl, endsWithinSeconds }) => ({
+      id: formatId('grt', id),
+      name,
+      tool,
+      resource,
+      actions,
+      ttl: { default: ttl.defaultSeconds, max: ttl.maxSeconds },
+      approval: null,
+      endsWithin: endsWithinSeconds,
+    })),
+    openedAt: task.openedAt.toISOString(),
+    leaseExpiresAt: status.leaseExpiresAt.toISOString(),
+    expiresAt: task.expiresAt.toISOString(),
+    endedAt: status.endedAt?.toISOString() ?? null,
+  };
+}
+
+export function endingView({ state, worstCaseAt, ...counts }: Ending): { state: string; ending: EndingView } {
+  const { total, confirmed, pending, byExpiry } = counts;
+  return { state, ending: { total, confirmed, pending, byExpiry, worstCaseAt: worstCaseAt?.toISOString() ?? null } };
+}
+

@@ -1,0 +1,70 @@
+import { auditEvent, exchange, Fault, Refusal } from '@mayfly/core';
+import type { Broker } from '../broker.ts';
+import { type ErrorContext, oauthError, type Reply } from './errors.ts';
+import type { RawRequest } from './request.ts';
+import { parseForm, parseTokenRequest } from './token-request.ts';
+
+/** `POST /token` (RFC 8693): parses, calls `exchange`, answers. The only caller of `Secret.reveal` for credentials. */
+export async function postToken(broker: Broker, request: RawRequest): Promise<Reply> {
+  const started = performance.now();
+  const context: ErrorContext = { issuer: broker.config.issuer, requestId: request.id };
+  const reply = await answer(broker, request, context);
+  broker.metrics.exchangeSeconds.observe((performance.now() - started) / 1000);
+  return reply;
+}
+
+async function answer(broker: Broker, request: RawRequest, context: ErrorContext): Promise<Reply> {
+  let parsed: ReturnType<typeof parseTokenRequest>;
+  try {
+    parsed = parseTokenRequest(parseForm(request.body), { ...context, idempotencyKey: idempotencyKey(request) });
+  } catch (error) {
+    return refuseForm(broker, error, context);
+  }
+  const outcome = await exchange(parsed, broker.exchange);
+  if (outcome.kind === 'refused') {
+    const { error, issuanceId } = outcome;
+    broker.metrics.exchanges.inc({ outcome: error.reason });
+    if (error instanceof Fault) reportFault(broker, error, context);
+    return oauthError(error, { ...context, issuanceId });
+  }
+  broker.metrics.exchanges.inc({ outcome: 'delivered' });
+  return {
+    status: 200,
+    body: {
+      access_token: outcome.credential.reveal(),
+      issued_token_type: outcome.issuedTokenType,
+      token_type: outcome.tokenType,
+      expires_in: outcome.expiresInSeconds,
+      authorization_details: [outcome.granted],
+      issuance: outcome.issuance,
+      ...(outcome.taskToken === null ? {} : { task_token: outcome.taskToken.reveal() }),
+    },
+  };
+}
+
+/** A form that is no exchange: audited once like every parsed request, though nobody is attested. */
+export async function refuseForm(broker: Broker, error: unknown, context: ErrorContext): Promise<Reply> {
+  const refusal = error instanceof Refusal ? error : new Fault('internal', { effect: 'none', cause: error });
+  broker.metrics.exchanges.inc({ outcome: refusal.reason });
+  const { newId, clock, unattested, report } = broker.exchange;
+  const body = { requestId: context.requestId, reason: refusal.reason, detail: refusal.detail ?? null };
+  try {
+    await unattested.append(auditEvent({ newId, now: clock.now() }, { type: 'exchange.refused', body }));
+  } catch (cause) {
+    report('a refusal could not be recorded', { reason: refusal.reason, cause });
+  }
+  return oauthError(refusal, context);
+}
+
+function idempotencyKey(request: RawRequest): string | null {
+  const key = request.headers['idempotency-key'];
+  if (key === undefined || key === '') return null;
+  if (typeof key !== 'string' || key.length > 255) throw new Refusal('malformed_request', { detail: 'Idempotency-Key' });
+  return key;
+}
+
+function reportFault(broker: Broker, error: Fault, { requestId }: ErrorContext): void {
+  const { reason, detail, effect } = error;
+  broker.log.warn({ reason, detail, effect, requestId, err: error }, 'exchange failed');
+  if (reason === 'plan_check_failed' || reason === 'internal') broker.metrics.alarms.inc({ kind: reason });
+}

@@ -1,0 +1,40 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { ConfigError } from '../config.ts';
+
+const keyBytes = 32;
+
+/**
+ * The one secret that replicas share: 32 bytes in base64, by reference only. With `create` (the embedded database)
+ * a missing file is made, mode 0600.
+ */
+export function readKeyEncryptionKey(
+  reference: { readonly file: string } | { readonly env: string },
+  options: { create: boolean; env: Readonly<Record<string, string | undefined>> },
+): Buffer {
+  if ('env' in reference)
+    return decode(options.env[reference.env] ?? '', `environment variable ${reference.env}`);
+  const { file } = reference;
+  if (options.create && !existsSync(file)) {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    writeFileSync(file, `${randomBytes(keyBytes).toString('base64')}\n`, { mode: 0o600, flag: 'wx' });
+    chmodSync(file, 0o600);
+  }
+  return decode(readText(file), file);
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    throw new ConfigError([`keyEncryptionKey: ${file} cannot be read`]);
+  }
+}
+
+function decode(text: string, source: string): Buffer {
+  const key = Buffer.from(text.trim(), 'base64');
+  if (key.length !== keyBytes || key.toString('base64') !== text.trim())
+    throw new ConfigError([`keyEncryptionKey: ${source} does not hold 32 bytes in base64`]);
+  return key;
+}

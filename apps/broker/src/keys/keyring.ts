@@ -1,0 +1,129 @@
+import {
+  createHash,
+  createHmac,
+  createPrivateKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto';
+import { calculateJwkThumbprint, exportJWK, type JWK } from 'jose';
+import { unwrapKey, wrapKey } from './wrap.ts';
+
+export const signingPurposes = ['token', 'federation'] as const;
+export type SigningPurpose = (typeof signingPurposes)[number];
+export type KeyPurpose = SigningPurpose | 'row-mac';
+
+/** A row of `signing_key`: the private part only wrapped. */
+export interface StoredKey {
+  readonly id: string;
+  readonly purpose: string;
+  readonly alg: string;
+  readonly publicJwk: JWK | null;
+  readonly wrapped: Uint8Array;
+  readonly createdAt: Date;
+  /** Published at once, signs from here on: longer than any JWKS cache (300 s). */
+  readonly activeFrom: Date;
+  readonly retiredAt: Date | null;
+}
+
+export interface SigningKey {
+  readonly kid: string;
+  readonly alg: string;
+  readonly privateKey: KeyObject;
+  readonly publicJwk: JWK;
+  readonly activeFrom: Date;
+  readonly retiredAt: Date | null;
+}
+
+/** Time between publication and first use of a rotated key, in ms: above the 300 s that JWKS may be cached. */
+export const publishLeadMs = 330_000;
+
+/** RS256 for clouds, which all accept it; ES256 for our own tokens. */
+const algorithms: Readonly<Record<SigningPurpose, 'ES256' | 'RS256'>> = {
+  token: 'ES256',
+  federation: 'RS256',
+};
+
+/** The unwrapped keys of one moment; replaced as a whole when keys change. */
+export class Keyring {
+  readonly #keys: ReadonlyMap<SigningPurpose, readonly SigningKey[]>;
+
+  constructor(stored: readonly StoredKey[], kek: Buffer) {
+    this.#keys = new Map(
+      signingPurposes.map((purpose) => [
+        purpose,
+        stored.filter((key) => key.purpose === purpose).map((key) => openKey(key, kek)),
+      ]),
+    );
+  }
+
+  /** The newest key that is already published long enough. */
+  signer(purpose: SigningPurpose, now: Date): SigningKey {
+    const usable = (this.#keys.get(purpose) ?? [])
+      .filter((key) => key.activeFrom <= now && (key.retiredAt === null || key.retiredAt > now))
+      .sort((left, right) => right.activeFrom.getTime() - left.activeFrom.getTime());
+    const [newest] = usable;
+    if (newest === undefined) throw new Error(`no active ${purpose} key`);
+    return newest;
+  }
+
+  /** What verifiers fetch: also the next key, and the last one until its tokens are dead. */
+  jwks(purpose: SigningPurpose, now: Date): { keys: JWK[] } {
+    const live = this.verifiers(purpose, now);
+    return { keys: live.map(({ publicJwk, kid, alg }) => ({ ...publicJwk, kid, alg, use: 'sig' })) };
+  }
+
+  verifiers(purpose: SigningPurpose, now: Date): readonly SigningKey[] {
+    return (this.#keys.get(purpose) ?? []).filter(({ retiredAt }) => retiredAt === null || retiredAt > now);
+  }
+}
+
+export async function makeSigningKey(
+  purpose: SigningPurpose,
+  options: { kek: Buffer; now: Date; activeFrom: Date },
+): Promise<StoredKey> {
+  const alg = algorithms[purpose];
+  const { privateKey, publicKey } =
+    alg === 'ES256'
+      ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
+      : generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const publicJwk = await exportJWK(publicKey);
+  const id = await calculateJwkThumbprint(publicJwk);
+  const plain = privateKey.export({ format: 'der', type: 'pkcs8' });
+  const wrapped = wrapKey(options.kek, plain, { id, purpose });
+  const { now: createdAt, activeFrom } = options;
+  return { id, purpose, alg, publicJwk, wrapped, createdAt, activeFrom, retiredAt: null };
+}
+
+/** The secret under which rows that decide carry an HMAC: a writer in the database alone cannot forge one. */
+export function makeRowMacKey(options: { kek: Buffer; now: Date }): StoredKey {
+  const secret = randomBytes(32);
+  const id = createHash('sha256').update('row-mac').update(secret).digest('base64url');
+  const wrapped = wrapKey(options.kek, secret, { id, purpose: 'row-mac' });
+  const { now } = options;
+  return {
+    id,
+    purpose: 'row-mac',
+    alg: 'HS256',
+    publicJwk: null,
+    wrapped,
+    createdAt: now,
+    activeFrom: now,
+    retiredAt: null,
+  };
+}
+
+export type RowMac = (bytes: Uint8Array) => Buffer;
+
+export function rowMac(stored: StoredKey, kek: Buffer): RowMac {
+  const secret = unwrapKey(kek, stored.wrapped, stored);
+  return (bytes) => createHmac('sha256', secret).update(bytes).digest();
+}
+
+function openKey(stored: StoredKey, kek: Buffer): SigningKey {
+  const { id: kid, alg, activeFrom, retiredAt, publicJwk } = stored;
+  if (publicJwk === null) throw new Error(`key ${kid} has no public part`);
+  const der = unwrapKey(kek, stored.wrapped, stored);
+  const privateKey = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+  return { kid, alg, privateKey, publicJwk, activeFrom, retiredAt };
+}

@@ -1,0 +1,55 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+/** Prometheus metrics; labels come only from closed lists (reasons, kinds), never from requests. */
+export function createMetrics(insecure: readonly string[]) {
+  const registry = new Registry();
+  const registers = [registry];
+  const weak = new Gauge({
+    name: 'mayfly_insecure',
+    help: 'Settings that weaken this installation',
+    labelNames: ['setting'],
+    registers,
+  });
+  for (const setting of insecure) weak.set({ setting }, 1);
+  return {
+    registry,
+    exchanges: new Counter({
+      name: 'mayfly_exchanges_total',
+      help: 'Exchanges by provider kind and outcome (delivered or the reason of the refusal)',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    exchangeSeconds: new Histogram({
+      name: 'mayfly_exchange_seconds',
+      help: 'Duration of POST /token',
+      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+      registers,
+    }),
+    requests: new Counter({
+      name: 'mayfly_http_requests_total',
+      help: 'Requests by route and status',
+      labelNames: ['route', 'status'],
+      registers,
+    }),
+    inFlight: new Gauge({ name: 'mayfly_http_in_flight', help: 'Requests being served', registers }),
+    reaped: new Counter({
+      name: 'mayfly_reaper_work_total',
+      help: 'Claimed work by result',
+      labelNames: ['result'],
+      registers,
+    }),
+    reaperLagSeconds: new Gauge({
+      name: 'mayfly_reaper_last_pass_timestamp_seconds',
+      help: 'When the last reaper pass finished',
+      registers,
+    }),
+    alarms: new Counter({
+      name: 'mayfly_alarms_total',
+      help: 'Things that should not happen and need a person',
+      labelNames: ['kind'],
+      registers,
+    }),
+  };
+}
+
+export type Metrics = ReturnType<typeof createMetrics>;

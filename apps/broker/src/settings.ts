@@ -1,0 +1,186 @@
+import { z } from 'zod';
+
+/** Every setting of the broker: its place in mayfly.yaml, its environment variable, its meaning. docs/config.md is generated from it. */
+export interface Setting {
+  readonly env: string;
+  readonly type: z.ZodType;
+  readonly says: string;
+}
+
+const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** `10s`, `250ms`, `5m`: strict, because `Math.min(Number("900s"), 900)` is NaN. Milliseconds inside. */
+export function durationMs(fallback: string, { min = 0, max = 86_400_000 } = {}) {
+  return z
+    .string()
+    .regex(/^[1-9][0-9]{0,8}(ms|s|m|h|d)$/, { error: 'a duration such as 10s, 250ms or 5m' })
+    .default(fallback)
+    .transform((text, context) => {
+      const [, digits = '', unit = ''] = /^([0-9]+)([a-z]+)$/.exec(text) ?? [];
+      const ms = Number.parseInt(digits, 10) * (units[unit] ?? Number.NaN);
+      if (ms >= min && ms <= max) return ms;
+      context.addIssue({ code: 'custom', message: `between ${min} and ${max} ms` });
+      return z.NEVER;
+    });
+}
+
+const count = (fallback: number, max: number) => z.coerce.number().int().min(1).max(max).default(fallback);
+const list = z
+  .union([z.string().transform((text) => text.split(',').map((part) => part.trim())), z.array(z.string())])
+  .transform((parts) => parts.filter((part) => part !== ''))
+  .default([]);
+const origin = z
+  .string()
+  .refine(isOrigin, { error: 'an origin such as https://mayfly.example, without path' });
+const address = (fallback: string) =>
+  z
+    .string()
+    .regex(/^(\[[0-9a-f:]+\]|[^:\s]+):[0-9]{1,5}$/i, { error: 'HOST:PORT' })
+    .default(fallback);
+const path = z.string().min(1).optional();
+
+/** A secret is only ever a reference: `{env: NAME}`, `{file: PATH}`; the environment variable holds the file's path. */
+export const secretReference = z.union([
+  z.strictObject({ file: z.string().min(1) }),
+  z.strictObject({ env: z.string().min(1) }),
+  z
+    .string()
+    .min(1)
+    .transform((file) => ({ file })),
+]);
+
+export const settings = {
+  databaseUrl: {
+    env: 'DATABASE_URL',
+    type: z.string().min(1).optional(),
+    says: 'PostgreSQL >= 15; unset: the embedded one in the data directory',
+  },
+  migrateDatabaseUrl: {
+    env: 'MAYFLY_MIGRATE_DATABASE_URL',
+    type: z.string().min(1).optional(),
+    says: 'login of the owner, for `mayfly migrate`; default: DATABASE_URL',
+  },
+  dataDir: {
+    env: 'MAYFLY_DATA_DIR',
+    type: z.string().min(1).default('.mayfly'),
+    says: 'data directory, mode 0700',
+  },
+  keyEncryptionKey: {
+    env: 'MAYFLY_KEY_ENCRYPTION_KEY',
+    type: secretReference.optional(),
+    says: 'file with 32 bytes in base64; made at first start for the embedded database only',
+  },
+  issuer: {
+    env: 'MAYFLY_ISSUER',
+    type: origin.optional(),
+    says: 'issuer of the broker, an origin; https unless loopback; default: the listen address',
+  },
+  federationIssuer: {
+    env: 'MAYFLY_FEDERATION_ISSUER',
+    type: z.url().optional(),
+    says: 'issuer of the assertions shown to clouds; default: ISSUER/federation',
+  },
+  listen: { env: 'MAYFLY_LISTEN', type: address('127.0.0.1:8080'), says: 'address of the API' },
+  opsListen: {
+    env: 'MAYFLY_OPS_LISTEN',
+    type: address('127.0.0.1:9464'),
+    says: 'address of /livez, /readyz and /metrics',
+  },
+  tlsCert: {
+    env: 'MAYFLY_TLS_CERT',
+    type: path,
+    says: 'certificate chain, PEM; with tlsKey the API speaks TLS',
+  },
+  tlsKey: { env: 'MAYFLY_TLS_KEY', type: path, says: 'private key of the certificate, PEM file' },
+  trustedProxies: {
+    env: 'MAYFLY_TRUSTED_PROXIES',
+    type: list,
+    says: 'CIDRs of proxies that terminate TLS before the broker',
+  },
+  bundle: { env: 'MAYFLY_BUNDLE', type: path, says: 'folder of documents applied at start as set `bundle`' },
+  allowLoopbackIssuers: {
+    env: 'MAYFLY_ALLOW_LOOPBACK_ISSUERS',
+    type: list,
+    says: 'exact origins of http issuers on loopback; only while the issuer is loopback too',
+  },
+  allowPrivateIssuers: {
+    env: 'MAYFLY_ALLOW_PRIVATE_ISSUERS',
+    type: list,
+    says: 'exact https origins of issuers on private addresses',
+  },
+  providerEndpoints: {
+    env: 'MAYFLY_PROVIDER_ENDPOINTS',
+    type: list,
+    says: 'exact origins that Provider documents may name',
+  },
+  mintDeadline: {
+    env: 'MAYFLY_MINT_DEADLINE',
+    type: durationMs('10s', { min: 100, max: 60_000 }),
+    says: 'longest time of one mint',
+  },
+  maxPause: {
+    env: 'MAYFLY_MAX_PAUSE',
+    type: durationMs('15s', { min: 100 }),
+    says: 'longest pause of the process that is reckoned with',
+  },
+  clockSkew: {
+    env: 'MAYFLY_CLOCK_SKEW',
+    type: durationMs('30s', { min: 0, max: 300_000 }),
+    says: 'how far clocks may differ',
+  },
+  reapAge: {
+    env: 'MAYFLY_REAP_AGE',
+    type: durationMs('60s', { min: 100 }),
+    says: 'age at which an unfinished intent is reaped; above deadline + pause + skew',
+  },
+  reapInterval: {
+    env: 'MAYFLY_REAP_INTERVAL',
+    type: durationMs('1s', { min: 50 }),
+    says: 'pause between reaper passes that found nothing',
+  },
+  revokeConcurrency: {
+    env: 'MAYFLY_REVOKE_CONCURRENCY',
+    type: count(50, 1000),
+    says: 'revocation calls at once',
+  },
+  requestTimeout: {
+    env: 'MAYFLY_REQUEST_TIMEOUT',
+    type: durationMs('15s', { min: 100, max: 60_000 }),
+    says: 'time to receive a whole request',
+  },
+  drainTimeout: {
+    env: 'MAYFLY_DRAIN_TIMEOUT',
+    type: durationMs('25s', { min: 100, max: 120_000 }),
+    says: 'time that requests in flight get at SIGTERM',
+  },
+  requestsInFlight: {
+    env: 'MAYFLY_REQUESTS_IN_FLIGHT',
+    type: count(1024, 100_000),
+    says: 'requests at once before load is shed with 503',
+  },
+  databaseConnections: {
+    env: 'MAYFLY_DATABASE_CONNECTIONS',
+    type: count(16, 500),
+    says: 'size of the connection pool',
+  },
+  retention: {
+    env: 'MAYFLY_RETENTION',
+    type: durationMs('90d', { min: 86_400_000, max: 3_650 * 86_400_000 }),
+    says: 'how long issuances and audit rows are kept; whole days',
+  },
+  logLevel: {
+    env: 'MAYFLY_LOG_LEVEL',
+    type: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+    says: 'least level that is logged',
+  },
+  logFile: { env: 'MAYFLY_LOG_FILE', type: path, says: 'log file; default: standard error' },
+} as const satisfies Record<string, Setting>;
+
+export function isOrigin(text: string): boolean {
+  try {
+    const url = new URL(text);
+    return url.origin === text && (url.protocol === 'https:' || url.protocol === 'http:');
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,141 @@
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { Fault, Refusal, Secret, type Task, workloadName } from '@mayfly/core';
+import { formatId, joseType, parseId } from '@mayfly/protocol';
+import { errors, jwtVerify, SignJWT } from 'jose';
+import type { Keyring, SigningPurpose } from './keys/keyring.ts';
+
+/** A task token lives as long as the lease, at most this (contract.md section 5). */
+const taskTokenSecondsMax = 300;
+/** An assertion shown to a cloud never lives longer (cloud-aws.md 0.6). */
+const federationSecondsMax = 60;
+
+export interface TokenContext {
+  readonly issuer: string;
+  readonly federationIssuer: string;
+  keyring(): Keyring;
+  now(): Date;
+  newId(): string;
+}
+
+export interface Tokens {
+  sign(claims: Readonly<Record<string, unknown>>, options: { typ: string }): Promise<string>;
+  signTask(task: Task): Promise<Secret<string>>;
+  verifyTask(token: string, now: Date): Promise<{ taskId: string }>;
+  /** A tool token that we signed for `audience`, or undefined; says nothing about whether its task lives. */
+  verifyTool(token: string, audience: string): Promise<Readonly<Record<string, unknown>> | undefined>;
+  signFederation(input: FederationInput): Promise<string>;
+}
+
+export interface FederationInput {
+  readonly provider: string;
+  readonly purpose: 'mint' | 'revoke';
+  readonly audience: string;
+  readonly sourceIdentity?: string | undefined;
+  readonly expiresInSeconds?: number;
+}
+
+/** Everything that the broker signs; `iss` and keys of cloud assertions are apart from those of its own tokens. */
+export function createTokens(context: TokenContext): Tokens {
+  const signWith = (purpose: SigningPurpose, claims: Readonly<Record<string, unknown>>, typ: string) => {
+    const { kid, alg, privateKey } = context.keyring().signer(purpose, context.now());
+    return new SignJWT({ ...claims }).setProtectedHeader({ alg, kid, typ }).sign(privateKey);
+  };
+  return {
+    sign: (claims, { typ }) => signWith('token', claims, typ),
+    signTask: async (task) =>
+      new Secret(await signWith('token', taskClaims(task, context), joseType.taskToken)),
+    verifyTask: (token, now) => verifyTask(token, now, context),
+    verifyTool: (token, audience) => verifyTool(token, audience, context),
+    signFederation: (input) => signWith('federation', federationClaims(input, context), joseType.federation),
+  };
+}
+
+function taskClaims(task: Task, { issuer, now, newId }: TokenContext): Record<string, unknown> {
+  const iat = seconds(now());
+  const name = workloadName(task.workload);
+  const exp = Math.min(iat + Math.min(task.leaseSeconds, taskTokenSecondsMax), seconds(task.expiresAt));
+  return {
+    iss: issuer,
+    aud: issuer,
+    sub: name,
+    client_id: name,
+    txn: formatId('tsk', task.id),
+    iat,
+    exp,
+    jti: newId(),
+  };
+}
+
+function federationClaims(
+  input: FederationInput,
+  { federationIssuer, now, newId }: TokenContext,
+): Record<string, unknown> {
+  const iat = seconds(now());
+  const life = Math.min(input.expiresInSeconds ?? federationSecondsMax, federationSecondsMax);
+  const sub = `mayfly:${input.provider}:${input.purpose}`;
+  const tied =
+    input.sourceIdentity === undefined
+      ? {}
+      : { 'https://aws.amazon.com/source_identity': input.sourceIdentity };
+  return {
+    iss: federationIssuer,
+    aud: input.audience,
+    sub,
+    iat,
+    nbf: iat,
+    exp: iat + life,
+    jti: newId(),
+    ...tied,
+  };
+}
+
+async function verifyTask(token: string, now: Date, context: TokenContext): Promise<{ taskId: string }> {
+  try {
+    const { payload } = await jwtVerify(token, (header) => publicKey(header, context), {
+      issuer: context.issuer,
+      audience: context.issuer,
+      typ: joseType.taskToken,
+      algorithms: ['ES256', 'RS256'],
+      requiredClaims: ['exp', 'iat', 'txn', 'jti'],
+      clockTolerance: 0,
+      currentDate: now,
+    });
+    const { txn } = payload;
+    const taskId = typeof txn === 'string' ? parseId('tsk', txn) : undefined;
+    if (taskId === undefined) throw new Refusal('assertion_invalid', { detail: 'task token without task' });
+    return { taskId };
+  } catch (cause) {
+    if (cause instanceof Refusal || cause instanceof Fault) throw cause;
+    const code = cause instanceof errors.JOSEError ? cause.code : 'unreadable';
+    throw new Refusal('assertion_invalid', { detail: `task token: ${code}`, cause });
+  }
+}
+
+async function verifyTool(token: string, audience: string, context: TokenContext) {
+  try {
+    const { payload } = await jwtVerify(token, (header) => publicKey(header, context), {
+      issuer: context.issuer,
+      audience,
+      typ: joseType.accessToken,
+      algorithms: ['ES256', 'RS256'],
+      requiredClaims: ['exp', 'iat', 'jti', 'sub'],
+      clockTolerance: 0,
+      currentDate: context.now(),
+    });
+    return payload;
+  } catch {
+    return undefined; // RFC 7662 section 2.2: whatever is wrong with it, it is only "not active".
+  }
+}
+
+function publicKey({ kid }: { kid?: string }, { keyring, now }: TokenContext): KeyObject {
+  const key = keyring()
+    .verifiers('token', now())
+    .find((one) => one.kid === kid);
+  if (key === undefined) throw new errors.JWKSNoMatchingKey();
+  return createPublicKey(key.privateKey);
+}
+
+function seconds(date: Date): number {
+  return Math.floor(date.getTime() / 1000);
+}

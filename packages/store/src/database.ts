@@ -1,0 +1,104 @@
+import { Fault } from '@mayfly/core';
+import { PrismaPg } from '@prisma/adapter-pg';
+import pg from 'pg';
+import { PrismaClient } from './generated/client.ts';
+
+/** How long a request waits for a free connection before it is told 503. */
+const connectTimeoutMs = 3_000;
+/** Longest single statement; far above any of ours, so that a stuck database is noticed. */
+const queryTimeoutMs = 15_000;
+
+/** One pool, shared by the prepared hot statements and by Prisma. Holds no session state. */
+export interface Database {
+  readonly pool: pg.Pool;
+  readonly prisma: PrismaClient;
+  /** A named prepared statement. Faults say whether it may have been applied. */
+  call<Row extends pg.QueryResultRow>(name: string, text: string, values: readonly unknown[]): Promise<Row[]>;
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  readonly url: string;
+  readonly connections: number;
+  /** A lost idle connection is news for the log, never the end of the process. */
+  onError(error: Error): void;
+}
+
+export function openDatabase({ url, connections, onError }: DatabaseOptions): Database {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: connections,
+    connectionTimeoutMillis: connectTimeoutMs,
+    query_timeout: queryTimeoutMs,
+    application_name: 'mayfly',
+    keepAlive: true,
+  });
+  pool.on('error', onError);
+  pool.on('connect', (client) => client.on('error', onError));
+  const prisma = new PrismaClient({ adapter: new PrismaPg(pool) });
+  return {
+    pool,
+    prisma,
+    call: (name, text, values) => callNamed(pool, { name, text, values: [...values] }),
+    close: async () => {
+      await prisma.$disconnect();
+      await pool.end();
+    },
+  };
+}
+
+async function callNamed<Row extends pg.QueryResultRow>(
+  pool: pg.Pool,
+  query: pg.QueryConfig,
+): Promise<Row[]> {
+  let client: pg.PoolClient;
+  try {
+    client = await pool.connect();
+  } catch (cause) {
+    throw new Fault('database_unavailable', { effect: 'none', detail: describe(cause), cause });
+  }
+  try {
+    const { rows } = await client.query<Row>(query);
+    client.release();
+    return rows;
+  } catch (cause) {
+    // A server's answer leaves the connection usable; anything else may have been applied, and the client is dropped.
+    const answered = cause instanceof pg.DatabaseError && !isShutdown(cause);
+    client.release(!answered);
+    if (answered) throw cause;
+    throw new Fault('database_unavailable', { effect: 'unknown', detail: describe(cause), cause });
+  }
+}
+
+/** Prisma's and pg's errors of an absent database as the one Fault; everything else passes through. */
+export async function orFault<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (cause) {
+    if (cause instanceof Fault) throw cause;
+    if (cause instanceof pg.DatabaseError && !isShutdown(cause)) throw cause;
+    if (!isUnavailable(cause)) throw cause;
+    throw new Fault('database_unavailable', { effect: 'unknown', detail: describe(cause), cause });
+  }
+}
+
+// Class 57P: the server is going away; 53300: no connection slot; 08: connection exceptions.
+function isShutdown({ code = '' }: pg.DatabaseError): boolean {
+  return code.startsWith('57P') || code.startsWith('08') || code === '53300';
+}
+
+const absent =
+  /ECONNREFUSED|ECONNRESET|EPIPE|ENOTFOUND|ETIMEDOUT|terminated|timeout|closed|Can't reach|57P0|starting up|shutting down/i;
+
+function isUnavailable(cause: unknown): boolean {
+  return (
+    cause instanceof Error &&
+    absent.test(`${cause.name} ${cause.message} ${String(Reflect.get(cause, 'code') ?? '')}`)
+  );
+}
+
+function describe(cause: unknown): string {
+  if (cause instanceof pg.DatabaseError) return `SQLSTATE ${cause.code ?? 'unknown'}`;
+  const code = cause instanceof Error ? Reflect.get(cause, 'code') : undefined;
+  return typeof code === 'string' ? code : 'connection lost or timed out';
+}

@@ -1,0 +1,44 @@
+import type { DenyStore } from '@mayfly/core';
+import { z } from 'zod';
+import type { Database } from './database.ts';
+import { encodeAudit } from './encode.ts';
+
+const write = z.object({ version: z.coerce.number(), entries: z.array(z.string()) }).nullable();
+
+/** Deny documents: entries, one writer at a time by a lease in the row, a version as fence. */
+export function createDenyStore(database: Database): DenyStore {
+  return {
+    request: async (role, add, leaseSeconds) => {
+      const values = [role, add[0]?.provider ?? '', JSON.stringify(add), leaseSeconds];
+      const text = 'select deny_request($1, $2, $3::jsonb, $4) as r';
+      const [row] = await database.call<{ r: unknown }>('deny_request', text, values);
+      return write.parse(row?.r ?? null);
+    },
+    acknowledge: async (role, version) => {
+      const text = 'select deny_acknowledge($1, $2) as ok';
+      const [row] = await database.call<{ ok: boolean }>('deny_acknowledge', text, [role, version]);
+      return row?.ok === true;
+    },
+    due: async (olderThanSeconds) => {
+      const text = `select d.role, d.provider, d.version::int as version from deny_document d
+        where (d.read_at is null or d.read_at < clock_timestamp() - make_interval(secs => $1))
+          and (d.writer_until is null or d.writer_until < clock_timestamp())
+          and exists (select from deny_entry e where e.role = d.role)`;
+      return database.call<{ role: string; provider: string; version: number }>('deny_due', text, [
+        olderThanSeconds,
+      ]);
+    },
+    observed: async (role, { intact, audit }) => {
+      if (intact) {
+        await database.call(
+          'deny_seen',
+          'update deny_document set read_at = clock_timestamp() where role = $1',
+          [role],
+        );
+        return;
+      }
+      const event = audit === null ? null : JSON.stringify(encodeAudit(audit));
+      await database.call('deny_reopen', 'select deny_reopen($1, $2::jsonb)', [role, event]);
+    },
+  };
+}

@@ -1,0 +1,98 @@
+import { createHash } from 'node:crypto';
+import { canonicalText } from '@mayfly/audit';
+import type { AuditEvent, Delivery, Intent, IssuanceRecord, MintPlan, Opening } from '@mayfly/core';
+
+/** What the SQL functions take: plain JSON. Digests are hex there, bytes in the tables. */
+export function encodeAudit(event: AuditEvent): Record<string, unknown> {
+  const { id, type, actor, taskId, issuanceId, body } = event;
+  const at = event.at.toISOString();
+  return {
+    id,
+    type,
+    at,
+    actor,
+    taskId,
+    issuanceId,
+    canonical: canonicalText({ id, type, at, actor, taskId, issuanceId, body }),
+  };
+}
+
+export function encodeRecord(
+  record: IssuanceRecord,
+  plan: MintPlan | null,
+  local: boolean,
+): Record<string, unknown> {
+  const { workload, notAfter, ...rest } = record;
+  return {
+    ...rest,
+    workloadIssuer: workload.issuerName,
+    workloadSubject: workload.subject,
+    notAfter: notAfter?.toISOString() ?? null,
+    endsBy: plan?.ends.by ?? null,
+    reach: plan?.reach ?? null,
+    generation: plan?.generation ?? null,
+    plan,
+    local,
+  };
+}
+
+export function encodeIntent(
+  intent: Intent,
+  options: { delivered: AuditEvent | null; reapAgeSeconds: number },
+): Record<string, unknown> {
+  const { record, plan, epoch, generation, use, opening, audit } = intent;
+  return {
+    record: encodeRecord(record, plan, options.delivered !== null),
+    epoch,
+    generation,
+    reapAgeSeconds: options.reapAgeSeconds,
+    assertionDigest: use.assertion?.digest ?? null,
+    assertionExpiresAt: use.assertion?.expiresAt.toISOString() ?? null,
+    idempotencyDigest: use.idempotencyKey?.digest ?? null,
+    opening: opening === null ? null : encodeOpening(opening),
+    audit: encodeAudit(audit),
+    delivered: options.delivered === null ? null : encodeAudit(options.delivered),
+  };
+}
+
+export function encodeDelivery({ issuanceId, keyHash, expiresAt, audit }: Delivery): Record<string, unknown> {
+  return { issuanceId, keyHash, expiresAt: expiresAt.toISOString(), audit: encodeAudit(audit) };
+}
+
+export function encodeOpening({ task, maxOpen, opensPerHour, audit }: Opening): Record<string, unknown> {
+  const { workload, grants, openedAt, expiresAt, ...rest } = task;
+  return {
+    ownerKey: ownerKey(task.owner),
+    openScope: scopeDigest('opensPerHour', [task.owner, task.template]),
+    maxOpen,
+    opensPerHour,
+    audit: encodeAudit(audit),
+    task: {
+      ...rest,
+      workloadIssuer: workload.issuerName,
+      workloadSubject: workload.subject,
+      claims: workload.claims,
+      openedAt: openedAt.toISOString(),
+      expiresAt: expiresAt.toISOString(),
+      grants: grants.map(({ ttl, budget, endsWithinSeconds, taskId: _, ...grant }) => ({
+        ...grant,
+        ttlDefault: ttl.defaultSeconds,
+        ttlMax: ttl.maxSeconds,
+        endsWithin: endsWithinSeconds,
+        exchangesMax: budget.exchanges,
+        perMinute: budget.perMinute,
+      })),
+    },
+  };
+}
+
+/** Owners may be long; the index holds their digest. */
+export function ownerKey(owner: string): string {
+  return createHash('sha256').update(owner).digest('hex');
+}
+
+function scopeDigest(kind: string, parts: readonly (string | null)[]): string {
+  return createHash('sha256')
+    .update(JSON.stringify([kind, ...parts]))
+    .digest('hex');
+}

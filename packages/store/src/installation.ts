@@ -1,0 +1,51 @@
+import { type Database, orFault } from './database.ts';
+
+export interface DatabaseStatus {
+  readonly serverVersion: string;
+  /** The login could change what it must not: superuser, or owner of the tables. */
+  readonly strongerLogin: string | null;
+  readonly environment: string | null;
+}
+
+/** `dev` marks its database; `serve` refuses that one and `dev` any other. Answers what the database is marked as. */
+export function ensureInstallation({ prisma }: Database, environment: 'dev' | 'production'): Promise<string> {
+  return orFault(async () => {
+    const [system] = await prisma.$queryRaw<
+      { id: string }[]
+    >`select system_identifier::text as id from pg_control_system()`;
+    const existing = await prisma.installation.findUnique({ where: { one: true } });
+    if (existing !== null) return existing.environment;
+    await prisma.installation.createMany({
+      data: [{ environment, systemIdentifier: system?.id ?? 'unknown' }],
+      skipDuplicates: true,
+    });
+    return environment;
+  });
+}
+
+export async function readDatabaseStatus(database: Database): Promise<DatabaseStatus> {
+  const text = `select current_setting('server_version') as version, r.rolname as login,
+      r.rolsuper or c.relowner = r.oid or pg_has_role(r.oid, c.relowner, 'member') as strong,
+      (select environment from installation) as environment
+    from pg_roles r, pg_class c where r.rolname = current_user and c.oid = 'public.audit_entry'::regclass`;
+  const [row] = await database.call<{
+    version: string;
+    login: string;
+    strong: boolean;
+    environment: string | null;
+  }>('database_status', text, []);
+  return {
+    serverVersion: row?.version ?? 'unknown',
+    strongerLogin: row?.strong ? row.login : null,
+    environment: row?.environment ?? null,
+  };
+}
+
+/** Partitions for the days to come, and those past retention away; both by functions of the owner. */
+export async function keepPartitions(database: Database, retentionDays: number): Promise<void> {
+  await database.call('ensure_partitions', 'select ensure_partitions(7)', []);
+  await database.call('drop_partitions', 'select drop_partitions($1)', [retentionDays]);
+  const sweep = `with c as (delete from counter where window_start < now() - interval '2 hours')
+    delete from idempotency where expires_at < now()`;
+  await database.call('sweep', sweep, []);
+}

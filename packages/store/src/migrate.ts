@@ -1,0 +1,131 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import pg from 'pg';
+
+const folder = fileURLToPath(new URL('../../../prisma/migrations/', import.meta.url));
+
+/** The migrations cannot go on; says what to do. */
+export class MigrationError extends Error {}
+
+export interface MigrationResult {
+  /** Names, in order. */
+  readonly applied: readonly string[];
+  readonly pending: readonly string[];
+}
+
+/**
+ * Applies prisma/migrations in order, each in its own transaction, with a ledger as Prisma keeps it
+ * (`_prisma_migrations`: checksum = SHA-256 of the file). Two at once wait for each other at the ledger's lock.
+ * With `plan` nothing is changed and `pending` tells what would be.
+ */
+export async function migrate(url: string, options: { plan?: boolean } = {}): Promise<MigrationResult> {
+  const client = new pg.Client({ connectionString: url, application_name: 'mayfly migrate' });
+  await client.connect();
+  try {
+    if (options.plan) return { applied: [], pending: (await pendingOf(client)).map(({ name }) => name) };
+    await client.query(ledger);
+    await ensureRoles(client);
+    const applied: string[] = [];
+    for (;;) {
+      const name = await applyNext(client);
+      if (name === undefined) return { applied, pending: [] };
+      applied.push(name);
+    }
+  } finally {
+    await client.end();
+  }
+}
+
+/** Names of the migrations that this release brings. */
+export function knownMigrations(): readonly string[] {
+  return readFiles().map(({ name }) => name);
+}
+
+interface MigrationFile {
+  readonly name: string;
+  readonly sql: string;
+  readonly checksum: string;
+}
+
+const ledger = `create table if not exists _prisma_migrations (
+  id varchar(36) primary key, checksum varchar(64) not null, finished_at timestamptz, migration_name varchar(255) not null,
+  logs text, rolled_back_at timestamptz, started_at timestamptz not null default now(), applied_steps_count integer not null default 0)`;
+
+function readFiles(): MigrationFile[] {
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name)
+    .sort()
+    .map((name) => {
+      const bytes = readFileSync(join(folder, name, 'migration.sql'));
+      return {
+        name,
+        sql: bytes.toString('utf8'),
+        checksum: createHash('sha256').update(bytes).digest('hex'),
+      };
+    });
+}
+
+async function applyNext(client: pg.Client): Promise<string | undefined> {
+  await client.query('begin');
+  try {
+    await client.query('lock table _prisma_migrations in exclusive mode');
+    const [next] = await pendingOf(client);
+    if (next === undefined) {
+      await client.query('rollback');
+      return undefined;
+    }
+    await client.query(next.sql);
+    await client.query(
+      `insert into _prisma_migrations (id, checksum, migration_name, finished_at, applied_steps_count) values ($1, $2, $3, now(), 1)`,
+      [randomUUID(), next.checksum, next.name],
+    );
+    await client.query('commit');
+    return next.name;
+  } catch (error) {
+    await client.query('rollback');
+    throw error;
+  }
+}
+
+async function pendingOf(client: pg.Client): Promise<MigrationFile[]> {
+  const { rows } = await client.query<{ there: boolean }>(
+    `select to_regclass('_prisma_migrations') is not null as there`,
+  );
+  const done = rows[0]?.there ? await readLedger(client) : new Map<string, string>();
+  return readFiles().filter(({ name, checksum }) => {
+    const stored = done.get(name);
+    if (stored !== undefined && stored !== checksum)
+      throw new MigrationError(
+        `migration ${name} was edited after it was applied; restore the file of the release`,
+      );
+    return stored === undefined;
+  });
+}
+
+async function readLedger(client: pg.Client): Promise<Map<string, string>> {
+  const { rows } = await client.query<{ migration_name: string; checksum: string; finished_at: Date | null }>(
+    'select migration_name, checksum, finished_at from _prisma_migrations where rolled_back_at is null',
+  );
+  for (const { migration_name: name, finished_at: finished } of rows)
+    if (finished === null)
+      throw new MigrationError(`migration ${name} is unfinished; see _prisma_migrations`);
+  return new Map(rows.map(({ migration_name: name, checksum }) => [name, checksum]));
+}
+
+/** Roles belong to the whole server, so they are made outside the ledger, where they are missing. */
+async function ensureRoles(client: pg.Client): Promise<void> {
+  for (const role of ['mayfly_app', 'mayfly_auditor']) {
+    const { rowCount } = await client.query('select from pg_roles where rolname = $1', [role]);
+    if (rowCount !== 0) continue;
+    try {
+      await client.query(`create role ${role} nologin`);
+    } catch (cause) {
+      if (cause instanceof pg.DatabaseError && cause.code === '42710') continue; // Another migrate made it.
+      const help = `ask an administrator to run: create role ${role} nologin`;
+      throw new MigrationError(`this login may not create the role ${role}; ${help}`, { cause });
+    }
+  }
+}

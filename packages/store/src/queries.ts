@@ -1,0 +1,178 @@
+import { Refusal, type TaskFound } from '@mayfly/core';
+import { type Database, orFault } from './database.ts';
+import { taskFromRow } from './task-rows.ts';
+
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly nextCursor: string | null;
+}
+
+export interface PageRequest {
+  readonly limit: number;
+  readonly cursor: string | null;
+}
+
+/** Filters of `GET /v1/issuances`; texts are compared whole, `from` and `to` bound `at`, `asOf` what was held then. */
+export interface IssuanceFilters extends PageRequest {
+  readonly where: Readonly<Partial<Record<IssuanceColumn, string>>>;
+  readonly from: Date | null;
+  readonly to: Date | null;
+  readonly asOf: Date | null;
+  /** Names outside the caller's scope are not seen; null means everything. */
+  readonly templates: readonly string[] | null;
+  readonly providers: readonly string[] | null;
+}
+
+const issuanceColumns = {
+  task: 'task_id::text',
+  workload: "workload_issuer || '/' || workload_subject",
+  template: 'template',
+  tool: 'tool',
+  resource: 'resource',
+  provider: 'provider',
+  decision: 'decision',
+  reason: 'reason',
+  state: 'state',
+  id: 'id::text',
+  kind: 'kind',
+} as const;
+export type IssuanceColumn = keyof typeof issuanceColumns;
+
+export interface AuditRow {
+  readonly seq: bigint;
+  readonly id: string;
+  readonly at: Date;
+  readonly type: string;
+  readonly actor: string | null;
+  readonly taskId: string | null;
+  readonly issuanceId: string | null;
+  readonly body: Uint8Array;
+  readonly leafHash: Uint8Array;
+}
+
+export function createQueries(database: Database) {
+  return {
+    issuances: (filters: IssuanceFilters) => issuances(database, filters),
+    explanation: (id: string) => explanation(database, id),
+    tasks: (filters: TaskFilters) => tasks(database, filters),
+    auditEvents: (filters: AuditFilters) => auditEvents(database, filters),
+    tokenStatus: (id: string) => tokenStatus(database, id),
+    workStatus: () => workStatus(database),
+  };
+}
+
+async function issuances(
+  database: Database,
+  filters: IssuanceFilters,
+): Promise<Page<Record<string, unknown>>> {
+  const values: unknown[] = [];
+  const bind = (value: unknown) => `$${values.push(value)}`;
+  const clauses = Object.entries(filters.where).map(
+    ([column, value]) => `${issuanceColumns[column as IssuanceColumn]} = ${bind(value)}`,
+  );
+  if (filters.from !== null) clauses.push(`at >= ${bind(filters.from)}`);
+  if (filters.to !== null) clauses.push(`at < ${bind(filters.to)}`);
+  if (filters.asOf !== null) {
+    const moment = bind(filters.asOf);
+    clauses.push(
+      `decision = 'allow' and issued_at <= ${moment} and coalesce(ended_at, expires_at) > ${moment}`,
+    );
+  }
+  if (filters.templates !== null) clauses.push(`template = any(${bind(filters.templates)})`);
+  if (filters.providers !== null) clauses.push(`provider = any(${bind(filters.providers)})`);
+  if (filters.cursor !== null) clauses.push(`seq < ${bind(seqCursor(filters.cursor))}`);
+  const where = clauses.length === 0 ? '' : `where ${clauses.join(' and ')}`;
+  const text = `select * from mayfly_issuances_v1 ${where} order by seq desc limit ${bind(filters.limit + 1)}`;
+  const { rows } = await orFault(() => database.pool.query<Record<string, unknown>>(text, values));
+  return page(rows, filters.limit, (row) => String(row['seq']));
+}
+
+async function explanation(database: Database, id: string): Promise<Record<string, unknown> | undefined> {
+  const text = `select i.explanation, i.input_digest, i.policy_epoch, i.template, i.template_version, i.provider, i.tool,
+      i.decision, i.reason, i.intended_at as at, i.workload_issuer || '/' || i.workload_subject as workload, i.resource
+    from issuance i where i.id = $1 and i.intended_at = uuid_time($1)`;
+  const [row] = await database.call('explanation', text, [id]);
+  return row;
+}
+
+export interface TaskFilters extends PageRequest {
+  readonly state: string | null;
+  readonly template: string | null;
+  /** `ISSUERNAME/SUBJECT`. */
+  readonly workload: string | null;
+}
+
+async function tasks({ prisma }: Database, filters: TaskFilters): Promise<Page<TaskFound>> {
+  const { state, template, workload, limit, cursor } = filters;
+  const slash = workload?.indexOf('/') ?? -1;
+  if (workload !== null && slash < 1) throw new Refusal('malformed_request', { detail: 'workload' });
+  const where = {
+    ...(state === null ? {} : { state }),
+    ...(template === null ? {} : { template }),
+    ...(workload === null
+      ? {}
+      : { workloadIssuer: workload.slice(0, slash), workloadSubject: workload.slice(slash + 1) }),
+    ...(cursor === null ? {} : { id: { lt: uuidCursor(cursor) } }),
+  };
+  const rows = await orFault(() =>
+    prisma.task.findMany({ where, include: { grants: true }, orderBy: { id: 'desc' }, take: limit + 1 }),
+  );
+  return page(rows.map(taskFromRow), limit, ({ task }) => task.id);
+}
+
+export interface AuditFilters {
+  readonly after: string | null;
+  readonly limit: number;
+  readonly type: string | null;
+  readonly task: string | null;
+  readonly issuance: string | null;
+}
+
+async function auditEvents({ prisma }: Database, filters: AuditFilters): Promise<Page<AuditRow>> {
+  const { after, limit, type, task, issuance } = filters;
+  const where = {
+    ...(after === null ? {} : { seq: { gt: seqCursor(after) } }),
+    ...(type === null ? {} : { type }),
+    ...(task === null ? {} : { taskId: task }),
+    ...(issuance === null ? {} : { issuanceId: issuance }),
+  };
+  const rows = await orFault(() =>
+    prisma.auditEntry.findMany({ where, orderBy: { seq: 'asc' }, take: limit + 1 }),
+  );
+  return page(rows, limit, ({ seq }) => String(seq));
+}
+
+/** Is this tool token of ours still good? One statement: delivered, unexpired, task open, grant active, generation current. */
+async function tokenStatus(database: Database, id: string): Promise<boolean> {
+  const text = `select true as active from issuance i
+      join task_grant g on g.id = i.grant_id join task t on t.id = i.task_id
+    where i.id = $1 and i.intended_at = uuid_time($1) and i.local and i.decision = 'allow'
+      and i.not_after > clock_timestamp() and t.state = 'open' and t.expires_at > clock_timestamp()
+      and t.lease_until > clock_timestamp() and g.state = 'active' and g.generation = i.generation`;
+  const rows = await database.call('token_status', text, [id]);
+  return rows.length === 1;
+}
+
+async function workStatus(database: Database): Promise<{ queued: number; oldestDueSeconds: number }> {
+  const text = `select count(*)::int as queued,
+      coalesce(extract(epoch from clock_timestamp() - min(due_at) filter (where due_at < clock_timestamp())), 0)::float8 as oldest
+    from (select due_at from work where state in ('revoking', 'reaped') order by due_at limit 10000) w`;
+  const [row] = await database.call<{ queued: number; oldest: number }>('work_status', text, []);
+  return { queued: row?.queued ?? 0, oldestDueSeconds: row?.oldest ?? 0 };
+}
+
+function page<T>(rows: readonly T[], limit: number, cursorOf: (row: T) => string): Page<T> {
+  const items = rows.slice(0, limit);
+  const last = items.at(-1);
+  return { items, nextCursor: rows.length > limit && last !== undefined ? cursorOf(last) : null };
+}
+
+function seqCursor(cursor: string): bigint {
+  if (!/^[0-9]{1,18}$/.test(cursor)) throw new Refusal('malformed_request', { detail: 'cursor' });
+  return BigInt(cursor);
+}
+
+function uuidCursor(cursor: string): string {
+  if (!/^[0-9a-f-]{36}$/.test(cursor)) throw new Refusal('malformed_request', { detail: 'cursor' });
+  return cursor;
+}

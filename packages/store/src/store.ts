@@ -1,0 +1,53 @@
+import type { DenyStore, Ledger, Tasks, WorkQueue } from '@mayfly/core';
+import { createAnswers } from './answers.ts';
+import { type Database, type DatabaseOptions, openDatabase } from './database.ts';
+import { createDenyStore } from './deny-store.ts';
+import { createDocuments, type Documents, type RowMac } from './documents.ts';
+import {
+  type DatabaseStatus,
+  ensureInstallation,
+  keepPartitions,
+  readDatabaseStatus,
+} from './installation.ts';
+import { createKeys, type Keys } from './keys.ts';
+import { createLedger } from './ledger.ts';
+import { createQueries } from './queries.ts';
+import { TaskFacts } from './task-facts.ts';
+import { createTasks } from './tasks.ts';
+import { createWorkQueue } from './work-queue.ts';
+
+export type Store = ReturnType<typeof createQueries> &
+  ReturnType<typeof createAnswers> & {
+    readonly ledger: Ledger;
+    readonly taskStore: Tasks;
+    readonly queue: WorkQueue;
+    readonly deny: DenyStore;
+    readonly documents: Documents;
+    readonly keys: Keys;
+    readonly database: Database;
+    status(): Promise<DatabaseStatus>;
+    ensureInstallation(environment: 'dev' | 'production'): Promise<string>;
+    keepPartitions(retentionDays: number): Promise<void>;
+    close(): Promise<void>;
+  };
+
+/** Everything stored, over one pool. `rowMac` is asked for at each use: the key itself lies wrapped in the database. */
+export function createStore(options: DatabaseOptions & { reapAgeSeconds: number; rowMac: RowMac }): Store {
+  const database = openDatabase(options);
+  const facts = new TaskFacts();
+  return {
+    ...createQueries(database),
+    ...createAnswers(database),
+    ledger: createLedger(database, facts, options),
+    taskStore: createTasks(database, facts),
+    queue: createWorkQueue(database),
+    deny: createDenyStore(database),
+    documents: createDocuments(database, options.rowMac),
+    keys: createKeys(database),
+    database,
+    status: () => readDatabaseStatus(database),
+    ensureInstallation: (environment) => ensureInstallation(database, environment),
+    keepPartitions: (days) => keepPartitions(database, days),
+    close: () => database.close(),
+  };
+}

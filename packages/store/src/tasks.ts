@@ -1,0 +1,112 @@
+import type { AuditEvent, Ending, Opening, OpenResult, SingleUse, TaskFound, Tasks } from '@mayfly/core';
+import type { Reason } from '@mayfly/protocol';
+import { z } from 'zod';
+import { type Database, orFault } from './database.ts';
+import { encodeAudit, encodeOpening, ownerKey } from './encode.ts';
+import type { TaskFacts } from './task-facts.ts';
+import { taskFromRow } from './task-rows.ts';
+
+const opened = z.object({
+  kind: z.enum(['opened', 'ref_taken', 'stale', 'refused']),
+  reason: z.string().optional(),
+  epoch: z.coerce.number().optional(),
+  retryAfterSeconds: z.coerce.number().optional(),
+});
+
+/** The task side of storage: fixed facts from memory, state always from the database where it decides. */
+export function createTasks(database: Database, facts: TaskFacts): Tasks {
+  const read = async (
+    where: { id: string } | { template: string; ownerKey: Uint8Array<ArrayBuffer>; ref: string },
+  ) => {
+    const row = await orFault(() => database.prisma.task.findFirst({ where, include: { grants: true } }));
+    return row === null ? undefined : facts.put(taskFromRow(row));
+  };
+  const change = async (id: string, statement: string, event: Record<string, unknown>) => {
+    const values = [id, JSON.stringify(event)];
+    const [row] = await database.call<{ ok: boolean }>(
+      statement,
+      `select ${statement}($1::uuid, $2::jsonb) as ok`,
+      values,
+    );
+    facts.forget(id);
+    return row?.ok === true;
+  };
+  const ending = (id: string) => readEnding(database, id);
+  return {
+    find: async (id, { fresh = false } = {}) => (fresh ? undefined : facts.get(id)) ?? read({ id }),
+    findByRef: ({ template, owner, ref }) =>
+      read({ template, ownerKey: new Uint8Array(Buffer.from(ownerKey(owner), 'hex')), ref }),
+    findByGrant: async (grantId) => {
+      const known = facts.byGrant(grantId);
+      if (known !== undefined) return known;
+      const grant = await orFault(() => database.prisma.taskGrant.findUnique({ where: { id: grantId } }));
+      return grant === null ? undefined : read({ id: grant.taskId });
+    },
+    open: (opening, context) => open(database, facts, { opening, ...context }),
+    heartbeat: async (id) => {
+      await database.call('heartbeat_task', 'select heartbeat_task($1::uuid)', [id]);
+      const found = await read({ id });
+      if (found === undefined) return undefined;
+      // Lost but not yet reaped: it is as good as abandoned, and no heartbeat brings it back.
+      const lapsed = found.status.state === 'open' && found.status.leaseExpiresAt <= new Date();
+      return lapsed
+        ? { ...found.status, state: 'abandoned' as const, stateReason: 'lease lost' }
+        : found.status;
+    },
+    end: async (id, { state, reason, audit }) => {
+      await change(id, 'close_task', { state, reason, audit: encodeAudit(audit) });
+      return ending(id);
+    },
+    suspend: async (id, { reason, audit }) => {
+      await change(id, 'suspend_task', { reason, audit: encodeAudit(audit) });
+      return ending(id);
+    },
+    resume: async (id, { audit }: { audit: AuditEvent }) => {
+      const resumed = await change(id, 'resume_task', { audit: encodeAudit(audit) });
+      const found = await read({ id });
+      return found === undefined ? undefined : { resumed, status: found.status };
+    },
+    ending,
+  };
+}
+
+async function open(
+  database: Database,
+  facts: TaskFacts,
+  { opening, epoch, use }: { opening: Opening; epoch: number; use: SingleUse },
+): Promise<OpenResult> {
+  const values = [
+    JSON.stringify(encodeOpening(opening)),
+    epoch,
+    use.assertion?.digest ?? null,
+    use.assertion?.expiresAt ?? null,
+  ];
+  const [row] = await database.call<{ r: unknown }>(
+    'open_with_assertion',
+    'select open_with_assertion($1::jsonb, $2, $3, $4) as r',
+    values,
+  );
+  const answer = opened.parse(row?.r);
+  if (answer.kind === 'opened') return { kind: 'opened', found: facts.opened(opening.task) };
+  if (answer.kind === 'ref_taken') return { kind: 'ref_taken' };
+  if (answer.kind === 'stale') return { kind: 'stale', epoch: answer.epoch ?? 0 };
+  const reason = (answer.reason ?? 'internal') as Reason; // As in ledger.ts.
+  const { retryAfterSeconds } = answer;
+  return retryAfterSeconds === undefined
+    ? { kind: 'refused', reason }
+    : { kind: 'refused', reason, retryAfterSeconds };
+}
+
+async function readEnding(database: Database, id: string): Promise<Ending | undefined> {
+  const [row] = await database.call<{
+    state: TaskFound['status']['state'] | null;
+    total: number;
+    confirmed: number;
+    by_expiry: number;
+    pending: number;
+    worst: Date | null;
+  }>('task_ending', 'select * from task_ending($1::uuid)', [id]);
+  if (row === undefined || row.state === null) return undefined;
+  const { state, total, confirmed, pending, by_expiry: byExpiry, worst: worstCaseAt } = row;
+  return { state, total, confirmed, pending, byExpiry, worstCaseAt };
+}

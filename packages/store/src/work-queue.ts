@@ -1,0 +1,51 @@
+import { type End, Fault, type MintPlan, type Work, type WorkQueue } from '@mayfly/core';
+import type { Database } from './database.ts';
+import { encodeAudit } from './encode.ts';
+
+interface ClaimedRow {
+  readonly id: string;
+  readonly kind: 'issuance' | 'task';
+  readonly state: 'reaped' | 'delivered' | 'revoking' | 'task';
+  readonly attempts: number;
+  readonly plan: MintPlan | null;
+  readonly seconds_past: number | null;
+}
+
+/** The reaper's side: rows only, claimed in one statement. */
+export function createWorkQueue(database: Database): WorkQueue {
+  return {
+    claim: async ({ limit }) => {
+      const rows = await database.call<ClaimedRow>('claim_work', 'select * from claim_work($1)', [limit]);
+      return rows.map(workFromRow);
+    },
+    settle: async (ends) => {
+      await database.call('settle_work', 'select settle_work($1::jsonb)', [
+        JSON.stringify(ends.map(encodeEnd)),
+      ]);
+    },
+    postpone: async (ids, seconds) => {
+      const text =
+        'update work set due_at = clock_timestamp() + make_interval(secs => $2) where id = any($1::uuid[])';
+      await database.call('postpone_work', text, [ids, seconds]);
+    },
+    taskDue: async (taskId) => {
+      const [row] = await database.call<{ due: 'abandoned' | 'expired' | 'rearmed' | 'gone' }>(
+        'task_due',
+        'select task_due($1::uuid) as due',
+        [taskId],
+      );
+      return row?.due ?? 'gone';
+    },
+  };
+}
+
+function workFromRow({ id, kind, state, attempts, plan, seconds_past: past }: ClaimedRow): Work {
+  if (kind === 'task') return { kind, taskId: id, attempts };
+  if (plan === null || past === null || state === 'task')
+    throw new Fault('internal', { effect: 'none', detail: `work ${id} has no issuance` });
+  return { kind, issuanceId: id, state, plan, attempts, secondsPastNotAfter: past };
+}
+
+function encodeEnd({ issuanceId, method, evidence, audit }: End): Record<string, unknown> {
+  return { issuanceId, method, evidence, audit: encodeAudit(audit) };
+}

@@ -1,0 +1,289 @@
+-- Wide rows are written once; what changes is narrow (docs/architecture.md, storage).
+-- No foreign keys from issuance, audit and work to task and grant: the deciding statement proves that they exist,
+-- and each key would cost a trigger and a lock on the hot row.
+
+create table installation (
+  one boolean primary key default true check (one),
+  environment text not null check (environment in ('dev', 'production')),
+  system_identifier text not null,
+  created_at timestamptz not null default now()
+);
+
+-- One number for everything that decides; raised in the writing transaction.
+create table config_epoch (
+  one boolean primary key default true check (one),
+  epoch bigint not null default 1,
+  bundle_version bigint not null default 0,
+  frozen_reason text,
+  frozen_at timestamptz
+);
+insert into config_epoch default values;
+
+-- Versions never change; `document_active` says which one is in force. Both carry an HMAC of a key outside the database.
+create table document (
+  kind text not null,
+  name text not null,
+  version integer not null,
+  body bytea not null,
+  mac bytea not null,
+  created_at timestamptz not null default now(),
+  created_by text not null,
+  primary key (kind, name, version)
+);
+create table document_active (
+  kind text not null,
+  name text not null,
+  version integer not null,
+  set_name text not null,
+  mac bytea not null,
+  primary key (kind, name)
+);
+
+create table signing_key (
+  id text primary key,
+  purpose text not null,
+  alg text not null,
+  public_jwk jsonb,
+  wrapped bytea not null,
+  created_at timestamptz not null,
+  active_from timestamptz not null,
+  retired_at timestamptz
+);
+
+create table task (
+  id uuid primary key,
+  template text not null,
+  template_version integer not null,
+  ref text,
+  params jsonb not null,
+  objective text,
+  workload_issuer text not null,
+  workload_subject text not null,
+  claims jsonb not null,
+  owner text not null,
+  owner_key bytea not null,
+  opener text,
+  parent_id uuid,
+  state text not null default 'open'
+    check (state in ('open', 'suspended', 'completed', 'failed', 'abandoned', 'expired', 'deviated', 'cancelled')),
+  state_reason text,
+  outcome text,
+  opened_at timestamptz not null,
+  lease_seconds integer not null,
+  lease_until timestamptz not null,
+  expires_at timestamptz not null,
+  ended_at timestamptz
+) with (fillfactor = 80);
+create unique index task_ref on task (template, owner_key, ref) where ref is not null;
+create index task_live on task (template, owner_key) where state in ('open', 'suspended');
+create index task_opened on task (opened_at, id);
+
+-- The one lock of an exchange. No index on what changes, so that counting stays HOT.
+create table task_grant (
+  id uuid primary key,
+  task_id uuid not null references task (id),
+  name text not null,
+  tool text not null,
+  provider text not null,
+  access text not null,
+  resource text not null,
+  actions text[] not null,
+  mint jsonb not null,
+  ttl_default integer not null,
+  ttl_max integer not null,
+  ends_within integer,
+  exchanges_max integer,
+  per_minute integer,
+  uses integer not null default 0,
+  state text not null default 'active' check (state in ('active', 'suspended', 'ended')),
+  generation integer not null default 1,
+  ended_at timestamptz
+) with (fillfactor = 60);
+create index task_grant_task on task_grant (task_id);
+
+-- Limits that outlive tasks: opens per hour, exchanges per minute; scope is a digest of (workload, template, what).
+create table counter (
+  scope bytea not null,
+  window_start timestamptz not null,
+  n integer not null,
+  primary key (scope, window_start)
+) with (fillfactor = 60);
+
+create table replay (
+  digest bytea not null,
+  expires_at timestamptz not null,
+  primary key (digest, expires_at)
+) partition by range (expires_at);
+
+create table idempotency (
+  digest bytea primary key,
+  issuance_id uuid,
+  body_digest text,
+  status integer,
+  body jsonb,
+  expires_at timestamptz not null
+);
+
+-- Insert-only. `intended_at` is the time inside the UUIDv7, so every look-up by id names its partition.
+create table issuance (
+  id uuid not null,
+  intended_at timestamptz not null,
+  seq bigint not null,
+  purpose text not null check (purpose in ('agent', 'base')),
+  decision text not null check (decision in ('allow', 'deny', 'pending')),
+  reason text,
+  local boolean not null,
+  task_id uuid,
+  grant_id uuid,
+  grant_name text,
+  template text,
+  template_version integer,
+  workload_issuer text not null,
+  workload_subject text not null,
+  tool text,
+  provider text,
+  access text,
+  resource text,
+  actions text[] not null,
+  native_permissions text[] not null,
+  purpose_text text,
+  ttl_seconds integer,
+  not_after timestamptz,
+  ends_by text,
+  reach text,
+  generation integer,
+  worst_case_seconds integer,
+  policy_epoch bigint not null,
+  input_digest text not null,
+  assertion_digest text,
+  request_id text,
+  plan jsonb,
+  explanation jsonb not null,
+  primary key (id, intended_at)
+) partition by range (intended_at);
+create sequence issuance_seq;
+create index issuance_task on issuance (task_id);
+
+create table issuance_delivery (
+  issuance_id uuid not null,
+  intended_at timestamptz not null,
+  delivered_at timestamptz not null default now(),
+  key_hash text,
+  expires_at timestamptz not null,
+  primary key (issuance_id, intended_at)
+) partition by range (intended_at);
+
+create table issuance_end (
+  issuance_id uuid not null,
+  intended_at timestamptz not null,
+  at timestamptz not null default clock_timestamp(),
+  method text not null check (method in ('deleted', 'denied', 'cut', 'expired', 'never_minted')),
+  requested_at timestamptz,
+  evidence jsonb not null,
+  primary key (issuance_id, intended_at, at)
+) partition by range (intended_at);
+
+-- Exists only while something must still happen; deleted at the confirmed end.
+create table work (
+  id uuid primary key,
+  kind text not null check (kind in ('issuance', 'task')),
+  task_id uuid,
+  intended_at timestamptz,
+  state text not null check (state in ('intended', 'delivered', 'revoking', 'reaped', 'task')),
+  due_at timestamptz not null,
+  not_after timestamptz,
+  requested_at timestamptz,
+  reach text,
+  attempts integer not null default 0
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+create index work_due on work (due_at);
+create index work_task on work (task_id);
+
+-- Insert-only. `body` is the canonical event (RFC 8785), `leaf_hash` its RFC 6962 leaf. `xid` lets a later
+-- sequencer take rows older than every running transaction; `cluster` tells apart dumps restored into a new one.
+create sequence audit_seq;
+create table audit_entry (
+  seq bigint not null default nextval('audit_seq'),
+  at timestamptz not null,
+  id uuid not null,
+  xid xid8 not null default pg_current_xact_id(),
+  type text not null,
+  actor text,
+  task_id uuid,
+  issuance_id uuid,
+  body bytea not null,
+  leaf_hash bytea not null,
+  primary key (seq, at)
+) partition by range (at);
+create index audit_entry_task on audit_entry (task_id) where task_id is not null;
+
+create table deny_document (
+  role text primary key,
+  provider text not null,
+  version bigint not null default 0,
+  acked_version bigint not null default 0,
+  writer_until timestamptz,
+  read_at timestamptz
+);
+create table deny_entry (
+  role text not null references deny_document (role),
+  source_identity text not null,
+  provider text not null,
+  needed_until timestamptz not null,
+  primary key (role, source_identity)
+);
+
+-- What falls outside every made-ahead partition is still kept; `mayfly doctor` names a default that is not empty.
+create table replay_default partition of replay default;
+create table issuance_default partition of issuance default;
+create table issuance_delivery_default partition of issuance_delivery default;
+create table issuance_end_default partition of issuance_end default;
+create table audit_entry_default partition of audit_entry default;
+
+-- Days from yesterday on; idempotent. The owner's right, lent to the app for exactly this.
+create function ensure_partitions(days integer) returns integer
+language plpgsql security definer set search_path = public, pg_temp as $$
+declare
+  parent text;
+  day date;
+  child text;
+  made integer := 0;
+begin
+  if days not between 1 and 60 then raise exception 'days out of range'; end if;
+  foreach parent in array array['replay', 'issuance', 'issuance_delivery', 'issuance_end', 'audit_entry'] loop
+    for day in select generate_series((now() at time zone 'utc')::date - 1, (now() at time zone 'utc')::date + days, interval '1 day')::date loop
+      child := format('%s_%s', parent, to_char(day, 'YYYYMMDD'));
+      if to_regclass(format('public.%I', child)) is null then
+        execute format('create table %I partition of %I for values from (%L) to (%L)', child, parent,
+          day::text || ' 00:00:00+00', (day + 1)::text || ' 00:00:00+00');
+        made := made + 1;
+      end if;
+    end loop;
+  end loop;
+  return made;
+end $$;
+
+-- Retention is dropping whole days. Replay keys go as soon as their day is over, the rest at `keep_days`.
+create function drop_partitions(keep_days integer) returns integer
+language plpgsql security definer set search_path = public, pg_temp as $$
+declare
+  child record;
+  dropped integer := 0;
+begin
+  if keep_days < 1 then raise exception 'keep_days out of range'; end if;
+  for child in
+    select c.relname, p.relname as parent
+    from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
+    where p.relname in ('replay', 'issuance', 'issuance_delivery', 'issuance_end', 'audit_entry')
+      and c.relname ~ '_[0-9]{8}$'
+  loop
+    if to_date(right(child.relname, 8), 'YYYYMMDD')
+      < (now() at time zone 'utc')::date - (case child.parent when 'replay' then 2 else keep_days end) then
+      execute format('drop table %I', child.relname);
+      dropped := dropped + 1;
+    end if;
+  end loop;
+  return dropped;
+end $$;
+
+select ensure_partitions(7);

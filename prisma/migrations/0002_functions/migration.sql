@@ -1,0 +1,411 @@
+-- The hot steps, one client statement each. Every statement inside a VOLATILE plpgsql function has a fresh READ
+-- COMMITTED snapshot, so what is read after the grant lock is what the last holder of the lock committed.
+-- Lock order everywhere: grants by id, tasks by id, counters, replay keys, work.
+
+create function uuid_time(id uuid) returns timestamptz language sql immutable strict parallel safe as $$
+  select to_timestamp(('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint / 1000.0)
+$$;
+
+create function append_audit(e jsonb) returns void language sql as $$
+  insert into audit_entry (at, id, type, actor, task_id, issuance_id, body, leaf_hash)
+  select (e->>'at')::timestamptz, (e->>'id')::uuid, e->>'type', e->>'actor', (e->>'taskId')::uuid,
+    (e->>'issuanceId')::uuid, b, sha256('\x00'::bytea || b)
+  from (select convert_to(e->>'canonical', 'UTF8') as b) bytes
+$$;
+
+create function insert_issuance(r jsonb) returns void language sql as $$
+  insert into issuance (id, intended_at, seq, purpose, decision, reason, local, task_id, grant_id, grant_name, template,
+    template_version, workload_issuer, workload_subject, tool, provider, access, resource, actions,
+    native_permissions, purpose_text, ttl_seconds, not_after, ends_by, reach, generation, worst_case_seconds,
+    policy_epoch, input_digest, assertion_digest, request_id, plan, explanation)
+  select (r->>'id')::uuid, uuid_time((r->>'id')::uuid), nextval('issuance_seq'), r->>'purpose',
+    case when r->>'reason' is null then 'allow' else 'deny' end, r->>'reason', (r->>'local')::boolean,
+    (r->>'taskId')::uuid, (r->>'grantId')::uuid, r->>'grantName', r->>'template', (r->>'templateVersion')::int,
+    r->>'workloadIssuer', r->>'workloadSubject', r->>'tool', r->>'provider', r->>'access', r->>'identifier',
+    array(select jsonb_array_elements_text(r->'actions')),
+    array(select jsonb_array_elements_text(r->'nativePermissions')), r->>'purposeText', (r->>'ttlSeconds')::int,
+    (r->>'notAfter')::timestamptz, r->>'endsBy', r->>'reach', (r->>'generation')::int, (r->>'worstCaseSeconds')::int,
+    (r->>'policyEpoch')::bigint, r->>'inputDigest', r->>'assertionDigest', r->>'requestId',
+    nullif(r->'plan', 'null'), r->'explanation'
+$$;
+
+-- Task, grants, limits. Answers {"kind": "opened" | "ref_taken" | "stale" | "refused"}.
+create function open_task(o jsonb, known_epoch bigint) returns jsonb language plpgsql as $$
+declare
+  c config_epoch;
+  t jsonb := o->'task';
+  g jsonb;
+  hour_scope bytea := decode(o->>'openScope', 'hex');
+  hour timestamptz := date_trunc('hour', clock_timestamp());
+  opened integer;
+begin
+  select * into c from config_epoch;
+  if c.epoch <> known_epoch then return jsonb_build_object('kind', 'stale', 'epoch', c.epoch, 'generation', null); end if;
+  if c.frozen_reason is not null then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
+  -- The counter row is the lock under which open tasks of this workload and template are counted.
+  insert into counter (scope, window_start, n) values (hour_scope, hour, 0) on conflict do nothing;
+  select n into opened from counter where scope = hour_scope and window_start = hour for update;
+  if opened >= (o->>'opensPerHour')::int then
+    return jsonb_build_object('kind', 'refused', 'reason', 'rate_limited', 'retryAfterSeconds',
+      ceil(extract(epoch from hour + interval '1 hour' - clock_timestamp())));
+  end if;
+  if (o->>'maxOpen') is not null and (
+    select count(*) from task where template = t->>'template' and owner_key = decode(o->>'ownerKey', 'hex')
+      and state in ('open', 'suspended')
+  ) >= (o->>'maxOpen')::int then
+    return jsonb_build_object('kind', 'refused', 'reason', 'too_many_open_tasks');
+  end if;
+  insert into task (id, template, template_version, ref, params, objective, workload_issuer, workload_subject, claims,
+    owner, owner_key, opener, opened_at, lease_seconds, lease_until, expires_at)
+  values ((t->>'id')::uuid, t->>'template', (t->>'templateVersion')::int, t->>'ref', t->'params', t->>'objective',
+    t->>'workloadIssuer', t->>'workloadSubject', t->'claims', t->>'owner', decode(o->>'ownerKey', 'hex'), t->>'opener',
+    (t->>'openedAt')::timestamptz, (t->>'leaseSeconds')::int,
+    clock_timestamp() + make_interval(secs => (t->>'leaseSeconds')::int), (t->>'expiresAt')::timestamptz)
+  on conflict do nothing;
+  if not found then return jsonb_build_object('kind', 'ref_taken'); end if;
+  for g in select jsonb_array_elements(t->'grants') loop
+    insert into task_grant (id, task_id, name, tool, provider, access, resource, actions, mint, ttl_default, ttl_max,
+      ends_within, exchanges_max, per_minute)
+    values ((g->>'id')::uuid, (t->>'id')::uuid, g->>'name', g->>'tool', g->>'provider', g->>'access', g->>'resource',
+      array(select jsonb_array_elements_text(g->'actions')), g->'mint', (g->>'ttlDefault')::int,
+      (g->>'ttlMax')::int, (g->>'endsWithin')::int, (g->>'exchangesMax')::int, (g->>'perMinute')::int);
+  end loop;
+  update counter set n = n + 1 where scope = hour_scope and window_start = hour;
+  insert into work (id, kind, state, due_at) values ((t->>'id')::uuid, 'task', 'task',
+    least(clock_timestamp() + make_interval(secs => (t->>'leaseSeconds')::int), (t->>'expiresAt')::timestamptz));
+  perform append_audit(o->'audit');
+  return jsonb_build_object('kind', 'opened');
+end $$;
+
+-- Everything that can change between decision and commit, checked under the grant lock; then replay key, budget,
+-- issuance and audit. A refusal leaves nothing behind. `i.local`: delivered in the same statement.
+create function intend(i jsonb) returns jsonb language plpgsql as $$
+declare
+  r jsonb := i->'record';
+  agent boolean := r->>'purpose' = 'agent';
+  g task_grant;
+  t task;
+  c config_epoch;
+  opened jsonb;
+  minute timestamptz;
+  minute_scope bytea;
+  in_minute integer;
+  earlier uuid;
+  idem bytea := decode(i->>'idempotencyDigest', 'hex');
+  assertion bytea := decode(i->>'assertionDigest', 'hex');
+begin
+  if jsonb_typeof(i->'opening') = 'object' then
+    opened := open_task(i->'opening', (i->>'epoch')::bigint);
+    if opened->>'kind' <> 'opened' then return opened; end if;
+  end if;
+  select * into g from task_grant where id = (r->>'grantId')::uuid for no key update;
+  if not found then return jsonb_build_object('kind', 'refused', 'reason', 'task_unknown'); end if;
+  select * into t from task where id = g.task_id;
+  select * into c from config_epoch;
+  if t.state = 'suspended' then return jsonb_build_object('kind', 'refused', 'reason', 'task_suspended'); end if;
+  if t.state <> 'open' or t.expires_at <= clock_timestamp() or t.lease_until <= clock_timestamp() then
+    return jsonb_build_object('kind', 'refused', 'reason', 'task_ended');
+  end if;
+  if g.state <> 'active' then return jsonb_build_object('kind', 'refused', 'reason', 'grant_ended'); end if;
+  if c.epoch <> (i->>'epoch')::bigint or g.generation <> (i->>'generation')::int then
+    return jsonb_build_object('kind', 'stale', 'epoch', c.epoch, 'generation', g.generation);
+  end if;
+  if c.frozen_reason is not null then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
+  if agent then
+    if idem is not null then
+      select issuance_id into earlier from idempotency where digest = idem and expires_at > clock_timestamp();
+      if found then return jsonb_build_object('kind', 'already_issued', 'issuanceId', earlier); end if;
+    end if;
+    if g.uses >= g.exchanges_max then return jsonb_build_object('kind', 'refused', 'reason', 'budget_spent'); end if;
+    if g.per_minute is not null then
+      minute := date_trunc('minute', clock_timestamp());
+      minute_scope := sha256(convert_to(jsonb_build_array('perMinute', t.owner, t.template, g.name)::text, 'UTF8'));
+      insert into counter (scope, window_start, n) values (minute_scope, minute, 0) on conflict do nothing;
+      select n into in_minute from counter where scope = minute_scope and window_start = minute for update;
+      if in_minute >= g.per_minute then
+        return jsonb_build_object('kind', 'refused', 'reason', 'rate_limited', 'retryAfterSeconds',
+          ceil(extract(epoch from minute + interval '1 minute' - clock_timestamp())));
+      end if;
+    end if;
+    if assertion is not null then
+      insert into replay (digest, expires_at) values (assertion, (i->>'assertionExpiresAt')::timestamptz)
+      on conflict do nothing;
+      if not found then return jsonb_build_object('kind', 'refused', 'reason', 'assertion_replayed'); end if;
+    end if;
+    if idem is not null then
+      delete from idempotency where digest = idem and expires_at <= clock_timestamp();
+      insert into idempotency (digest, issuance_id, expires_at)
+      values (idem, (r->>'id')::uuid, clock_timestamp() + interval '24 hours') on conflict do nothing;
+      if not found then
+        -- Another request with this key committed while we looked: give the assertion back.
+        delete from replay where digest = assertion and expires_at = (i->>'assertionExpiresAt')::timestamptz;
+        select issuance_id into earlier from idempotency where digest = idem;
+        return jsonb_build_object('kind', 'already_issued', 'issuanceId', earlier);
+      end if;
+    end if;
+    update task_grant set uses = uses + 1 where id = g.id;
+    if g.per_minute is not null then
+      update counter set n = n + 1 where scope = minute_scope and window_start = minute;
+    end if;
+  end if;
+  perform insert_issuance(r);
+  perform append_audit(i->'audit');
+  if (r->>'local')::boolean then
+    perform append_audit(i->'delivered');
+    perform renew_lease(g.task_id);
+  else
+    insert into work (id, kind, task_id, intended_at, state, due_at, not_after, reach)
+    values ((r->>'id')::uuid, 'issuance', g.task_id, uuid_time((r->>'id')::uuid), 'intended',
+      clock_timestamp() + make_interval(secs => (i->>'reapAgeSeconds')::float), (r->>'notAfter')::timestamptz, r->>'reach');
+  end if;
+  return jsonb_build_object('kind', 'intended');
+end $$;
+
+-- A lease is written at most eight times per its length: the row is otherwise left alone.
+create function renew_lease(task uuid) returns void language sql as $$
+  update task set lease_until = clock_timestamp() + make_interval(secs => lease_seconds)
+  where id = renew_lease.task and state = 'open'
+    and lease_until < clock_timestamp() + make_interval(secs => lease_seconds * 0.875)
+$$;
+
+-- An opening that is refused after its rows were written must leave none: the whole statement is undone.
+create function intend_opening(i jsonb) returns jsonb language plpgsql as $$
+declare
+  result jsonb := intend(i);
+begin
+  if result->>'kind' <> 'intended' then
+    raise exception using errcode = 'MF001', message = 'mayfly: refused', detail = result::text;
+  end if;
+  return result;
+end $$;
+
+create function intend_batch(items jsonb) returns jsonb language plpgsql as $$
+declare
+  item jsonb;
+  results jsonb := '[]';
+begin
+  for item in select jsonb_array_elements(items) loop
+    results := results || jsonb_build_array(intend(item));
+  end loop;
+  return results;
+end $$;
+
+-- False: reaped, or the reap deadline has passed; the credential must not be answered.
+create function deliver(d jsonb) returns boolean language plpgsql as $$
+declare
+  w work;
+  item uuid := (d->>'issuanceId')::uuid;
+begin
+  select task_id into w.task_id from work where id = item;
+  if w.task_id is not null then perform renew_lease(w.task_id); end if;
+  update work set state = 'delivered', due_at = not_after, attempts = 0
+  where id = item and state = 'intended' and due_at > clock_timestamp() returning * into w;
+  if not found then return false; end if;
+  insert into issuance_delivery (issuance_id, intended_at, key_hash, expires_at)
+  values (item, w.intended_at, d->>'keyHash', (d->>'expiresAt')::timestamptz);
+  perform append_audit(d->'audit');
+  return true;
+end $$;
+
+create function refuse(r jsonb, e jsonb) returns void language plpgsql as $$
+begin
+  perform insert_issuance(r);
+  perform append_audit(e);
+end $$;
+
+-- A claim moves due_at by a backoff with jitter, so that a crashed claimer's rows come back by themselves.
+create function claim_work(most integer) returns table (
+  id uuid, kind text, state text, attempts integer, plan jsonb, seconds_past double precision
+) language sql as $$
+  with d as (
+    select w.id from work w where w.due_at <= clock_timestamp() order by w.due_at limit most for update skip locked
+  ), u as (
+    update work w set attempts = w.attempts + 1,
+      state = case w.state when 'intended' then 'reaped' else w.state end,
+      due_at = clock_timestamp()
+        + make_interval(secs => least(60, power(2, least(w.attempts, 6))) * (0.5 + random() / 2))
+    from d where w.id = d.id
+    returning w.*
+  )
+  select u.id, u.kind, u.state, u.attempts, i.plan, extract(epoch from clock_timestamp() - u.not_after)::float8
+  from u left join issuance i on i.id = u.id and i.intended_at = u.intended_at
+$$;
+
+create function settle_work(ends jsonb) returns void language plpgsql as $$
+declare
+  e jsonb;
+  w work;
+begin
+  for e in select value from jsonb_array_elements(ends) value order by value->>'issuanceId' loop
+    delete from work where id = (e->>'issuanceId')::uuid returning * into w;
+    -- Settled by another replica meanwhile: one end, one audit row.
+    continue when not found;
+    insert into issuance_end (issuance_id, intended_at, method, requested_at, evidence)
+    values (w.id, w.intended_at, e->>'method', w.requested_at, e->'evidence');
+    perform append_audit(e->'audit');
+  end loop;
+end $$;
+
+-- A due task: re-armed while its lease and life lie ahead. A suspended task keeps no lease.
+create function task_due(task uuid) returns text language plpgsql as $$
+declare
+  t task;
+  next_due timestamptz;
+begin
+  select * into t from task where id = task_due.task;
+  if not found or t.state not in ('open', 'suspended') then
+    delete from work where id = task_due.task and kind = 'task';
+    return 'gone';
+  end if;
+  if t.expires_at <= clock_timestamp() then return 'expired'; end if;
+  if t.state = 'open' and t.lease_until <= clock_timestamp() then return 'abandoned'; end if;
+  next_due := case t.state when 'open' then least(t.lease_until, t.expires_at) else t.expires_at end;
+  update work set due_at = next_due, attempts = 0 where id = task_due.task and kind = 'task';
+  return 'rearmed';
+end $$;
+
+-- Separate statements: grants, then the task, then, with a fresh snapshot, the issuances (docs/architecture.md, races).
+-- `lapsed`: the reaper's ends hold only while the lease has really lapsed, seen under the locks.
+create function close_task(task uuid, e jsonb) returns boolean language plpgsql as $$
+declare
+  changed boolean;
+  to_state text := e->>'state';
+begin
+  perform 1 from task_grant where task_id = close_task.task order by id for update;
+  update task t set state = to_state, state_reason = e->>'reason',
+    outcome = case when to_state in ('completed', 'failed', 'cancelled') then to_state end, ended_at = clock_timestamp()
+  where t.id = close_task.task and t.state in ('open', 'suspended')
+    and (to_state <> 'abandoned' or (t.state = 'open' and t.lease_until <= clock_timestamp()));
+  changed := found;
+  if not changed then return false; end if;
+  update task_grant set state = 'ended', ended_at = clock_timestamp() where task_id = close_task.task and state <> 'ended';
+  perform take_back(close_task.task);
+  delete from work where id = close_task.task and kind = 'task';
+  perform append_audit(e->'audit');
+  return true;
+end $$;
+
+create function take_back(task uuid) returns void language sql as $$
+  update work set requested_at = clock_timestamp(), due_at = clock_timestamp(), attempts = 0,
+    state = case state when 'intended' then 'reaped' else 'revoking' end
+  where task_id = take_back.task and kind = 'issuance' and state in ('intended', 'delivered')
+$$;
+
+create function suspend_task(task uuid, e jsonb) returns boolean language plpgsql as $$
+begin
+  perform 1 from task_grant where task_id = suspend_task.task order by id for update;
+  update task t set state = 'suspended', state_reason = e->>'reason' where t.id = suspend_task.task and t.state = 'open';
+  if not found then return false; end if;
+  update task_grant set state = 'suspended' where task_id = suspend_task.task and state = 'active';
+  perform take_back(suspend_task.task);
+  perform append_audit(e->'audit');
+  return true;
+end $$;
+
+create function resume_task(task uuid, e jsonb) returns boolean language plpgsql as $$
+begin
+  perform 1 from task_grant where task_id = resume_task.task order by id for update;
+  update task t set state = 'open', state_reason = null,
+    lease_until = clock_timestamp() + make_interval(secs => t.lease_seconds)
+  where t.id = resume_task.task and t.state = 'suspended' and t.expires_at > clock_timestamp();
+  if not found then return false; end if;
+  update task_grant set state = 'active', generation = generation + 1
+  where task_id = resume_task.task and state = 'suspended';
+  update work set due_at = clock_timestamp() where id = resume_task.task and kind = 'task';
+  perform append_audit(e->'audit');
+  return true;
+end $$;
+
+create function heartbeat_task(task uuid) returns void language sql as $$
+  update task set lease_until = clock_timestamp() + make_interval(secs => lease_seconds)
+  where id = heartbeat_task.task and state in ('open', 'suspended')
+    and (state = 'suspended' or lease_until > clock_timestamp()) and expires_at > clock_timestamp()
+$$;
+
+-- Adds entries and takes the writer lease of one role's deny document; null while another writer holds it.
+create function deny_request(doc_role text, doc_provider text, entries jsonb, lease_seconds float8) returns jsonb
+language plpgsql as $$
+declare
+  d deny_document;
+begin
+  insert into deny_document (role, provider) values (doc_role, doc_provider) on conflict do nothing;
+  select * into d from deny_document where role = doc_role for update;
+  if d.writer_until > clock_timestamp() then return null; end if;
+  insert into deny_entry (role, source_identity, provider, needed_until)
+  select doc_role, x->>'sourceIdentity', doc_provider, (x->>'neededUntil')::timestamptz from jsonb_array_elements(entries) x
+  order by x->>'sourceIdentity'
+  on conflict (role, source_identity) do update set needed_until = greatest(deny_entry.needed_until, excluded.needed_until);
+  -- Kept five minutes longer than any session can live: clocks and caches of the cloud.
+  delete from deny_entry where role = doc_role and needed_until < clock_timestamp() - interval '5 minutes';
+  update deny_document set version = version + 1, writer_until = clock_timestamp() + make_interval(secs => lease_seconds)
+  where role = doc_role returning * into d;
+  return jsonb_build_object('version', d.version, 'entries',
+    coalesce((select jsonb_agg(source_identity order by source_identity) from deny_entry where role = doc_role), '[]'));
+end $$;
+
+create function deny_acknowledge(doc_role text, doc_version bigint) returns boolean language plpgsql as $$
+begin
+  update deny_document set acked_version = doc_version, read_at = clock_timestamp(), writer_until = null
+  where role = doc_role and version = doc_version;
+  return found;
+end $$;
+
+-- A document that was read and is not ours: everything it should have denied goes back to revoking.
+create function deny_reopen(doc_role text, e jsonb) returns void language plpgsql as $$
+begin
+  update deny_document set acked_version = 0, read_at = clock_timestamp() where role = doc_role;
+  insert into work (id, kind, task_id, intended_at, state, due_at, not_after, requested_at, reach)
+  select i.id, 'issuance', i.task_id, i.intended_at, 'revoking', clock_timestamp(), i.not_after, clock_timestamp(), i.reach
+  from issuance i join deny_entry d on d.source_identity = i.reach
+  where d.role = doc_role and i.not_after > clock_timestamp() and i.decision = 'allow'
+    and exists (select from issuance_end x where x.issuance_id = i.id and x.intended_at = i.intended_at)
+  on conflict do nothing;
+  if e is not null then perform append_audit(e); end if;
+end $$;
+
+-- Opening by the API: the use of a once-only assertion and the task are one statement, or neither.
+create function open_with_assertion(o jsonb, known_epoch bigint, assertion text, assertion_expires timestamptz)
+returns jsonb language plpgsql as $$
+declare
+  opened jsonb;
+  fresh boolean := true;
+begin
+  if assertion is not null then
+    if exists (select from replay where digest = decode(assertion, 'hex') and expires_at = assertion_expires) then
+      return jsonb_build_object('kind', 'refused', 'reason', 'assertion_replayed');
+    end if;
+  end if;
+  begin
+    opened := open_task(o, known_epoch);
+    if opened->>'kind' = 'opened' and assertion is not null then
+      insert into replay (digest, expires_at) values (decode(assertion, 'hex'), assertion_expires) on conflict do nothing;
+      fresh := found;
+      if not fresh then raise exception using errcode = 'MF001', message = 'mayfly: replayed'; end if;
+    end if;
+  exception when sqlstate 'MF001' then
+    return jsonb_build_object('kind', 'refused', 'reason', 'assertion_replayed');
+  end;
+  return opened;
+end $$;
+
+-- What stands between an ended task and the last of its credentials. Base sessions are counted by their own issuances.
+create function task_ending(task uuid) returns table (
+  state text, total integer, confirmed integer, pending integer, by_expiry integer, worst timestamptz
+) language sql stable as $$
+  with one as (
+    select i.local, i.ends_by, i.not_after, w.state as work_state,
+      case
+        when i.local and i.ends_by <> 'expired' then 'confirmed'
+        when i.not_after <= now() and w.id is null then 'confirmed'
+        when w.id is null and not i.local then 'confirmed'
+        when i.ends_by = 'expired' or w.state = 'reaped' then 'by_expiry'
+        else 'pending'
+      end as how
+    from issuance i left join work w on w.id = i.id
+    where i.task_id = task_ending.task and i.decision = 'allow' and i.purpose = 'agent'
+  )
+  select (select t.state from task t where t.id = task_ending.task), count(*)::int,
+    (count(*) filter (where how = 'confirmed'))::int, (count(*) filter (where how = 'pending'))::int,
+    (count(*) filter (where how = 'by_expiry'))::int, max(not_after) filter (where how <> 'confirmed')
+  from one
+$$;
