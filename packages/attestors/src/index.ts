@@ -1,1 +1,8 @@
-export {};
+export {
+  type AddressClass,
+  classifyAddress,
+  type Resolve,
+  type Resolved,
+  resolveHost,
+} from './oidc/address.ts';
+export { createOidcAttestor, issuerOf, type OidcAttestorOptions } from './oidc/attestor.ts';

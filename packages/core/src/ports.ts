@@ -209,12 +209,17 @@ export interface DenyStore {
   request(role: string, add: readonly DenyEntry[], leaseSeconds: number): Promise<DenyWrite | null>;
   /** Records that this version was read back; false when a newer one was requested meanwhile (fencing). */
   acknowledge(role: string, version: number): Promise<boolean>;
-  /** Roles whose document has entries still needed and was last read more than `olderThanSeconds` ago. */
-  due(
-    olderThanSeconds: number,
-  ): Promise<readonly { readonly provider: string; readonly role: string; readonly version: number }[]>;
+  /** Documents with entries that were last read more than `olderThanSeconds` ago; `shrinks`: some entry is needed no longer. */
+  due(olderThanSeconds: number): Promise<readonly DenyDue[]>;
   /** The document was read and is the acknowledged one; false verdicts put the role's issuances back to revoking. */
   observed(role: string, verdict: { intact: boolean; audit: AuditEvent | null }): Promise<void>;
+}
+
+export interface DenyDue {
+  readonly provider: string;
+  readonly role: string;
+  readonly version: number;
+  readonly shrinks: boolean;
 }
 
 export interface DenyEntry {

@@ -1,4 +1,4 @@
-import type { DenyStore } from '@mayfly/core';
+import type { DenyDue, DenyStore } from '@mayfly/core';
 import { z } from 'zod';
 import type { Database } from './database.ts';
 import { encodeAudit } from './encode.ts';
@@ -20,13 +20,12 @@ export function createDenyStore(database: Database): DenyStore {
       return row?.ok === true;
     },
     due: async (olderThanSeconds) => {
-      const text = `select d.role, d.provider, d.version::int as version from deny_document d
+      const text = `select d.role, d.provider, d.version::int as version, bool_or(e.needed_until < clock_timestamp() - interval '5 minutes') as shrinks
+        from deny_document d join deny_entry e on e.role = d.role
         where (d.read_at is null or d.read_at < clock_timestamp() - make_interval(secs => $1))
           and (d.writer_until is null or d.writer_until < clock_timestamp())
-          and exists (select from deny_entry e where e.role = d.role)`;
-      return database.call<{ role: string; provider: string; version: number }>('deny_due', text, [
-        olderThanSeconds,
-      ]);
+        group by d.role, d.provider, d.version`;
+      return database.call<DenyDue & Record<string, unknown>>('deny_due', text, [olderThanSeconds]);
     },
     observed: async (role, { intact, audit }) => {
       if (intact) {

@@ -1,0 +1,110 @@
+import { Fault } from '@mayfly/core';
+import { parseJsonStrict } from '@mayfly/protocol';
+import { Agent, request } from 'undici';
+import { type AddressClass, classifyAddress, type Resolve, type Resolved } from './address.ts';
+
+/** Connect, headers and body together: an issuer that is slower is down to us. */
+const fetchTimeoutMs = 3_000;
+/** Discovery and JWKS are a few kB; 64 KiB leaves room for 32 RSA keys with certificates. */
+export const bodyBytesMax = 65_536;
+
+export interface FetchLimits {
+  /** Exact origins of http issuers on loopback. */
+  readonly allowLoopbackOrigins: readonly string[];
+  /** Exact https origins on private addresses. */
+  readonly allowPrivateOrigins: readonly string[];
+  readonly resolve: Resolve;
+  readonly timeoutMs?: number;
+}
+
+export interface Fetched {
+  readonly body: unknown;
+  /** `max-age` of Cache-Control in seconds, where there is one. */
+  readonly maxAgeSeconds: number | undefined;
+}
+
+/**
+ * GETs JSON from a configured issuer: https (http only for allowed loopback origins), no redirect, bounded time and
+ * size, strict JSON, and the connection goes to the address that was checked. Throws Fault `issuer_unavailable`.
+ */
+export async function fetchJson(url: string, limits: FetchLimits): Promise<Fetched> {
+  const target = new URL(url);
+  const address = await checkedAddress(target, limits);
+  const timeoutMs = limits.timeoutMs ?? fetchTimeoutMs;
+  const agent = new Agent({
+    connect: {
+      timeout: timeoutMs,
+      lookup: (_host, options, callback) => {
+        if (options.all === true) callback(null, [address]);
+        else callback(null, address.address, address.family);
+      },
+    },
+    headersTimeout: timeoutMs,
+    bodyTimeout: timeoutMs,
+  });
+  try {
+    const headers = { accept: 'application/json', 'user-agent': 'mayfly' };
+    const answer = await request(target, {
+      dispatcher: agent,
+      headers,
+      signal: AbortSignal.timeout(timeoutMs),
+    });
+    if (answer.statusCode !== 200) throw unavailable(`answered ${answer.statusCode}`);
+    const body = parseJsonStrict(await readBounded(answer.body), { maxDepth: 8 });
+    return { body, maxAgeSeconds: maxAge(answer.headers['cache-control']) };
+  } catch (cause) {
+    if (cause instanceof Fault) throw cause;
+    throw unavailable(cause instanceof Error ? cause.name : 'unreadable', cause);
+  } finally {
+    await agent.destroy();
+  }
+}
+
+async function checkedAddress(target: URL, limits: FetchLimits): Promise<Resolved> {
+  const addresses = await resolveOrFault(target, limits);
+  const [first] = addresses;
+  if (first === undefined) throw unavailable('no address');
+  // All of them: the next connection could take another.
+  const classes = new Set(addresses.map(({ address }) => classifyAddress(address)));
+  for (const one of classes) refuseAddress(one, target, limits);
+  return first;
+}
+
+async function resolveOrFault({ hostname }: URL, { resolve }: FetchLimits): Promise<readonly Resolved[]> {
+  const bare = hostname.replace(/^\[|\]$/g, '');
+  try {
+    return await resolve(bare);
+  } catch (cause) {
+    throw unavailable('name not resolved', cause);
+  }
+}
+
+function refuseAddress(one: AddressClass, { origin, protocol }: URL, limits: FetchLimits): void {
+  const loopbackAllowed = limits.allowLoopbackOrigins.includes(origin);
+  if (protocol !== 'https:' && !(one === 'loopback' && loopbackAllowed))
+    throw unavailable('https is required');
+  if (one === 'public') return;
+  if (one === 'loopback' && loopbackAllowed) return;
+  if (one === 'private' && limits.allowPrivateOrigins.includes(origin)) return;
+  throw unavailable(`address is ${one}`);
+}
+
+async function readBounded(body: AsyncIterable<Uint8Array>): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > bodyBytesMax) throw unavailable('body too large');
+    chunks.push(chunk);
+  }
+  return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks));
+}
+
+function maxAge(header: string | string[] | undefined): number | undefined {
+  const [, digits] = /(?:^|[\s,])max-age=([0-9]{1,9})/i.exec(String(header ?? '')) ?? [];
+  return digits === undefined ? undefined : Number.parseInt(digits, 10);
+}
+
+export function unavailable(detail: string, cause?: unknown): Fault {
+  return new Fault('issuer_unavailable', { effect: 'none', detail: `issuer: ${detail}`, cause });
+}

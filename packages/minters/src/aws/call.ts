@@ -1,0 +1,74 @@
+import { Fault } from '@mayfly/core';
+
+/** Time to connect, and to answer, of one STS or IAM call; the mint deadline cuts both. */
+export const connectTimeoutMs = 2_000;
+export const answerTimeoutMs = 8_000;
+
+/** Client options that leave nothing to the environment: no retries of the SDK's, its own endpoint, bounded time. */
+export function clientOptions(endpoint: string, region: string) {
+  return {
+    endpoint,
+    region,
+    maxAttempts: 1,
+    requestHandler: { connectionTimeout: connectTimeoutMs, requestTimeout: answerTimeoutMs },
+  };
+}
+
+// Refused by STS or IAM as such: nothing happened, and asking again changes nothing.
+const refused = new Set([
+  'AccessDenied',
+  'AccessDeniedException',
+  'MalformedPolicyDocument',
+  'MalformedPolicyDocumentException',
+  'PackedPolicyTooLarge',
+  'PackedPolicyTooLargeException',
+  'ValidationError',
+  'InvalidIdentityToken',
+  'InvalidIdentityTokenException',
+  'IDPRejectedClaim',
+  'IDPRejectedClaimException',
+  'IDPCommunicationErrorException',
+  'RegionDisabledException',
+  'LimitExceededException',
+  'NoSuchEntityException',
+  'UnmodifiableEntityException',
+  'InsufficientSessionLifetimeException',
+]);
+
+/** One provider call; its errors as Faults that say whether something may have happened. Text of the provider stays out. */
+export async function awsCall<T>(name: string, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (cause) {
+    if (cause instanceof Fault) throw cause;
+    const code = cause instanceof Error ? cause.name : 'unknown';
+    const status = httpStatus(cause);
+    const detail = `${name}: ${code}${status === undefined ? '' : ` ${status}`}`;
+    if (refused.has(code)) throw new Fault('provider_refused', { effect: 'none', detail, cause });
+    // A clean 4xx is an answer; a 5xx, a cut connection and a timeout may come after the fact.
+    const answered = status !== undefined && status < 500;
+    throw new Fault('provider_unavailable', {
+      effect: answered || neverSent(cause) ? 'none' : 'unknown',
+      detail,
+      cause,
+    });
+  }
+}
+
+/** The endpoint does not know the action: not AWS, or a region without it. */
+export function isUnknownAction(error: unknown): boolean {
+  if (!(error instanceof Fault)) return false;
+  const { cause } = error;
+  const name = cause instanceof Error ? cause.name : '';
+  return name === 'InvalidAction' || httpStatus(cause) === 405;
+}
+
+function httpStatus(cause: unknown): number | undefined {
+  const metadata = Reflect.get(Object(cause), '$metadata');
+  const status = Reflect.get(Object(metadata), 'httpStatusCode');
+  return typeof status === 'number' ? status : undefined;
+}
+
+function neverSent(cause: unknown): boolean {
+  return ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'].includes(String(Reflect.get(Object(cause), 'code')));
+}

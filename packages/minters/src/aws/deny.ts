@@ -1,0 +1,253 @@
+import { createHash } from 'node:crypto';
+import {
+  DeleteRolePolicyCommand,
+  GetRolePolicyCommand,
+  IAMClient,
+  PutRolePolicyCommand,
+} from '@aws-sdk/client-iam';
+import { auditEvent, type CallContext, type DenyDue, type DenyWrite, Fault } from '@mayfly/core';
+import { awsCall, clientOptions } from './call.ts';
+import type { AwsMinterOptions } from './minter.ts';
+import { baseSeconds } from './plan.ts';
+import { type AwsProvider, iamEndpoint, parseAwsProvider, splitRole } from './provider.ts';
+import { assume, type Session } from './session.ts';
+
+export const denyPolicyName = 'mayfly-deny';
+/** Inline policies of a role: 10,240 characters in all, 2,000 of them kept for its own (cloud-aws.md section 3). */
+const documentCharactersMax = 8_240;
+/** Kills on one role that arrive together become one document. */
+const gatherMs = 25;
+/** A writer that died holds the role no longer than this; one write and its read-back take far less. */
+const writerLeaseSeconds = 20;
+const revokerMarginMs = 60_000;
+
+export interface DenyTarget {
+  readonly provider: string;
+  readonly role: string;
+  readonly sourceIdentity: string;
+}
+
+/** One deny document per role: regenerated from rows, written by one writer, acknowledged after its read-back. */
+export interface DenyDocuments {
+  /** Returns once the version that holds this entry was read back. */
+  deny(target: DenyTarget, context: CallContext): Promise<void>;
+  /** Re-reads documents with entries still needed; an older or foreign one is rewritten and alarms. */
+  watch(olderThanSeconds: number, context: CallContext, newId: () => string): Promise<void>;
+}
+
+interface Batch {
+  readonly targets: DenyTarget[];
+  readonly done: Promise<void>;
+}
+
+export function createDenyDocuments(options: AwsMinterOptions): DenyDocuments {
+  const batches = new Map<string, Batch>();
+  const revokers = new Map<string, Session>();
+  const deny = (target: DenyTarget, context: CallContext) => {
+    const open = batches.get(target.role);
+    if (open !== undefined) {
+      open.targets.push(target);
+      return open.done;
+    }
+    const targets = [target];
+    const done = pause(gatherMs).then(() => {
+      batches.delete(target.role);
+      return write(targets, context);
+    });
+    batches.set(target.role, { targets, done });
+    return done;
+  };
+  const write = async (targets: readonly DenyTarget[], context: CallContext) => {
+    const [{ provider: name, role } = { provider: '', role: '' }] = targets;
+    const provider = providerOf(options, name);
+    // Entries are needed until no session of this identity can live: the base is the longest.
+    const neededUntil = new Date(context.now.getTime() + baseSeconds * 1000);
+    const entries = targets.map(({ sourceIdentity }) => ({ provider: name, sourceIdentity, neededUntil }));
+    const document = await options.deny.request(role, entries, writerLeaseSeconds);
+    if (document === null)
+      throw new Fault('provider_unavailable', {
+        effect: 'none',
+        detail: 'another writer holds the deny document',
+      });
+    await publish(document, { provider, role, context });
+  };
+  const publish = async (
+    document: DenyWrite,
+    call: { provider: AwsProvider; role: string; context: CallContext },
+  ) => {
+    const { provider, role, context } = call;
+    const client = await iamClient(provider, context, { options, revokers });
+    try {
+      await put(client, role, document, context.signal);
+      const seen = await read(client, role, context.signal);
+      if (seen !== wanted(document))
+        throw new Fault('provider_unavailable', {
+          effect: 'unknown',
+          detail: 'read-back shows another deny document',
+        });
+    } finally {
+      client.destroy();
+    }
+    if (!(await options.deny.acknowledge(role, document.version)))
+      throw new Fault('provider_unavailable', {
+        effect: 'none',
+        detail: 'a newer deny document was requested meanwhile',
+      });
+  };
+  return {
+    deny,
+    watch: async (olderThanSeconds, context, newId) => {
+      for (const due of await options.deny.due(olderThanSeconds))
+        await lookAt({ due, context, newId }, { options, revokers, publish });
+    },
+  };
+}
+
+interface Looking {
+  readonly due: DenyDue;
+  readonly context: CallContext;
+  readonly newId: () => string;
+}
+
+interface Parts {
+  readonly options: AwsMinterOptions;
+  readonly revokers: Map<string, Session>;
+  publish(
+    document: DenyWrite,
+    call: { provider: AwsProvider; role: string; context: CallContext },
+  ): Promise<void>;
+}
+
+// IAM has no compare-and-set: a delayed write may land after a newer one, so what was acknowledged is looked at again.
+async function lookAt(
+  { due, context, newId }: Looking,
+  { options, revokers, publish }: Parts,
+): Promise<void> {
+  const { role, version, shrinks } = due;
+  const provider = providerOf(options, due.provider);
+  const client = await iamClient(provider, context, { options, revokers });
+  const seen = await read(client, role, context.signal).finally(() => client.destroy());
+  const intact = versionOf(seen) === version;
+  if (!intact) {
+    options.report('deny document is not the one acknowledged; written again', {
+      role,
+      version,
+      alarm: 'deny_document',
+    });
+    const event = { type: 'deny.foreign', actor: 'mayfly', body: { role, version } };
+    const audit = auditEvent({ newId, now: context.now }, event);
+    await options.deny.observed(role, { intact, audit });
+  } else await options.deny.observed(role, { intact, audit: null });
+  if (intact && !shrinks) return;
+  const document = await options.deny.request(role, [], writerLeaseSeconds);
+  if (document !== null) await publish(document, { provider, role, context });
+}
+
+/** The version in the Sid of a document of ours, or undefined. */
+function versionOf(text: string | null): number | undefined {
+  const [, digits] = /"Sid":"MayflyDenyV([0-9]{1,15})"/.exec(text ?? '') ?? [];
+  return digits === undefined ? undefined : Number.parseInt(digits, 10);
+}
+
+/** One Deny of everything for these SourceIdentities; a positive operator, so that other sessions are untouched. */
+export function denyPolicy({ version, entries }: DenyWrite): string {
+  const text = JSON.stringify({
+    Version: '2012-10-17',
+    Statement: [
+      {
+        Sid: `MayflyDenyV${version}`,
+        Effect: 'Deny',
+        Action: '*',
+        Resource: '*',
+        Condition: { StringEquals: { 'aws:SourceIdentity': entries } },
+      },
+    ],
+  });
+  if (text.length <= documentCharactersMax) return text;
+  const detail = `deny document full: ${entries.length} entries; spread the provider over more roles`;
+  throw new Fault('provider_refused', { effect: 'none', detail });
+}
+
+function wanted(document: DenyWrite): string | null {
+  return document.entries.length === 0 ? null : denyPolicy(document);
+}
+
+async function put(
+  client: IAMClient,
+  role: string,
+  document: DenyWrite,
+  abortSignal: AbortSignal,
+): Promise<void> {
+  const name = { RoleName: splitRole(role).name, PolicyName: denyPolicyName };
+  if (document.entries.length > 0) {
+    const command = new PutRolePolicyCommand({ ...name, PolicyDocument: denyPolicy(document) });
+    await awsCall('PutRolePolicy', () => client.send(command, { abortSignal }));
+    return;
+  }
+  await ignoreAbsent(
+    awsCall('DeleteRolePolicy', () => client.send(new DeleteRolePolicyCommand(name), { abortSignal })),
+  );
+}
+
+async function read(client: IAMClient, role: string, abortSignal: AbortSignal): Promise<string | null> {
+  const command = new GetRolePolicyCommand({ RoleName: splitRole(role).name, PolicyName: denyPolicyName });
+  const answer = await ignoreAbsent(awsCall('GetRolePolicy', () => client.send(command, { abortSignal })));
+  return answer?.PolicyDocument === undefined ? null : decodeURIComponent(answer.PolicyDocument);
+}
+
+async function ignoreAbsent<T>(call: Promise<T>): Promise<T | undefined> {
+  try {
+    return await call;
+  } catch (error) {
+    const cause = error instanceof Fault ? error.cause : undefined;
+    if (cause instanceof Error && cause.name === 'NoSuchEntityException') return undefined;
+    throw error;
+  }
+}
+
+/** The reaper's own identity, apart from the minter's: it may write this one policy and nothing else. */
+async function iamClient(
+  provider: AwsProvider,
+  context: CallContext,
+  { options, revokers }: { options: AwsMinterOptions; revokers: Map<string, Session> },
+): Promise<IAMClient> {
+  const base = clientOptions(iamEndpoint(provider), provider.region);
+  const role = provider.revoker?.role;
+  if (role === undefined) return new IAMClient(base);
+  const kept = revokers.get(role);
+  const session =
+    kept !== undefined && kept.expiresAt.getTime() > context.now.getTime() + revokerMarginMs
+      ? kept
+      : undefined;
+  const live = session ?? (await assumeRevoker(provider, role, { options, context }));
+  revokers.set(role, live);
+  return new IAMClient({ ...base, credentials: live.keys.reveal() });
+}
+
+function assumeRevoker(
+  provider: AwsProvider,
+  role: string,
+  { options, context }: { options: AwsMinterOptions; context: CallContext },
+): Promise<Session> {
+  const sessionName = `mayfly-reaper-${createHash('sha256').update(`${role}${context.now.getTime()}`).digest('hex').slice(0, 16)}`;
+  const request = {
+    provider,
+    purpose: 'revoke' as const,
+    role,
+    sessionName,
+    sourceIdentity: null,
+    policy: null,
+  };
+  return assume({ ...request, durationSeconds: baseSeconds }, { ...context, federation: options.federation });
+}
+
+function providerOf(options: AwsMinterOptions, name: string): AwsProvider {
+  const provider = options.provider(name);
+  if (provider === undefined)
+    throw new Fault('provider_refused', { effect: 'none', detail: `provider ${name} is gone` });
+  return parseAwsProvider(provider);
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,155 @@
+import { createHash } from 'node:crypto';
+import { GetScopedCredentialsCommand, STSClient } from '@aws-sdk/client-sts';
+import {
+  type CallContext,
+  type DenyStore,
+  Fault,
+  type Minted,
+  type Minter,
+  type MintPlan,
+  type Provider,
+  Secret,
+} from '@mayfly/core';
+import { BaseSessions } from './base-sessions.ts';
+import { awsCall, clientOptions, isUnknownAction } from './call.ts';
+import { createDenyDocuments, type DenyDocuments } from './deny.ts';
+import { type AwsBody, awsBody, baseSeconds, planAws, planBase } from './plan.ts';
+import { type AwsProvider, parseAwsProvider, stsEndpoint } from './provider.ts';
+import { assume, checkCredentials, type FederationSigner, type Session } from './session.ts';
+
+export interface AwsMinterOptions {
+  readonly federation: FederationSigner;
+  readonly deny: DenyStore;
+  /** The Provider document in force; undefined when it is gone (revocation then waits for expiry). */
+  provider(name: string): Provider | undefined;
+  now(): Date;
+  report(message: string, context: Readonly<Record<string, unknown>>): void;
+}
+
+/** How long an endpoint is remembered not to know GetScopedCredentials. */
+const withoutScopedMs = 300_000;
+
+export interface AwsMinter extends Minter {
+  readonly denyDocuments: DenyDocuments;
+}
+
+/**
+ * AWS: a base session per (grant, generation), kept here, and for the agent a scoped session of seconds cut from it.
+ * Where scoped sessions do not exist, a session of its own whose policy carries the absolute end.
+ */
+export function createAwsMinter(options: AwsMinterOptions): AwsMinter {
+  const bases = new BaseSessions();
+  const withoutScoped = new Map<string, number>();
+  const denyDocuments = createDenyDocuments(options);
+  const providerOf = (plan: MintPlan) => {
+    const provider = options.provider(plan.provider);
+    if (provider === undefined)
+      throw new Fault('provider_refused', { effect: 'none', detail: `provider ${plan.provider} is gone` });
+    return parseAwsProvider(provider);
+  };
+  const knowsScoped = (provider: AwsProvider, now: Date) =>
+    (withoutScoped.get(stsEndpoint(provider)) ?? Number.NEGATIVE_INFINITY) < now.getTime() - withoutScopedMs;
+  return {
+    kind: 'aws',
+    local: false,
+    denyDocuments,
+    plan: planAws,
+    base: (plan, context) => {
+      const { role, sourceIdentity } = awsBody.parse(plan.body);
+      if (!knowsScoped(providerOf(plan), context.now)) return undefined;
+      const live = bases.find(role, sourceIdentity, new Date(plan.notAfter));
+      return live === undefined ? planBase(plan, context) : undefined;
+    },
+    mint: async (plan, context) => {
+      const provider = providerOf(plan);
+      const body = awsBody.parse(plan.body);
+      const { federation } = options;
+      if (plan.purpose === 'base') {
+        const session = await assume(sessionOf(provider, body), { ...context, federation });
+        bases.keep(body.role, body.sourceIdentity, session, context.now);
+        return { credential: new Secret(''), expiresAt: session.expiresAt, keyHash: keyHash(session) };
+      }
+      const base = bases.find(body.role, body.sourceIdentity, new Date(plan.notAfter));
+      const scoped =
+        base === undefined ? undefined : await scopedOrUndefined(base, { provider, body, context });
+      if (base !== undefined && scoped === undefined)
+        withoutScoped.set(stsEndpoint(provider), context.now.getTime());
+      const session =
+        scoped ??
+        (await assume(sessionOf(provider, { ...body, durationSeconds: baseSeconds }), {
+          ...context,
+          federation,
+        }));
+      return answer(session, plan);
+    },
+    revoke: (plan, context) => revoke(plan, context, denyDocuments),
+  };
+}
+
+interface ScopedCall {
+  readonly provider: AwsProvider;
+  readonly body: AwsBody;
+  readonly context: CallContext;
+}
+
+/** The agent's session, or undefined where the endpoint does not know scoped sessions. */
+async function scopedOrUndefined(
+  base: Session,
+  { provider, body, context }: ScopedCall,
+): Promise<Session | undefined> {
+  const options = {
+    ...clientOptions(stsEndpoint(provider), provider.region),
+    credentials: base.keys.reveal(),
+  };
+  const client = new STSClient(options);
+  const command = new GetScopedCredentialsCommand({
+    Policy: body.policy ?? undefined,
+    DurationSeconds: body.durationSeconds,
+    ScopedSessionDescription: body.description,
+  });
+  try {
+    const { Credentials } = await awsCall('GetScopedCredentials', () =>
+      client.send(command, { abortSignal: context.signal }),
+    );
+    return checkCredentials(Credentials, { now: context.now, durationSeconds: body.durationSeconds });
+  } catch (error) {
+    if (isUnknownAction(error)) return undefined;
+    throw error;
+  } finally {
+    client.destroy();
+  }
+}
+
+function sessionOf(provider: AwsProvider, body: AwsBody) {
+  const { role, sessionName, sourceIdentity, policy, durationSeconds } = body;
+  return { provider, purpose: 'mint' as const, role, sessionName, sourceIdentity, policy, durationSeconds };
+}
+
+/** credential_process form (AWS CLI user guide). The policy's absolute end counts where it is earlier than the session's. */
+function answer(session: Session, plan: MintPlan): Minted {
+  const { accessKeyId, secretAccessKey, sessionToken } = session.keys.reveal();
+  const expiresAt = new Date(Math.min(session.expiresAt.getTime(), Date.parse(plan.notAfter)));
+  const process = {
+    Version: 1,
+    AccessKeyId: accessKeyId,
+    SecretAccessKey: secretAccessKey,
+    SessionToken: sessionToken,
+    Expiration: expiresAt.toISOString().replace(/\.\d{3}Z$/, 'Z'),
+  };
+  return { credential: new Secret(JSON.stringify(process)), expiresAt, keyHash: keyHash(session) };
+}
+
+function keyHash({ keys }: Session): string {
+  return createHash('sha256').update(keys.reveal().accessKeyId).digest('hex');
+}
+
+async function revoke(
+  plan: MintPlan,
+  context: CallContext,
+  documents: DenyDocuments,
+): Promise<'gone' | 'wait-for-expiry'> {
+  if (plan.ends.by !== 'denied') return 'wait-for-expiry';
+  const { role, sourceIdentity } = awsBody.parse(plan.body);
+  await documents.deny({ provider: plan.provider, role, sourceIdentity }, context);
+  return 'gone';
+}

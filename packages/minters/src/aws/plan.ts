@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto';
+import { type MintPlan, type MintRequest, Refusal, type Revocability } from '@mayfly/core';
+import { bareId, tokenType } from '@mayfly/protocol';
+import { z } from 'zod';
+import { compilePolicy } from './policy.ts';
+import { type AwsProvider, parseAwsProvider, splitRole } from './provider.ts';
+
+/** GetScopedCredentials below this is untried; a task with less left gets nothing (cloud-aws.md 0.7). */
+export const lifeSecondsMin = 30;
+/** STS floor of AssumeRole and AssumeRoleWithWebIdentity. */
+export const baseSeconds = 900;
+/** Between our denial being read back and it being felt; measured by others, never promised. */
+const typicalDenySeconds = 5;
+
+/** Exactly what will be sent; stored before the cloud is called. */
+export const awsBody = z.strictObject({
+  role: z.string(),
+  sessionName: z.string(),
+  sourceIdentity: z.string(),
+  policy: z.string().nullable(),
+  durationSeconds: z.number().int(),
+  description: z.string(),
+});
+export type AwsBody = z.output<typeof awsBody>;
+
+const mintBlock = z.looseObject({ role: z.string().optional() });
+
+/** Pure: the narrowest session for one tool on one resource, cut from the grant's base session. */
+export function planAws(request: MintRequest): MintPlan {
+  const provider = parseAwsProvider(request.provider);
+  const role = chooseRole(provider, request.mint);
+  const { account } = splitRole(role);
+  const lifeSeconds =
+    Math.floor(request.notAfter.getTime() / 1000) - Math.floor(request.now.getTime() / 1000);
+  if (lifeSeconds < lifeSecondsMin) throw new Refusal('too_little_time_left', { detail: `${lifeSeconds} s` });
+  const { access, identifier, actions, notAfter } = request;
+  const policy = compilePolicy({ access, identifier, actions, account, notAfter });
+  const reach = sourceIdentity(request.grantId, request.generation);
+  return {
+    kind: 'aws',
+    purpose: 'agent',
+    issuanceId: request.issuanceId,
+    taskId: request.taskId,
+    grantId: request.grantId,
+    generation: request.generation,
+    provider: provider.name,
+    access,
+    identifier,
+    actions,
+    nativePermissions: policy.permissions,
+    notAfter: notAfter.toISOString(),
+    reach,
+    ends: revocability(provider),
+    enforcement: { resource: 'provider', actions: 'provider', ttl: 'provider' },
+    issuedTokenType: tokenType.awsCredentials,
+    tokenType: 'N_A',
+    body: {
+      role,
+      sessionName: sessionName(request.issuanceId),
+      sourceIdentity: reach,
+      policy: policy.text,
+      durationSeconds: lifeSeconds,
+      description: bareId(request.issuanceId),
+    } satisfies AwsBody,
+  };
+}
+
+/** The session that agent credentials of one (grant, generation) are cut from; its secret stays in this process. */
+export function planBase(plan: MintPlan, context: { issuanceId: string; now: Date }): MintPlan {
+  const body = awsBody.parse(plan.body);
+  return {
+    ...plan,
+    purpose: 'base',
+    issuanceId: context.issuanceId,
+    actions: [],
+    nativePermissions: [],
+    notAfter: new Date((Math.floor(context.now.getTime() / 1000) + baseSeconds) * 1000).toISOString(),
+    enforcement: { resource: 'broker', actions: 'broker', ttl: 'provider' },
+    body: {
+      ...body,
+      sessionName: sessionName(context.issuanceId),
+      policy: null,
+      durationSeconds: baseSeconds,
+      description: bareId(context.issuanceId),
+    } satisfies AwsBody,
+  };
+}
+
+/** Names grant and generation, and is never reused after a denial (contract.md section 5). */
+export function sourceIdentity(grantId: string, generation: number): string {
+  return `mf-${bareId(grantId)}-${generation}`;
+}
+
+// A bucket policy may name a session ARN, which a session policy does not narrow: the name must not be guessable.
+// UUIDv7 ids carry 74 random bits; the hash keeps the id itself out of the ARN.
+function sessionName(issuanceId: string): string {
+  return `mf-${createHash('sha256').update(`session\n${issuanceId}`).digest('hex').slice(0, 40)}`;
+}
+
+function chooseRole({ roles, name }: AwsProvider, mint: Readonly<Record<string, unknown>>): string {
+  const { role = roles[0] } = mintBlock.parse(mint);
+  if (role === undefined || !roles.includes(role))
+    throw new Refusal('tool_not_granted', { detail: `role is not a ceiling of provider ${name}` });
+  return role;
+}
+
+function revocability(provider: AwsProvider): Revocability {
+  if (provider.revoke === 'none' || provider.denyBy !== 'sourceIdentity') return { by: 'expired' };
+  return { by: 'denied', typicalSeconds: typicalDenySeconds };
+}

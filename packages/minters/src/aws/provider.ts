@@ -1,0 +1,44 @@
+import { type Provider, Refusal } from '@mayfly/core';
+import { z } from 'zod';
+
+const roleArn = z.string().regex(/^arn:aws[a-z-]*:iam::[0-9]{12}:role\/[\w+=,.@/-]{1,512}$/);
+
+const spec = z.object({
+  type: z.literal('aws'),
+  region: z
+    .string()
+    .regex(/^[a-z]{2}(-[a-z]+)+-[0-9]$/, { error: 'a region; the global endpoint knows no scoped sessions' }),
+  roles: z.array(roleArn).min(1),
+  auth: z.enum(['webIdentity', 'ambient']),
+  revoke: z.enum(['deny-policy', 'none']),
+  revoker: z.object({ role: roleArn }).nullish(),
+  denyBy: z.enum(['sourceIdentity', 'sessionName']),
+  endpoints: z.object({ sts: z.url().optional(), iam: z.url().optional(), s3: z.url().optional() }).nullish(),
+});
+export type AwsProvider = z.output<typeof spec> & { readonly name: string };
+
+/** The spec of a Provider document of type aws, as packages/policy has checked it. */
+export function parseAwsProvider(provider: Provider): AwsProvider {
+  const parsed = spec.safeParse(provider.spec);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new Refusal('provider_refused', {
+      detail: `provider ${provider.name}: ${issue?.path.join('.')}: ${issue?.message}`,
+    });
+  }
+  return { ...parsed.data, name: provider.name };
+}
+
+/** `arn:aws:iam::123456789012:role/mayfly/finance` -> partition, account, role name (without path). */
+export function splitRole(arn: string): { partition: string; account: string; name: string } {
+  const [, partition = '', , , account = '', resource = ''] = arn.split(':');
+  return { partition, account, name: resource.slice(resource.lastIndexOf('/') + 1) };
+}
+
+export function stsEndpoint({ region, endpoints }: AwsProvider): string {
+  return endpoints?.sts ?? `https://sts.${region}.amazonaws.com`;
+}
+
+export function iamEndpoint({ endpoints }: AwsProvider): string {
+  return endpoints?.iam ?? 'https://iam.amazonaws.com';
+}

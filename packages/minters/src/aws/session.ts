@@ -1,0 +1,118 @@
+import {
+  AssumeRoleCommand,
+  AssumeRoleWithWebIdentityCommand,
+  type Credentials,
+  STSClient,
+} from '@aws-sdk/client-sts';
+import { Fault, type Secret, Secret as SecretOf } from '@mayfly/core';
+import { awsCall, clientOptions } from './call.ts';
+import { type AwsProvider, splitRole, stsEndpoint } from './provider.ts';
+
+/** Clocks of AWS and ours: an answer later than asked by more is a lie. */
+const lieSeconds = 30;
+
+export interface Keys {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken: string;
+}
+
+export interface Session {
+  readonly keys: Secret<Keys>;
+  readonly expiresAt: Date;
+}
+
+export interface FederationSigner {
+  /** An assertion of the federation issuer; it goes to STS and nowhere else. */
+  sign(input: {
+    readonly provider: string;
+    readonly purpose: 'mint' | 'revoke';
+    readonly audience: string;
+    readonly sourceIdentity?: string;
+  }): Promise<string>;
+}
+
+export interface SessionRequest {
+  readonly provider: AwsProvider;
+  readonly purpose: 'mint' | 'revoke';
+  readonly role: string;
+  readonly sessionName: string;
+  readonly sourceIdentity: string | null;
+  readonly policy: string | null;
+  readonly durationSeconds: number;
+}
+
+export interface SessionContext {
+  readonly federation: FederationSigner;
+  readonly now: Date;
+  readonly signal: AbortSignal;
+}
+
+/** What AWS's OIDC provider expects as audience of an assertion. */
+const audience = 'sts.amazonaws.com';
+
+/** AssumeRoleWithWebIdentity with our own assertion, or AssumeRole with the broker's ambient identity. */
+export async function assume(request: SessionRequest, context: SessionContext): Promise<Session> {
+  const { provider } = request;
+  const client = new STSClient(clientOptions(stsEndpoint(provider), provider.region));
+  try {
+    const answer = await (provider.auth === 'webIdentity' ? withWebIdentity : withAmbient)(
+      client,
+      request,
+      context,
+    );
+    const { Credentials, AssumedRoleUser } = answer;
+    const expected = `:assumed-role/${splitRole(request.role).name}/${request.sessionName}`;
+    if (!AssumedRoleUser?.Arn?.endsWith(expected)) throw lying('another identity than asked for');
+    return checkCredentials(Credentials, { now: context.now, durationSeconds: request.durationSeconds });
+  } finally {
+    client.destroy();
+  }
+}
+
+async function withWebIdentity(
+  client: STSClient,
+  request: SessionRequest,
+  { federation, signal }: SessionContext,
+) {
+  const { provider, purpose, sourceIdentity } = request;
+  const tied = sourceIdentity === null ? {} : { sourceIdentity };
+  const token = await federation.sign({ provider: provider.name, purpose, audience, ...tied });
+  const command = new AssumeRoleWithWebIdentityCommand({ ...common(request), WebIdentityToken: token });
+  return awsCall('AssumeRoleWithWebIdentity', () => client.send(command, { abortSignal: signal }));
+}
+
+async function withAmbient(client: STSClient, request: SessionRequest, { signal }: SessionContext) {
+  const { sourceIdentity } = request;
+  const tied = sourceIdentity === null ? {} : { SourceIdentity: sourceIdentity };
+  const command = new AssumeRoleCommand({ ...common(request), ...tied });
+  return awsCall('AssumeRole', () => client.send(command, { abortSignal: signal }));
+}
+
+function common({ role, sessionName, policy, durationSeconds }: SessionRequest) {
+  const narrowed = policy === null ? {} : { Policy: policy };
+  return { RoleArn: role, RoleSessionName: sessionName, DurationSeconds: durationSeconds, ...narrowed };
+}
+
+/** Complete keys that live no longer than asked; anything else is not answered to anybody. */
+export function checkCredentials(
+  credentials: Credentials | undefined,
+  { now, durationSeconds }: { now: Date; durationSeconds: number },
+): Session {
+  const { AccessKeyId, SecretAccessKey, SessionToken, Expiration } = credentials ?? {};
+  if (
+    AccessKeyId === undefined ||
+    SecretAccessKey === undefined ||
+    SessionToken === undefined ||
+    Expiration === undefined
+  )
+    throw lying('incomplete credentials');
+  if (Expiration.getTime() > now.getTime() + (durationSeconds + lieSeconds) * 1000)
+    throw lying('a longer life than asked for');
+  const keys = { accessKeyId: AccessKeyId, secretAccessKey: SecretAccessKey, sessionToken: SessionToken };
+  return { keys: new SecretOf(keys), expiresAt: Expiration };
+}
+
+export function lying(detail: string): Fault {
+  return new Fault('provider_refused', { effect: 'unknown', detail: `the provider answered ${detail}` });
+}

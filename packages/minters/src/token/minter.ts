@@ -1,0 +1,86 @@
+import { Fault, type Minter, type MintPlan, type MintRequest, Refusal, Secret } from '@mayfly/core';
+import { detailType, formatId, joseType, tokenType } from '@mayfly/protocol';
+
+export interface TokenMinterOptions {
+  /** `iss` of the token. */
+  readonly issuer: string;
+  /** Signs with the broker's token key; the keys stay with the broker. */
+  sign(claims: Readonly<Record<string, unknown>>, options: { typ: string }): Promise<string>;
+}
+
+/**
+ * Tool tokens: at+jwt (RFC 9068) for the audience of one ResourceServer, signed in memory. The tool server enforces
+ * resource and actions, so `enforcement` says `broker` for them: nobody but us has narrowed it, and the server must look.
+ */
+export function createTokenMinter(options: TokenMinterOptions): Minter {
+  return {
+    kind: 'token',
+    local: true,
+    plan: (request) => planToken(request, options.issuer),
+    mint: async (plan) => {
+      const token = await options.sign(claimsOf(plan), { typ: joseType.accessToken });
+      return { credential: new Secret(token), expiresAt: new Date(plan.notAfter), keyHash: null };
+    },
+    // Introspection answers inactive from the commit of the end on; an offline server knows only `exp`.
+    revoke: async (plan) => (plan.ends.by === 'expired' ? 'wait-for-expiry' : 'gone'),
+  };
+}
+
+function planToken(request: MintRequest, issuer: string): MintPlan {
+  const { server, identifier, notAfter, now } = request;
+  if (server === null) throw new Refusal('tool_not_granted', { detail: 'the resource server is not active' });
+  if (!isPlainHttps(identifier))
+    throw new Refusal('identifier_malformed', { detail: 'not a plain https URI' });
+  const task = formatId('tsk', request.taskId);
+  const detail = { type: detailType, task, tool: request.tool, identifier, actions: [...request.actions] };
+  const digest = request.argsDigest === null ? {} : { args_digest: request.argsDigest };
+  return {
+    kind: 'token',
+    purpose: 'agent',
+    issuanceId: request.issuanceId,
+    taskId: request.taskId,
+    grantId: request.grantId,
+    generation: request.generation,
+    provider: request.provider.name,
+    access: request.access,
+    identifier,
+    actions: request.actions,
+    nativePermissions: request.actions,
+    notAfter: notAfter.toISOString(),
+    reach: formatId('isn', request.issuanceId),
+    ends:
+      server.verification === 'introspect'
+        ? { by: 'denied', guaranteedSeconds: server.cacheSeconds, typicalSeconds: server.cacheSeconds }
+        : { by: 'expired' },
+    enforcement: { resource: 'broker', actions: 'broker', ttl: 'provider' },
+    issuedTokenType: tokenType.accessToken,
+    tokenType: 'Bearer',
+    body: {
+      claims: {
+        iss: issuer,
+        aud: server.audience,
+        sub: request.workload,
+        client_id: request.workload,
+        iat: Math.floor(now.getTime() / 1000),
+        exp: Math.floor(notAfter.getTime() / 1000),
+        jti: formatId('isn', request.issuanceId),
+        txn: task,
+        authorization_details: [{ ...detail, ...digest }],
+      },
+    },
+  };
+}
+
+/** https, no userinfo, fragment, query or percent tricks; exactly as the URL parser would write it. */
+function isPlainHttps(identifier: string): boolean {
+  if (!URL.canParse(identifier)) return false;
+  const { protocol, username, password, href, search, hash } = new URL(identifier);
+  const plain = protocol === 'https:' && username === '' && password === '' && search === '' && hash === '';
+  return plain && !identifier.includes('%') && (href === identifier || href === `${identifier}/`);
+}
+
+function claimsOf(plan: MintPlan): Readonly<Record<string, unknown>> {
+  const { claims } = plan.body;
+  if (typeof claims === 'object' && claims !== null) return { ...claims };
+  throw new Fault('internal', { effect: 'none', detail: 'token plan without claims' });
+}
