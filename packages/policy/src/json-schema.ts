@@ -1,0 +1,11 @@
+import { z } from 'zod';
+import { kinds } from './documents/kinds.ts';
+
+/** schemas/*.json, for editors: one per kind, of what people write (defaults may be left out). */
+export function jsonSchemas(): readonly { readonly file: string; readonly text: string }[] {
+  return Object.entries(kinds).map(([kind, schema]) => {
+    const file = `${kind.replaceAll(/(?<!^)[A-Z]/g, (letter) => `-${letter}`).toLowerCase()}.json`;
+    const body = { title: kind, ...z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) };
+    return { file, text: `${JSON.stringify(body, null, 2)}\n` };
+  });
+}
