@@ -20,7 +20,7 @@ export function createDenyStore(database: Database): DenyStore {
       return row?.ok === true;
     },
     due: async (olderThanSeconds) => {
-      const text = `select d.role, d.provider, d.version::int as version, bool_or(e.needed_until < clock_timestamp() - interval '5 minutes') as shrinks
+      const text = `select d.role, d.provider, d.version::int as version, array_agg(e.source_identity order by e.source_identity) as entries, bool_or(e.needed_until < clock_timestamp() - interval '5 minutes') as shrinks
         from deny_document d join deny_entry e on e.role = d.role
         where (d.read_at is null or d.read_at < clock_timestamp() - make_interval(secs => $1))
           and (d.writer_until is null or d.writer_until < clock_timestamp())

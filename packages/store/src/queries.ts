@@ -18,7 +18,7 @@ export interface IssuanceFilters extends PageRequest {
   readonly from: Date | null;
   readonly to: Date | null;
   readonly asOf: Date | null;
-  /** Names outside the caller's scope are not seen; null means everything. */
+  /** Regular expressions of the caller's scope; names outside are not seen, null means everything. */
   readonly templates: readonly string[] | null;
   readonly providers: readonly string[] | null;
 }
@@ -78,8 +78,8 @@ async function issuances(
       `decision = 'allow' and issued_at <= ${moment} and coalesce(ended_at, expires_at) > ${moment}`,
     );
   }
-  if (filters.templates !== null) clauses.push(`template = any(${bind(filters.templates)})`);
-  if (filters.providers !== null) clauses.push(`provider = any(${bind(filters.providers)})`);
+  if (filters.templates !== null) clauses.push(`template ~ any(${bind(filters.templates)})`);
+  if (filters.providers !== null) clauses.push(`provider ~ any(${bind(filters.providers)})`);
   if (filters.cursor !== null) clauses.push(`seq < ${bind(seqCursor(filters.cursor))}`);
   const where = clauses.length === 0 ? '' : `where ${clauses.join(' and ')}`;
   const text = `select * from mayfly_issuances_v1 ${where} order by seq desc limit ${bind(filters.limit + 1)}`;

@@ -37,7 +37,13 @@ export async function authenticate(broker: Broker, request: RawRequest): Promise
   try {
     if (typOf(token) === joseType.taskToken) {
       const caller = await attestSubject({ kind: 'task-token', token }, context);
-      return { identity: caller.identity, name: caller.name, roles: [], viaTask: caller.viaTask, singleUse: null };
+      return {
+        identity: caller.identity,
+        name: caller.name,
+        roles: [],
+        viaTask: caller.viaTask,
+        singleUse: null,
+      };
     }
     const workload = await attestAssertion(token, context);
     const once = { digest: workload.assertionId, expiresAt: workload.assertionExpiresAt };

@@ -51,7 +51,12 @@ export function problem(error: unknown, { issuer, requestId }: ErrorContext): Re
     reason,
     ...(error instanceof DocumentsRefused ? { errors: error.errors } : {}),
   };
-  return { status, body, headers: headersFor(status, retryAfterSeconds, error), contentType: 'application/problem+json' };
+  return {
+    status,
+    body,
+    headers: headersFor(status, retryAfterSeconds, error),
+    contentType: 'application/problem+json',
+  };
 }
 
 /** Documents that do not pass, with every error at once. */
@@ -80,7 +85,11 @@ function known(error: unknown): { reason: Reason; retryAfterSeconds: number | un
   return { reason: 'internal', retryAfterSeconds: undefined };
 }
 
-function headersFor(status: number, retryAfterSeconds: number | undefined, error: unknown): Record<string, string> {
+function headersFor(
+  status: number,
+  retryAfterSeconds: number | undefined,
+  error: unknown,
+): Record<string, string> {
   const headers: Record<string, string> = {};
   if (status === 429 || status === 503) headers['retry-after'] = String(retryAfterSeconds ?? retrySeconds);
   if (status === 401) headers['www-authenticate'] = 'Bearer realm="mayfly", error="invalid_token"';

@@ -8,7 +8,10 @@ import type { Call } from './route.ts';
  * first answer, another body is refused. Task tokens are never stored: a repeated answer lacks them, and a
  * heartbeat gives a fresh one.
  */
-export async function remember({ broker, request, principal }: Call, run: () => Promise<Reply>): Promise<Reply> {
+export async function remember(
+  { broker, request, principal }: Call,
+  run: () => Promise<Reply>,
+): Promise<Reply> {
   const key = request.headers['idempotency-key'];
   if (typeof key !== 'string' || key === '') return run();
   if (key.length > 255) throw new Refusal('malformed_request', { detail: 'Idempotency-Key' });
@@ -21,7 +24,12 @@ export async function remember({ broker, request, principal }: Call, run: () => 
     return { status: first.status, body: first.body };
   }
   const reply = await run();
-  await broker.store.rememberAnswer({ digest, bodyDigest, status: reply.status, body: withoutToken(reply.body) });
+  await broker.store.rememberAnswer({
+    digest,
+    bodyDigest,
+    status: reply.status,
+    body: withoutToken(reply.body),
+  });
   return reply;
 }
 

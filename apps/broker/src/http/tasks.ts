@@ -1,8 +1,8 @@
 import {
   type Ending,
   endTask,
-  ownsTask,
   openTask,
+  ownsTask,
   Refusal,
   resumeTask,
   suspendTask,
@@ -10,8 +10,8 @@ import {
   workloadName,
 } from '@mayfly/core';
 import {
-  endTaskBody,
   type EndingView,
+  endTaskBody,
   formatId,
   type OpenTaskBody,
   openTaskBody,
@@ -91,8 +91,13 @@ async function open(call: Call) {
   const body = parseBody<OpenTaskBody>(openTaskBody, request);
   const { template, ref = null, params = {}, objective = null } = body;
   const mine = { template, ref, params, objective, workload: principal.identity, opener: null };
-  const request_ = body.for === undefined ? mine : { ...mine, workload: forOther(body.for), opener: principal.identity };
-  const found = await openTask(request_, { assertion: principal.singleUse, idempotencyKey: null }, broker.lifecycle);
+  const request_ =
+    body.for === undefined ? mine : { ...mine, workload: forOther(body.for), opener: principal.identity };
+  const found = await openTask(
+    request_,
+    { assertion: principal.singleUse, idempotencyKey: null },
+    broker.lifecycle,
+  );
   // The task token is the owner's: another opener gets the task without it.
   const token = request_.opener === null ? await broker.tokens.signTask(found.task) : null;
   const { id, state, grants, leaseExpiresAt, expiresAt } = taskView(found);
@@ -120,7 +125,9 @@ async function list({ broker, principal, request }: Call) {
   const visible = page.items.filter(
     ({ task }) =>
       workloadName(task.workload) === principal.name ||
-      scopes.some(({ scope }) => scope.templates?.some((one) => one.matches(task.template)) ?? scope.providers === null),
+      scopes.some(
+        ({ scope }) => scope.templates?.some((one) => one.matches(task.template)) ?? scope.providers === null,
+      ),
   );
   return ok({ items: visible.map(taskView), nextCursor: page.nextCursor });
 }
@@ -161,7 +168,11 @@ async function resume(call: Call) {
   const { broker, principal } = call;
   const { task } = await related(call, ['operator']);
   const { reason = null } = parseBody(optionalReasonBody, call.request);
-  const { state, generation } = await resumeTask(task.id, { actor: principal.name, reason }, broker.lifecycle);
+  const { state, generation } = await resumeTask(
+    task.id,
+    { actor: principal.name, reason },
+    broker.lifecycle,
+  );
   return ok({ id: formatId('tsk', task.id), state, generation });
 }
 
@@ -174,13 +185,18 @@ async function related(call: Call, allowed: readonly Relation[]): Promise<TaskFo
   const relations = await relationsTo(found, principal, broker);
   if (!allowed.some((relation) => relations.has(relation))) {
     // Who may see the task may know that it lacks the role; all others learn nothing.
-    if (relations.size > 0 && allowed.includes('operator')) throw new Refusal('role_required', { detail: 'operator' });
+    if (relations.size > 0 && allowed.includes('operator'))
+      throw new Refusal('role_required', { detail: 'operator' });
     throw new Refusal('task_unknown', { detail: 'foreign' });
   }
   return found;
 }
 
-async function relationsTo({ task }: TaskFound, principal: Principal, broker: Broker): Promise<Set<Relation>> {
+async function relationsTo(
+  { task }: TaskFound,
+  principal: Principal,
+  broker: Broker,
+): Promise<Set<Relation>> {
   const relations = new Set<Relation>();
   if (principal.viaTask !== null) {
     if (principal.viaTask.task.id === task.id) relations.add('owner');
@@ -224,6 +240,8 @@ export function taskView({ task, status }: TaskFound): TaskView {
 
 export function endingView({ state, worstCaseAt, ...counts }: Ending): { state: string; ending: EndingView } {
   const { total, confirmed, pending, byExpiry } = counts;
-  return { state, ending: { total, confirmed, pending, byExpiry, worstCaseAt: worstCaseAt?.toISOString() ?? null } };
+  return {
+    state,
+    ending: { total, confirmed, pending, byExpiry, worstCaseAt: worstCaseAt?.toISOString() ?? null },
+  };
 }
-

@@ -86,6 +86,7 @@ function parseResource(form: URLSearchParams): string | null {
   const [first] = values;
   if (first === undefined) return null;
   if (values.length > 1) throw new Refusal('target_ambiguous', { detail: 'more than one resource' });
-  if (!URL.canParse(first) || first.includes('#')) throw new Refusal('target_ambiguous', { detail: 'resource' });
+  if (!URL.canParse(first) || first.includes('#'))
+    throw new Refusal('target_ambiguous', { detail: 'resource' });
   return first;
 }

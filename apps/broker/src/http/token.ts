@@ -16,7 +16,10 @@ export async function postToken(broker: Broker, request: RawRequest): Promise<Re
 async function answer(broker: Broker, request: RawRequest, context: ErrorContext): Promise<Reply> {
   let parsed: ReturnType<typeof parseTokenRequest>;
   try {
-    parsed = parseTokenRequest(parseForm(request.body), { ...context, idempotencyKey: idempotencyKey(request) });
+    parsed = parseTokenRequest(parseForm(request.body), {
+      ...context,
+      idempotencyKey: idempotencyKey(request),
+    });
   } catch (error) {
     return refuseForm(broker, error, context);
   }
@@ -59,7 +62,8 @@ export async function refuseForm(broker: Broker, error: unknown, context: ErrorC
 function idempotencyKey(request: RawRequest): string | null {
   const key = request.headers['idempotency-key'];
   if (key === undefined || key === '') return null;
-  if (typeof key !== 'string' || key.length > 255) throw new Refusal('malformed_request', { detail: 'Idempotency-Key' });
+  if (typeof key !== 'string' || key.length > 255)
+    throw new Refusal('malformed_request', { detail: 'Idempotency-Key' });
   return key;
 }
 

@@ -1,0 +1,59 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  diffDocuments,
+  formatError,
+  formatFinding,
+  lint,
+  parseDocuments,
+  reopenDocument,
+} from '@mayfly/policy';
+import { bundleSet } from '@mayfly/store';
+import { ConfigError } from './config.ts';
+import { applyPlan, checkDocuments } from './http/documents.ts';
+import { DocumentsRefused } from './http/errors.ts';
+import type { Wired } from './wire.ts';
+
+const roundsMax = 4;
+
+/** Reads *.yaml and *.yml of a folder, in order of name. */
+export function readFolder(folder: string): readonly { file: string; text: string }[] {
+  return readdirSync(folder)
+    .filter((name) => /\.ya?ml$/.test(name))
+    .sort()
+    .map((name) => ({ file: join(folder, name), text: readFileSync(join(folder, name), 'utf8') }));
+}
+
+/** Applies the bundle as set `bundle`, pruned. One bad document stops the start with every error (exit 2). */
+export async function applyBundle(
+  broker: Wired,
+  sources: readonly { file: string; text: string }[],
+): Promise<number> {
+  const { errors } = parseDocuments(sources);
+  if (errors.length > 0) throw new ConfigError(errors.map(formatError));
+  const documents = checked(broker, sources);
+  for (let round = 0; round < roundsMax; round += 1) {
+    const active = await broker.store.documents.load();
+    const own = new Set(documents.map(({ kind, name }) => `${kind}\n${name}`));
+    const others = active.documents.filter(({ kind, name }) => !own.has(`${kind}\n${name}`));
+    const findings = lint(
+      documents,
+      others.map(({ body }) => reopenDocument(body)),
+    );
+    const failed = findings.filter(({ level }) => level === 'ERROR');
+    if (failed.length > 0) throw new ConfigError(failed.map(formatFinding));
+    const changes = diffDocuments(active.documents, documents, { set: bundleSet, prune: true });
+    const plan = { set: bundleSet, takeOver: true, epoch: active.epoch, changes, documents, actor: 'mayfly' };
+    const applied = await applyPlan(broker, plan);
+    if (applied !== 'stale') return applied;
+  }
+  throw new ConfigError(['bundle: the documents kept changing while it was applied']);
+}
+
+function checked(broker: Wired, sources: readonly { file: string; text: string }[]) {
+  try {
+    return checkDocuments(sources, broker);
+  } catch (error) {
+    throw error instanceof DocumentsRefused ? new ConfigError(error.errors) : error;
+  }
+}

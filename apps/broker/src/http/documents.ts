@@ -1,0 +1,228 @@
+import { auditEvent, Refusal } from '@mayfly/core';
+import {
+  type ActiveDocument,
+  type Change,
+  diffDocuments,
+  formatError,
+  formatFinding,
+  type Kind,
+  lint,
+  type ParsedDocument,
+  parseDocuments,
+  reopenDocument,
+} from '@mayfly/policy';
+import { bundleSet } from '@mayfly/store';
+import type { Broker } from '../broker.ts';
+import { holdsRole, type Principal } from './authenticate.ts';
+import { DocumentsRefused } from './errors.ts';
+import { type Call, ok, type Route } from './route.ts';
+
+/** A policy that moves while a plan is applied is planned again this often. */
+const roundsMax = 4;
+
+const yaml = 'application/yaml';
+
+const collections: readonly { path: string; kind: Kind }[] = [
+  { path: 'issuers', kind: 'TrustedIssuer' },
+  { path: 'providers', kind: 'Provider' },
+  { path: 'servers', kind: 'ResourceServer' },
+  { path: 'templates', kind: 'GrantTemplate' },
+  { path: 'bindings', kind: 'RoleBinding' },
+];
+
+const readers = ['admin', 'template-admin', 'operator', 'auditor'] as const;
+
+export const documentRoutes: readonly Route[] = [
+  {
+    method: 'POST',
+    path: '/v1/plan',
+    access: ['admin', 'template-admin', 'auditor'],
+    says: 'What applying these documents would change',
+    consumes: yaml,
+    query: ['set', 'prune', 'takeOver'],
+    handle: async (call) => ok(await planned(call, readRequest(call))),
+  },
+  {
+    method: 'POST',
+    path: '/v1/apply',
+    access: ['admin', 'template-admin'],
+    says: 'Applies documents as one set, atomically',
+    consumes: yaml,
+    query: ['set', 'prune', 'takeOver'],
+    handle: apply,
+  },
+  ...collections.flatMap(({ path, kind }): Route[] => [
+    {
+      method: 'GET',
+      path: `/v1/${path}`,
+      access: readers,
+      says: `Lists documents of kind ${kind}`,
+      handle: async (call) => ok({ items: (await visible(call, kind)).map(summary), nextCursor: null }),
+    },
+    {
+      method: 'GET',
+      path: `/v1/${path}/:name`,
+      access: readers,
+      says: `Shows a document of kind ${kind} with all defaults`,
+      handle: async (call) => {
+        const found = (await visible(call, kind)).find(({ name }) => name === call.request.params['name']);
+        if (found === undefined) throw new Refusal('not_found');
+        return ok({ ...summary(found), document: found.body });
+      },
+    },
+  ]),
+];
+
+interface ApplyRequest {
+  readonly set: string;
+  readonly prune: boolean;
+  readonly takeOver: boolean;
+  readonly documents: readonly ParsedDocument[];
+  readonly text: string;
+}
+
+function readRequest({ request, broker }: Call): ApplyRequest {
+  const set = request.query.get('set') ?? '';
+  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(set)) throw new Refusal('malformed_request', { detail: 'set' });
+  if (set === bundleSet) throw new Refusal('bundle_read_only');
+  const type = (request.headers['content-type'] ?? '').split(';')[0]?.trim();
+  if (type !== yaml && type !== 'application/json') throw new Refusal('unsupported_media_type');
+  const text = new TextDecoder().decode(request.body);
+  const documents = checkDocuments([{ file: 'request', text }], broker);
+  const flag = (name: string) => request.query.get(name) === 'true';
+  return { set, prune: flag('prune'), takeOver: flag('takeOver'), documents, text };
+}
+
+/** Parsed, and refused whole with every error at once. */
+export function checkDocuments(
+  sources: readonly { file: string; text: string }[],
+  { config }: Pick<Broker, 'config'>,
+): readonly ParsedDocument[] {
+  const { documents, errors } = parseDocuments(sources);
+  const own = documents.flatMap((parsed) => {
+    const { document } = parsed;
+    // Tokens that we sign ourselves would otherwise prove any workload.
+    const forbidden =
+      document.kind === 'TrustedIssuer' &&
+      [config.issuer, config.federationIssuer].includes(document.spec.issuer);
+    const message = 'the broker’s own issuers cannot be trusted issuers';
+    return forbidden ? [{ ...parsed.positionOf(['spec', 'issuer']), path: 'spec.issuer', message }] : [];
+  });
+  const all = [...errors, ...own];
+  if (all.length > 0) throw new DocumentsRefused(all.map(formatError));
+  return documents;
+}
+
+/** Lint against what will be in force; errors refuse. */
+export function lintDocuments(
+  documents: readonly ParsedDocument[],
+  active: readonly ActiveDocument[],
+): readonly string[] {
+  const next = new Set(documents.map(({ kind, name }) => `${kind}\n${name}`));
+  const others = active
+    .filter(({ kind, name }) => !next.has(`${kind}\n${name}`))
+    .map(({ body }) => reopenDocument(body));
+  const findings = lint(documents, others);
+  const errors = findings.filter(({ level }) => level === 'ERROR');
+  if (errors.length > 0) throw new DocumentsRefused(errors.map(formatFinding));
+  return findings.map(formatFinding);
+}
+
+async function planned({ broker, principal }: Call, request: ApplyRequest) {
+  const { set, prune, documents, takeOver } = request;
+  const active = await broker.store.documents.load();
+  const findings = lintDocuments(documents, active.documents);
+  const changes = diffDocuments(active.documents, documents, { set, prune });
+  for (const change of changes) mayChange(principal, change, active.documents);
+  refuseForeign(changes, { active: active.documents, set, takeOver });
+  return { set, epoch: active.epoch, changes, findings };
+}
+
+async function apply(call: Call) {
+  const { broker, principal } = call;
+  const request = readRequest(call);
+  for (let round = 0; round < roundsMax; round += 1) {
+    const plan = await planned(call, request);
+    const applied = await applyPlan(broker, { ...request, ...plan, actor: principal.name });
+    if (applied !== 'stale') return ok({ ...plan, epoch: applied });
+  }
+  throw new Refusal('overloaded');
+}
+
+export interface PlanToApply {
+  readonly set: string;
+  readonly takeOver: boolean;
+  readonly epoch: number;
+  readonly changes: readonly Change[];
+  readonly documents: readonly ParsedDocument[];
+  readonly actor: string;
+}
+
+/** Writes a plan in one transaction, each change with its audit row; `stale` when the epoch has moved since. */
+export async function applyPlan(
+  broker: Pick<Broker, 'store' | 'exchange'>,
+  plan: PlanToApply,
+): Promise<number | 'stale'> {
+  const { set, takeOver, epoch, changes, documents, actor } = plan;
+  const { newId, clock } = broker.exchange;
+  const changed = new Set(
+    changes.filter(({ action }) => action !== 'none').map(({ kind, name }) => `${kind}\n${name}`),
+  );
+  const result = await broker.store.documents.apply({
+    set,
+    takeOver,
+    expectedEpoch: epoch,
+    actor,
+    upserts: documents
+      .filter(({ kind, name }) => changed.has(`${kind}\n${name}`))
+      .map(({ kind, name, document }) => ({ kind, name, body: { ...document } })),
+    deletions: changes.filter(({ action }) => action === 'delete'),
+    event: (change) => {
+      const type = change.version === null ? 'document.deleted' : 'document.applied';
+      return auditEvent({ newId, now: clock.now() }, { type, actor, body: { ...change } });
+    },
+  });
+  return result.kind === 'stale' ? 'stale' : result.epoch;
+}
+
+/** `admin` writes everything but templates, `template-admin` templates in scope; nobody a binding that gives himself roles. */
+function mayChange(principal: Principal, change: Change, active: readonly ActiveDocument[]): void {
+  const { kind, name, action } = change;
+  if (action === 'none') return;
+  const role = kind === 'GrantTemplate' ? 'template-admin' : 'admin';
+  const thing = kind === 'GrantTemplate' ? { template: name } : kind === 'Provider' ? { provider: name } : {};
+  const reader = holdsRole(principal, ['auditor']) && !holdsRole(principal, ['admin', 'template-admin']);
+  if (!reader && !holdsRole(principal, [role], thing))
+    throw new Refusal('role_required', { detail: `${role} for ${kind} ${name}` });
+  const own =
+    principal.roles.some(({ from }) => from === name) &&
+    active.some((one) => one.kind === kind && one.name === name);
+  if (kind === 'RoleBinding' && own)
+    throw new Refusal('role_required', { detail: 'nobody changes a binding of his own' });
+}
+
+function refuseForeign(
+  changes: readonly Change[],
+  { active, set, takeOver }: { active: readonly ActiveDocument[]; set: string; takeOver: boolean },
+): void {
+  for (const { kind, name, action } of changes) {
+    const before = active.find((one) => one.kind === kind && one.name === name);
+    if (before === undefined || before.set === set || action === 'none') continue;
+    if (before.set === bundleSet) throw new Refusal('bundle_read_only', { detail: `${kind} ${name}` });
+    if (!takeOver)
+      throw new Refusal('set_conflict', { detail: `${kind} ${name} belongs to set ${before.set}` });
+  }
+}
+
+async function visible({ broker, principal }: Call, kind: Kind): Promise<readonly ActiveDocument[]> {
+  const { documents } = await broker.store.documents.load();
+  return documents.filter((one) => {
+    if (one.kind !== kind) return false;
+    if (kind === 'GrantTemplate') return holdsRole(principal, readers, { template: one.name });
+    return kind !== 'Provider' || holdsRole(principal, readers, { provider: one.name });
+  });
+}
+
+function summary({ kind, name, version, set }: ActiveDocument) {
+  return { kind, name, version, set };
+}

@@ -1,0 +1,53 @@
+import { matchesSubject, Refusal } from '@mayfly/core';
+import { parseId } from '@mayfly/protocol';
+import type { Broker } from '../broker.ts';
+import { authenticate } from './authenticate.ts';
+import type { Reply } from './errors.ts';
+import type { RawRequest } from './request.ts';
+import { parseForm } from './token-request.ts';
+
+/**
+ * `POST /introspect` (RFC 7662) for subjects of a ResourceServer, about tokens of its audience. Everything else about
+ * any token is `{"active":false}`; an ended task is inactive from its commit on.
+ */
+export async function postIntrospect(broker: Broker, request: RawRequest): Promise<Reply> {
+  const form = parseForm(request.body);
+  const tokens = form.getAll('token');
+  const [token = ''] = tokens;
+  if (tokens.length > 1) throw new Refusal('repeated_parameter');
+  const principal = await authenticate(broker, request);
+  const policy = await broker.policies.current();
+  const servers = [...policy.servers.values()].filter(
+    (server) =>
+      principal.viaTask === null &&
+      server.subjects.some((subject) => matchesSubject(subject, principal.identity)),
+  );
+  if (servers.length === 0)
+    throw new Refusal('unauthenticated', { detail: 'no subject of a resource server' });
+  if (token === '') throw new Refusal('missing_parameter', { detail: 'token' });
+  const inactive: Reply = { status: 200, body: { active: false } };
+  for (const { audience } of servers) {
+    const claims = await broker.tokens.verifyTool(token, audience);
+    const id = claims === undefined ? undefined : parseId('isn', String(claims['jti']));
+    if (claims === undefined || id === undefined) continue;
+    if (!(await broker.store.tokenStatus(id))) return inactive;
+    const { sub, aud, exp, iat, jti, client_id, txn, authorization_details, iss } = claims;
+    return {
+      status: 200,
+      body: {
+        active: true,
+        iss,
+        sub,
+        aud,
+        exp,
+        iat,
+        jti,
+        client_id,
+        txn,
+        authorization_details,
+        token_type: 'Bearer',
+      },
+    };
+  }
+  return inactive;
+}

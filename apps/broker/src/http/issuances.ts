@@ -1,0 +1,186 @@
+import { Refusal } from '@mayfly/core';
+import { formatId, parseId } from '@mayfly/protocol';
+import type { IssuanceColumn } from '@mayfly/store';
+import { holdsRole, type Principal } from './authenticate.ts';
+import type { Reply } from './errors.ts';
+import { type Call, ok, pageOf, type Route } from './route.ts';
+
+const readers = ['auditor', 'operator', 'admin'] as const;
+const filters = [
+  'task',
+  'workload',
+  'template',
+  'tool',
+  'resource',
+  'provider',
+  'decision',
+  'reason',
+  'state',
+] as const;
+/** Rows per read of a streamed export. */
+const streamPage = 1000;
+/** Rows of one streamed answer; more are read with `from` and `to`. */
+const streamRowsMax = 100_000;
+
+export const issuanceRoutes: readonly Route[] = [
+  {
+    method: 'GET',
+    path: '/v1/issuances',
+    access: 'attested',
+    says: 'Who had what, why, and how it ended; one’s own, or all within scope for auditor and operator',
+    query: [...filters, 'actor', 'from', 'to', 'asOf', 'limit', 'cursor'],
+    handle: list,
+  },
+  {
+    method: 'GET',
+    path: '/v1/issuances/:id',
+    access: 'attested',
+    says: 'Shows one issuance',
+    handle: async (call) => ok(await one(call)),
+  },
+  {
+    method: 'GET',
+    path: '/v1/issuances/:id/explanation',
+    access: 'attested',
+    says: 'The stored decision: which checks held, which failed, and on what input',
+    handle: explain,
+  },
+];
+
+async function list(call: Call): Promise<Reply> {
+  const { request } = call;
+  const { limit, cursor } = pageOf(request.query);
+  const accept = request.headers.accept ?? '';
+  if (accept.includes('text/csv')) return stream(call, 'text/csv', toCsv);
+  if (accept.includes('application/x-ndjson'))
+    return stream(call, 'application/x-ndjson', (rows) =>
+      rows.map((row) => `${JSON.stringify(row)}\n`).join(''),
+    );
+  const page = await read(call, { limit, cursor });
+  return ok({ items: page.items.map(view), nextCursor: page.nextCursor });
+}
+
+async function stream(
+  call: Call,
+  contentType: string,
+  write: (rows: readonly Record<string, unknown>[], first: boolean) => string,
+): Promise<Reply> {
+  let text = '';
+  let cursor: string | null = null;
+  let rows = 0;
+  do {
+    const page = await read(call, { limit: streamPage, cursor });
+    text += write(page.items.map(view), rows === 0);
+    rows += page.items.length;
+    cursor = page.nextCursor;
+  } while (cursor !== null && rows < streamRowsMax);
+  return { status: 200, body: text, contentType };
+}
+
+function toCsv(rows: readonly Record<string, unknown>[], first: boolean): string {
+  const [head] = rows;
+  if (head === undefined) return '';
+  // A cell that a spreadsheet would run as a formula is led by an apostrophe.
+  const cell = (value: unknown) => {
+    const text =
+      value === null || value === undefined ? '' : Array.isArray(value) ? value.join(' ') : String(value);
+    return `"${(/^[=+@\t\r-]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
+  };
+  const lines = rows.map((row) => Object.values(row).map(cell).join(','));
+  return `${[...(first ? [Object.keys(head).join(',')] : []), ...lines].join('\r\n')}\r\n`;
+}
+
+function read({ broker, principal, request }: Call, page: { limit: number; cursor: string | null }) {
+  const { query } = request;
+  const where: Partial<Record<IssuanceColumn, string>> = {};
+  for (const name of filters) {
+    const value = query.get(name);
+    if (value !== null) where[name] = name === 'task' ? taskId(value) : value;
+  }
+  return broker.store.issuances({
+    ...page,
+    where: { ...where, kind: 'agent', ...seenBy(principal) },
+    from: moment(query.get('from')),
+    to: moment(query.get('to')),
+    asOf: moment(query.get('asOf')),
+    ...scopeOf(principal),
+  });
+}
+
+/** Without a reading role one sees one's own; a task token those of its task. */
+function seenBy(principal: Principal): Partial<Record<IssuanceColumn, string>> {
+  if (principal.viaTask !== null) return { task: principal.viaTask.task.id };
+  return holdsRole(principal, readers) ? {} : { workload: principal.name };
+}
+
+/** Scopes as regular expressions of PostgreSQL: `*` is a run inside one segment. */
+function scopeOf(principal: Principal): { templates: string[] | null; providers: string[] | null } {
+  const held = principal.roles.filter(({ role }) => (readers as readonly string[]).includes(role));
+  const open =
+    held.length === 0 || held.some(({ scope }) => scope.templates === null && scope.providers === null);
+  if (open) return { templates: null, providers: null };
+  const names = (of: 'templates' | 'providers') => {
+    const lists = held.map(({ scope }) => scope[of]);
+    return lists.some((list) => list !== null)
+      ? lists.flatMap((list) => (list ?? []).map(({ text }) => sqlPattern(text)))
+      : null;
+  };
+  return { templates: names('templates'), providers: names('providers') };
+}
+
+function sqlPattern(text: string): string {
+  return `^${text.replace(/[.\\+?^${}()|[\]]/g, '\\$&').replaceAll('*', '[^/:]*')}$`;
+}
+
+async function one(call: Call): Promise<Record<string, unknown>> {
+  const { broker, principal, request } = call;
+  const id = parseId('isn', request.params['id'] ?? '');
+  if (id === undefined) throw new Refusal('not_found');
+  const page = await broker.store.issuances({
+    limit: 1,
+    cursor: null,
+    where: { id, ...seenBy(principal) },
+    from: null,
+    to: null,
+    asOf: null,
+    ...scopeOf(principal),
+  });
+  const [row] = page.items;
+  if (row === undefined) throw new Refusal('not_found');
+  return view(row);
+}
+
+async function explain(call: Call): Promise<Reply> {
+  const seen = await one(call);
+  const id = parseId('isn', call.request.params['id'] ?? '') ?? '';
+  const row = await call.broker.store.explanation(id);
+  if (row === undefined) throw new Refusal('not_found');
+  const { explanation, input_digest: inputDigest, policy_epoch: policyEpoch } = row;
+  return ok({ ...seen, inputDigest, policyEpoch: Number(policyEpoch), explanation });
+}
+
+/** snake_case columns of the view as camelCase, ids in their shown form. */
+function view(row: Record<string, unknown>): Record<string, unknown> {
+  const shown = Object.entries(row).map(([column, value]) => {
+    const key = column.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    if (value instanceof Date) return [key, value.toISOString()];
+    if (column === 'id' && typeof value === 'string') return [key, formatId('isn', value)];
+    if (column === 'task_id' && typeof value === 'string') return [key, formatId('tsk', value)];
+    return [key, typeof value === 'bigint' ? Number(value) : value];
+  });
+  return { ...Object.fromEntries(shown), workload: `${row['workload_issuer']}/${row['workload_subject']}` };
+}
+
+function taskId(text: string): string {
+  const id = parseId('tsk', text);
+  if (id === undefined) throw new Refusal('malformed_request', { detail: 'task' });
+  return id;
+}
+
+function moment(text: string | null): Date | null {
+  if (text === null) return null;
+  const date = new Date(text);
+  if (Number.isNaN(date.getTime()) || !/^\d{4}-\d{2}-\d{2}/.test(text))
+    throw new Refusal('malformed_request', { detail: 'time' });
+  return date;
+}

@@ -1,0 +1,13 @@
+import { documentRoutes } from './documents.ts';
+import { issuanceRoutes } from './issuances.ts';
+import { operationRoutes } from './operations.ts';
+import type { Route } from './route.ts';
+import { taskRoutes } from './tasks.ts';
+
+/** Every route of /v1; nothing else is registered there. */
+export const routes: readonly Route[] = [
+  ...taskRoutes,
+  ...issuanceRoutes,
+  ...documentRoutes,
+  ...operationRoutes,
+];

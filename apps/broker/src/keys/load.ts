@@ -1,0 +1,33 @@
+import type { Store, StoredKey as StoreKey } from '@mayfly/store';
+import {
+  Keyring,
+  makeRowMacKey,
+  makeSigningKey,
+  type RowMac,
+  rowMac,
+  type StoredKey,
+  signingPurposes,
+} from './keyring.ts';
+
+/** The keys in the database, unwrapped; those missing at the first start are made. Two replicas make one each. */
+export async function loadKeys(
+  store: Pick<Store, 'keys'>,
+  kek: Buffer,
+): Promise<{ ring: Keyring; mac: RowMac }> {
+  const stored = await store.keys.list();
+  const have = new Set(stored.map(({ purpose }) => purpose));
+  const now = new Date();
+  const missing: StoredKey[] = [];
+  if (!have.has('row-mac')) missing.push(makeRowMacKey({ kek, now }));
+  for (const purpose of signingPurposes)
+    if (!have.has(purpose)) missing.push(await makeSigningKey(purpose, { kek, now, activeFrom: now }));
+  for (const key of missing) await store.keys.insert(key, { onlyIfNone: true, audit: null });
+  const all = missing.length === 0 ? stored : await store.keys.list();
+  const macKey = all.find(({ purpose }) => purpose === 'row-mac');
+  if (macKey === undefined) throw new Error('no row-mac key');
+  return { ring: new Keyring(all.map(asStored), kek), mac: rowMac(asStored(macKey), kek) };
+}
+
+function asStored(key: StoreKey): StoredKey {
+  return { ...key, publicJwk: key.publicJwk === null ? null : { ...key.publicJwk } };
+}

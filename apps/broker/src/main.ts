@@ -1,0 +1,20 @@
+export { applyBundle, readFolder } from './bundle.ts';
+export { type Config, ConfigError, completeConfig, loadConfig, schema as configSchema } from './config.ts';
+export { federationDocument } from './http/metadata.ts';
+export { openApi } from './http/openapi.ts';
+export type { Route } from './http/route.ts';
+export { routes } from './http/routes.ts';
+export { readKeyEncryptionKey } from './keys/key-encryption-key.ts';
+export {
+  Keyring,
+  makeSigningKey,
+  publishLeadMs,
+  type SigningPurpose,
+  signingPurposes,
+} from './keys/keyring.ts';
+export { loadKeys } from './keys/load.ts';
+export { createLog, type Log } from './log.ts';
+export { pass as reaperPass, watchDenials } from './reaper.ts';
+export { settings } from './settings.ts';
+export { type Running, type StartOptions, startBroker } from './start.ts';
+export { type Wired, wire } from './wire.ts';

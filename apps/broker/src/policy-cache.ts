@@ -1,0 +1,85 @@
+import { readFile } from 'node:fs/promises';
+import { createOidcAttestor, type OidcAttestorOptions } from '@mayfly/attestors';
+import type { Attestor, Policies, PolicySet, Template } from '@mayfly/core';
+import { compileDocuments, compileTemplate, reopenDocument } from '@mayfly/policy';
+import type { Store } from '@mayfly/store';
+
+/** Pinned versions remembered; they never change. */
+const versionsMax = 2_000;
+
+export interface PolicyCacheOptions {
+  readonly store: Pick<Store, 'documents'>;
+  readonly brokerIssuer: string;
+  readonly attestors: Omit<OidcAttestorOptions, 'readFile'>;
+  /** Before a set is used: keys are loaded with the epoch (a rotation raises it), and minters of new providers. */
+  onLoad(set: PolicySet): Promise<void>;
+}
+
+/** What decides, as of the last epoch that this replica has seen. Replaced whole, never changed in place. */
+export interface PolicyCache extends Policies {
+  attestor(iss: string): Attestor | undefined;
+  /** The last set in use here, without I/O. */
+  known(): PolicySet | undefined;
+}
+
+export function createPolicyCache(options: PolicyCacheOptions): PolicyCache {
+  const { documents } = options.store;
+  const versions = new Map<string, Template>();
+  const attestors = new Map<string, { readonly issuer: unknown; readonly attestor: Attestor }>();
+  let current: PolicySet | undefined;
+  let loading: Promise<PolicySet> | undefined;
+  const load = () => {
+    loading ??= loadSet(options)
+      .then(async (loaded) => {
+        await options.onLoad(loaded);
+        // A set that was read earlier must not replace a newer one.
+        if (current === undefined || loaded.epoch >= current.epoch) current = loaded;
+        return current;
+      })
+      .finally(() => {
+        loading = undefined;
+      });
+    return loading;
+  };
+  return {
+    known: () => current,
+    current: async () => current ?? load(),
+    refresh: async () => {
+      const epoch = await documents.readEpoch();
+      if (current !== undefined && current.epoch >= epoch) return current;
+      const loaded = await load();
+      return loaded.epoch >= epoch ? loaded : load();
+    },
+    version: async (name, version) => {
+      const key = `${name}@${version}`;
+      const known = versions.get(key);
+      if (known !== undefined) return known;
+      const stored = await documents.version('GrantTemplate', name, version);
+      const document = stored === undefined ? undefined : reopenDocument(stored.body);
+      if (document?.kind !== 'GrantTemplate') return undefined;
+      const template = compileTemplate(document, version);
+      const [oldest] = versions.keys();
+      if (versions.size >= versionsMax && oldest !== undefined) versions.delete(oldest);
+      versions.set(key, template);
+      return template;
+    },
+    attestor: (iss) => {
+      const issuer = current?.issuers.get(iss);
+      if (issuer === undefined) return undefined;
+      const made = attestors.get(iss);
+      if (made?.issuer === issuer) return made.attestor;
+      const attestor = createOidcAttestor(issuer, {
+        ...options.attestors,
+        readFile: (path) => readFile(path, 'utf8'),
+      });
+      attestors.set(iss, { issuer, attestor });
+      return attestor;
+    },
+  };
+}
+
+async function loadSet({ store, brokerIssuer }: PolicyCacheOptions): Promise<PolicySet> {
+  const { epoch, frozen, documents } = await store.documents.load();
+  const opened = documents.map(({ version, body }) => ({ version, document: reopenDocument(body) }));
+  return { epoch, frozen, ...compileDocuments(opened, { brokerIssuer }) };
+}

@@ -1,0 +1,91 @@
+import { claimLimit, type ReapPorts, reapOnce } from '@mayfly/core';
+import type { Wired } from './wire.ts';
+
+/** Deny documents are looked at again this often while an entry is needed (architecture.md section 5). */
+const denyWatchSeconds = 10;
+/** Partitions and old counters: cheap, and made a week ahead. */
+const upkeepMs = 600_000;
+
+/** A loop over rows; nothing that must happen lives in its timers. */
+export interface Reaper {
+  stop(): Promise<void>;
+}
+
+export function startReaper(broker: Wired): Reaper {
+  const { config, log } = broker;
+  const stopping = new AbortController();
+  const ports = reapPorts(broker);
+  const loop = async () => {
+    let upkeepAt = 0;
+    while (!stopping.signal.aborted) {
+      let busy = false;
+      try {
+        busy = await pass(broker, ports);
+        await watchDenials(broker);
+        await broker.unattested.flush();
+        if (performance.now() > upkeepAt) {
+          await broker.store.keepPartitions(Math.floor(config.retention / 86_400_000));
+          upkeepAt = performance.now() + upkeepMs;
+        }
+      } catch (error) {
+        log.warn({ err: error }, 'reaper pass failed; it goes on');
+      }
+      if (!busy) await pause(config.reapInterval, stopping.signal);
+    }
+  };
+  const running = loop();
+  return {
+    stop: async () => {
+      stopping.abort();
+      await running;
+    },
+  };
+}
+
+/** One claim; true when more is surely due. Also called by tests, so that nothing waits for a timer. */
+export async function pass(broker: Wired, ports: ReapPorts = reapPorts(broker)): Promise<boolean> {
+  const { claimed, ended, waiting, failed } = await reapOnce(ports);
+  const { reaped, reaperLagSeconds } = broker.metrics;
+  reaped.inc({ result: 'ended' }, ended);
+  reaped.inc({ result: 'waiting' }, waiting);
+  reaped.inc({ result: 'failed' }, failed);
+  reaperLagSeconds.set(Date.now() / 1000);
+  return claimed === claimLimit;
+}
+
+export function reapPorts(broker: Wired): ReapPorts {
+  const { config, exchange, lifecycle, store } = broker;
+  return {
+    ...lifecycle,
+    queue: store.queue,
+    minters: exchange.minters,
+    deadline: exchange.deadline,
+    skewSeconds: config.clockSkew / 1000,
+    concurrency: config.revokeConcurrency,
+    report: exchange.report,
+  };
+}
+
+export async function watchDenials(broker: Wired, olderThanSeconds = denyWatchSeconds): Promise<void> {
+  const { exchange } = broker;
+  await broker
+    .aws()
+    ?.denyDocuments.watch(
+      olderThanSeconds,
+      { now: exchange.clock.now(), signal: exchange.deadline() },
+      exchange.newId,
+    );
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done, { once: true });
+    function done() {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    }
+  });
+}

@@ -1,0 +1,65 @@
+import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { createServer as createHttpServer, type Server } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import type { Express } from 'express';
+import type { Config } from './config.ts';
+import { splitAddress } from './net.ts';
+
+/** Idle keep-alive connections are closed after this. */
+const keepAliveMs = 10_000;
+const tlsReloadMs = 5_000;
+
+/** The API's listener: plain behind loopback or a trusted proxy, else TLS whose files are read again when they change. */
+export function createServer(app: Express, config: Config): Server {
+  const { tlsCert, tlsKey, requestTimeout } = config;
+  const server =
+    tlsCert === undefined || tlsKey === undefined ? createHttpServer(app) : createTls(app, tlsCert, tlsKey);
+  // Slow headers and bodies would hold sockets for minutes by default.
+  server.headersTimeout = requestTimeout;
+  server.requestTimeout = requestTimeout;
+  server.keepAliveTimeout = keepAliveMs;
+  server.maxHeadersCount = 100;
+  return server;
+}
+
+function createTls(app: Express, certFile: string, keyFile: string): Server {
+  const read = () => ({ cert: readFileSync(certFile), key: readFileSync(keyFile) });
+  const server = createHttpsServer({ ...read(), minVersion: 'TLSv1.2' }, app);
+  const reload = () => {
+    try {
+      server.setSecureContext(read());
+    } catch {
+      // Half-written files: the next change is looked at again, the old certificate goes on.
+    }
+  };
+  for (const file of [certFile, keyFile])
+    watchFile(file, { interval: tlsReloadMs, persistent: false }, reload);
+  server.once('close', () => {
+    for (const file of [certFile, keyFile]) unwatchFile(file, reload);
+  });
+  return server;
+}
+
+export function listen(server: Server, address: string): Promise<number> {
+  const { host, port } = splitAddress(address);
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      const bound = server.address();
+      resolve(typeof bound === 'object' && bound !== null ? bound.port : port);
+    });
+  });
+}
+
+/** No new connections; those in flight get their time, then they are cut and belong to the reaper. */
+export function closeGently(server: Server, drainMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const cut = setTimeout(() => server.closeAllConnections(), drainMs);
+    server.close(() => {
+      clearTimeout(cut);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}

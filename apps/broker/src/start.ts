@@ -1,0 +1,144 @@
+import { join } from 'node:path';
+import { migrate, startEmbedded } from '@mayfly/store';
+import { applyBundle, readFolder } from './bundle.ts';
+import { type Config, ConfigError } from './config.ts';
+import { createApp } from './http/app.ts';
+import { readKeyEncryptionKey } from './keys/key-encryption-key.ts';
+import { createLog, type Log } from './log.ts';
+import { createOpsServer } from './ops.ts';
+import { type Reaper, startReaper } from './reaper.ts';
+import { closeGently, createServer, listen } from './server.ts';
+import { type Wired, type WireOptions, wire } from './wire.ts';
+
+export interface StartOptions {
+  readonly config: Config;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** `dev` marks its database, `serve` refuses that one. */
+  readonly environment: 'dev' | 'production';
+  readonly role?: 'all' | 'api' | 'worker';
+  readonly log?: Log;
+  /** Documents beside those of the bundle folder: what `dev` brings. */
+  readonly documents?: readonly { file: string; text: string }[];
+  readonly tamper?: WireOptions['tamper'];
+  /** Progress, a line each. */
+  say?(line: string): void;
+}
+
+export interface Running {
+  readonly broker: Wired;
+  readonly url: string;
+  readonly opsUrl: string;
+  readonly databaseUrls: {
+    readonly app: string;
+    readonly owner: string | null;
+    readonly auditor: string | null;
+  };
+  stop(): Promise<void>;
+}
+
+/** Database, keys, documents, listeners, reaper; `stop` drains and leaves no process. */
+export async function startBroker(options: StartOptions): Promise<Running> {
+  const { config, environment, role = 'all', say = () => undefined } = options;
+  const log = options.log ?? createLog({ level: config.logLevel, file: config.logFile });
+  const kek = readKek(options);
+  const database = await openDatabase(config, log, say);
+  const undo: (() => Promise<unknown>)[] = [database.stop];
+  try {
+    const broker = await wire({
+      config,
+      databaseUrl: database.appUrl,
+      kek,
+      log,
+      ...(options.tamper ? { tamper: options.tamper } : {}),
+    });
+    undo.unshift(() => broker.store.close());
+    await refuseOtherEnvironment(broker, environment);
+    await broker.store.keepPartitions(Math.floor(config.retention / 86_400_000));
+    const sources = [
+      ...(options.documents ?? []),
+      ...(config.bundle === undefined ? [] : readFolder(config.bundle)),
+    ];
+    if (sources.length > 0) await applyBundle(broker, sources);
+    await broker.policies.refresh();
+    const reaper = role === 'api' ? undefined : startReaper(broker);
+    if (reaper !== undefined) undo.unshift(() => reaper.stop());
+    const { api, ops, ports } = await openListeners(broker, role);
+    say(`broker ${config.issuer}`);
+    return {
+      broker,
+      url: config.issuer,
+      opsUrl: `http://${config.opsListen.replace(/:\d+$/, '')}:${ports.ops}`,
+      databaseUrls: { app: database.appUrl, owner: database.ownerUrl, auditor: database.auditorUrl },
+      stop: () => stop({ broker, servers: [api, ops], reaper, closeDatabase: database.stop }),
+    };
+  } catch (error) {
+    for (const step of undo) await step().catch(() => undefined);
+    throw error;
+  }
+}
+
+function readKek({ config, env }: StartOptions): Buffer {
+  const embedded = config.databaseUrl === undefined;
+  const reference = config.keyEncryptionKey ?? { file: join(config.dataDir, 'key-encryption-key') };
+  return readKeyEncryptionKey(reference, { create: embedded && config.keyEncryptionKey === undefined, env });
+}
+
+interface OpenedDatabase {
+  readonly appUrl: string;
+  readonly ownerUrl: string | null;
+  readonly auditorUrl: string | null;
+  stop(): Promise<void>;
+}
+
+/** The embedded one is migrated at start; an external one by `mayfly migrate` with the owner's login. */
+async function openDatabase(config: Config, log: Log, say: (line: string) => void): Promise<OpenedDatabase> {
+  if (config.databaseUrl !== undefined)
+    return { appUrl: config.databaseUrl, ownerUrl: null, auditorUrl: null, stop: async () => undefined };
+  say(`PostgreSQL 18, embedded, data in ${config.dataDir}`);
+  const embedded = await startEmbedded({
+    dataDir: config.dataDir,
+    log: (line) => log.debug({ postgres: line }, 'postgres'),
+  });
+  await migrate(embedded.ownerUrl);
+  const { appUrl, ownerUrl, auditorUrl } = embedded;
+  return { appUrl, ownerUrl, auditorUrl, stop: () => embedded.stop() };
+}
+
+async function refuseOtherEnvironment({ store }: Wired, environment: 'dev' | 'production'): Promise<void> {
+  const marked = await store.ensureInstallation(environment);
+  if (marked === environment) return;
+  const hint =
+    environment === 'dev' ? '`mayfly dev` never touches it' : 'it was made by `mayfly dev`; use a new one';
+  throw new ConfigError([`this database is marked "${marked}": ${hint}`]);
+}
+
+async function openListeners(broker: Wired, role: 'all' | 'api' | 'worker') {
+  const { config } = broker;
+  const api = createServer(createApp(broker), config);
+  const ops = createOpsServer(broker);
+  if (role !== 'worker') await listen(api, config.listen);
+  try {
+    return { api, ops, ports: { ops: await listen(ops, config.opsListen) } };
+  } catch (error) {
+    api.close();
+    throw error;
+  }
+}
+
+interface Stopping {
+  readonly broker: Wired;
+  readonly servers: readonly ReturnType<typeof createServer>[];
+  readonly reaper: Reaper | undefined;
+  closeDatabase(): Promise<void>;
+}
+
+async function stop({ broker, servers, reaper, closeDatabase }: Stopping): Promise<void> {
+  broker.setDraining();
+  const { drainTimeout } = broker.config;
+  await Promise.all(
+    servers.filter(({ listening }) => listening).map((server) => closeGently(server, drainTimeout)),
+  );
+  await reaper?.stop();
+  await broker.store.close();
+  await closeDatabase();
+}

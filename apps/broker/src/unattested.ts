@@ -1,0 +1,38 @@
+import { type AuditEvent, auditEvent, type Ledger, type NewId } from '@mayfly/core';
+
+/** Refusals of nobody in particular: rows of their own up to here, per second and replica. */
+const rowsPerSecond = 10;
+
+/** Anyone can cause these, so beyond a rate they are counted by reason into one row a second. */
+export function createUnattested(options: {
+  readonly ledger: Pick<Ledger, 'append'>;
+  readonly newId: NewId;
+  now(): Date;
+}): { append(event: AuditEvent): Promise<void>; flush(): Promise<void> } {
+  let second = 0;
+  let rows = 0;
+  let counted = new Map<string, number>();
+  const flush = async () => {
+    if (counted.size === 0) return;
+    const reasons = Object.fromEntries(counted);
+    counted = new Map();
+    const { newId } = options;
+    const event = { type: 'exchange.refused_aggregate', body: { reasons } };
+    await options.ledger.append(auditEvent({ newId, now: options.now() }, event));
+  };
+  return {
+    flush,
+    append: async (event) => {
+      const now = Math.floor(options.now().getTime() / 1000);
+      if (now !== second) {
+        second = now;
+        rows = 0;
+        await flush();
+      }
+      rows += 1;
+      if (rows <= rowsPerSecond) return options.ledger.append(event);
+      const reason = String(event.body['reason']);
+      counted.set(reason, (counted.get(reason) ?? 0) + 1);
+    },
+  };
+}

@@ -1,0 +1,155 @@
+import { issuerOf, resolveHost } from '@mayfly/attestors';
+import { digestOf } from '@mayfly/audit';
+import { type ExchangePorts, Fault, type LifecyclePorts, type Minter } from '@mayfly/core';
+import { type AwsMinter, checkPlan, createTokenMinter, loadAwsMinter } from '@mayfly/minters';
+import { createStore, type Store } from '@mayfly/store';
+import type { Broker } from './broker.ts';
+import type { Config } from './config.ts';
+import { createIds } from './ids.ts';
+import type { Keyring, RowMac } from './keys/keyring.ts';
+import { loadKeys } from './keys/load.ts';
+import type { Log } from './log.ts';
+import { createMetrics } from './metrics.ts';
+import { createPolicyCache, type PolicyCache } from './policy-cache.ts';
+import { createTokens, type Tokens } from './tokens.ts';
+import { createUnattested } from './unattested.ts';
+
+export interface WireOptions {
+  readonly config: Config;
+  readonly databaseUrl: string;
+  readonly kek: Buffer;
+  readonly log: Log;
+  /** Wraps the ports: the kill matrix puts its barriers here. */
+  readonly tamper?: (ports: ExchangePorts) => ExchangePorts;
+}
+
+export interface Wired extends Broker {
+  readonly unattested: ReturnType<typeof createUnattested>;
+  /** The AWS minter, once a Provider of that type is in force. */
+  aws(): AwsMinter | undefined;
+  setDraining(): void;
+}
+
+/** The only place that knows every package: builds the broker from its configuration. */
+export async function wire({ config, databaseUrl, kek, log, tamper }: WireOptions): Promise<Wired> {
+  const metrics = createMetrics(config.insecure);
+  const keys: { ring?: Keyring; mac?: RowMac } = {};
+  const store = createStore({
+    url: databaseUrl,
+    connections: config.databaseConnections,
+    onError: (error) => log.warn({ err: error }, 'database connection lost'),
+    reapAgeSeconds: config.reapAge / 1000,
+    rowMac: (bytes) => required(keys.mac)(bytes),
+  });
+  Object.assign(keys, await loadKeys(store, kek));
+  const keyring = () => required(keys.ring);
+  const now = () => new Date();
+  const newId = createIds(now);
+  const tokens = createTokens({
+    issuer: config.issuer,
+    federationIssuer: config.federationIssuer,
+    keyring,
+    now,
+    newId,
+  });
+  const report = (message: string, context: Readonly<Record<string, unknown>>) => {
+    log.warn({ ...context }, message);
+    if (typeof context['alarm'] === 'string') metrics.alarms.inc({ kind: context['alarm'] });
+  };
+  const minters = new Map<string, Minter>([
+    ['token', createTokenMinter({ issuer: config.issuer, sign: tokens.sign })],
+  ]);
+  const cloud: { aws?: AwsMinter } = {};
+  const policies: PolicyCache = createPolicyCache({
+    store,
+    brokerIssuer: config.issuer,
+    attestors: attestorLimits(config),
+    onLoad: async ({ providers }) => {
+      Object.assign(keys, await loadKeys(store, kek));
+      if (cloud.aws !== undefined || ![...providers.values()].some(({ type }) => type === 'aws')) return;
+      const provider = (name: string) => policies.known()?.providers.get(name);
+      const federation = { sign: tokens.signFederation };
+      cloud.aws = await loadAwsMinter({ federation, deny: store.deny, provider, now, report });
+      minters.set('aws', cloud.aws);
+    },
+  });
+  const unattested = createUnattested({ ledger: store.ledger, newId, now });
+  const plain = exchangePorts({
+    store,
+    policies,
+    tokens,
+    minters,
+    newId,
+    now,
+    report,
+    unattested,
+    config,
+  });
+  const ports = tamper === undefined ? plain : tamper(plain);
+  const state = { draining: false };
+  const lifecycle: LifecyclePorts = { tasks: ports.tasks, policies, newId, now };
+  return {
+    config,
+    exchange: ports,
+    lifecycle,
+    policies,
+    store,
+    tokens,
+    keyring,
+    log,
+    metrics,
+    unattested,
+    draining: () => state.draining,
+    setDraining: () => {
+      state.draining = true;
+    },
+    aws: () => cloud.aws,
+  };
+}
+
+interface Parts {
+  readonly store: Store;
+  readonly policies: PolicyCache;
+  readonly tokens: Tokens;
+  readonly minters: ReadonlyMap<string, Minter>;
+  readonly newId: () => string;
+  now(): Date;
+  report(message: string, context: Readonly<Record<string, unknown>>): void;
+  readonly unattested: ExchangePorts['unattested'];
+  readonly config: Config;
+}
+
+function exchangePorts(parts: Parts): ExchangePorts {
+  const { store, policies, tokens, minters, newId, now, report, unattested, config } = parts;
+  return {
+    clock: { now, monotonicMs: () => performance.now() },
+    newId,
+    policies,
+    attestor: policies.attestor,
+    issuerOf,
+    taskTokens: { verify: tokens.verifyTask, sign: tokens.signTask },
+    tasks: store.taskStore,
+    ledger: store.ledger,
+    minters,
+    check: checkPlan,
+    deadline: () => AbortSignal.timeout(config.mintDeadline),
+    digest: digestOf,
+    unattested,
+    baseFlights: new Map(),
+    report,
+  };
+}
+
+function attestorLimits(config: Config) {
+  return {
+    allowLoopbackOrigins: config.allowLoopbackIssuers,
+    allowPrivateOrigins: config.allowPrivateIssuers,
+    skewSeconds: config.clockSkew / 1000,
+    resolve: resolveHost,
+  };
+}
+
+function required<T>(value: T | undefined): T {
+  if (value === undefined) throw new Fault('internal', { effect: 'none', detail: 'keys are not loaded' });
+  return value;
+}
