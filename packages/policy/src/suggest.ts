@@ -3,7 +3,7 @@ export function didYouMean(word: string, known: readonly string[]): string {
   const [best] = known
     .map((one) => ({ one, distance: distanceOf(word.toLowerCase(), one.toLowerCase()) }))
     .sort((left, right) => left.distance - right.distance);
-  return best !== undefined && best.distance <= Math.max(1, Math.floor(best.one.length / 3))
+  return best !== undefined && best.distance <= Math.max(2, Math.floor(best.one.length / 3))
     ? `; did you mean ${best.one}?`
     : '';
 }

@@ -1,12 +1,12 @@
 import { z } from 'zod';
-import { documentOf, subject, uri } from './common.ts';
+import { choice, documentOf, subject, uri } from './common.ts';
 
 /** A tool server that takes tool tokens. */
 export const resourceServer = documentOf(
   'ResourceServer',
   z.strictObject({
     audience: uri,
-    verification: z.enum(['introspect', 'offline']).default('introspect'),
+    verification: choice(['introspect', 'offline']).default('introspect'),
     cacheSeconds: z.int().min(0).max(300).default(5),
     subjects: z.array(subject).max(64).default([]),
   }),

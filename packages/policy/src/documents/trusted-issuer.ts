@@ -1,5 +1,16 @@
 import { z } from 'zod';
-import { documentOf, duration, notBuilt, pattern, text, uri } from './common.ts';
+import {
+  choice,
+  claimName,
+  documentOf,
+  duration,
+  endpoint,
+  notBuilt,
+  pattern,
+  text,
+  uri,
+  webUri,
+} from './common.ts';
 
 const algorithms = ['ES256', 'ES384', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'EdDSA'] as const;
 
@@ -7,21 +18,21 @@ const algorithms = ['ES256', 'ES384', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384
 export const trustedIssuer = documentOf(
   'TrustedIssuer',
   z.strictObject({
-    type: z.literal('oidc', { error: 'this version knows oidc only' }),
-    issuer: uri,
-    audience: text(2048).optional(),
-    jwksUri: uri.optional(),
+    type: choice(['oidc'], ['kubernetes', 'spiffe', 'github', 'gitlab']),
+    issuer: endpoint,
+    audience: uri.optional(),
+    jwksUri: webUri.optional(),
     jwksFile: text(1024).optional(),
-    algorithms: z.array(z.enum(algorithms)).min(1).max(9).default(['ES256', 'RS256']),
+    algorithms: z.array(choice(algorithms)).min(1).max(9).default(['ES256', 'RS256']),
     subjects: z.array(pattern).max(256).default([]),
-    claims: z.array(text(128)).max(64).default([]),
+    claims: z.array(claimName).max(64).default([]),
     maxLifetime: duration({ min: '1s', max: '24h' }).default('1h'),
-    replay: z.enum(['once', 'reuse']).default('once'),
+    replay: choice(['once', 'reuse']).default('once'),
     people: z.boolean().default(false),
-    bundleFile: notBuilt,
-    bundleUrl: notBuilt,
-    caFile: notBuilt,
-    tokenReview: notBuilt,
-    events: notBuilt,
+    bundleFile: notBuilt('SPIFFE bundles'),
+    bundleUrl: notBuilt('SPIFFE bundles'),
+    caFile: notBuilt('private certificate authorities of issuers'),
+    tokenReview: notBuilt('Kubernetes token review'),
+    events: notBuilt('security events of issuers'),
   }),
 );
