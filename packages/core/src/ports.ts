@@ -219,6 +219,8 @@ export interface DenyDue {
   readonly provider: string;
   readonly role: string;
   readonly version: number;
+  /** Exactly what the document of this version holds, sorted. */
+  readonly entries: readonly string[];
   readonly shrinks: boolean;
 }
 

@@ -127,7 +127,7 @@ async function lookAt(
   const provider = providerOf(options, due.provider);
   const client = await iamClient(provider, context, { options, revokers });
   const seen = await read(client, role, context.signal).finally(() => client.destroy());
-  const intact = versionOf(seen) === version;
+  const intact = seen === denyPolicy(due);
   if (!intact) {
     options.report('deny document is not the one acknowledged; written again', {
       role,
@@ -143,14 +143,8 @@ async function lookAt(
   if (document !== null) await publish(document, { provider, role, context });
 }
 
-/** The version in the Sid of a document of ours, or undefined. */
-function versionOf(text: string | null): number | undefined {
-  const [, digits] = /"Sid":"MayflyDenyV([0-9]{1,15})"/.exec(text ?? '') ?? [];
-  return digits === undefined ? undefined : Number.parseInt(digits, 10);
-}
-
 /** One Deny of everything for these SourceIdentities; a positive operator, so that other sessions are untouched. */
-export function denyPolicy({ version, entries }: DenyWrite): string {
+export function denyPolicy({ version, entries }: Pick<DenyWrite, 'version' | 'entries'>): string {
   const text = JSON.stringify({
     Version: '2012-10-17',
     Statement: [
