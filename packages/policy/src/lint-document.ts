@@ -1,0 +1,166 @@
+import type { DocumentOf } from './documents/kinds.ts';
+import type { Known, Report } from './lint.ts';
+
+type Path = readonly (string | number)[];
+
+export function lintIssuer(
+  { metadata, spec }: DocumentOf<'TrustedIssuer'>,
+  known: Known,
+  report: Report,
+): void {
+  const twin = known.beside('TrustedIssuer', metadata.name).find((one) => one.spec.issuer === spec.issuer);
+  // Assertions are routed by exact `iss`: of two documents one would decide unseen.
+  if (twin !== undefined)
+    report(
+      'ERROR',
+      'issuer-twice',
+      ['spec', 'issuer'],
+      `TrustedIssuer ${twin.metadata.name} trusts this issuer already; merge the two`,
+    );
+  if (spec.subjects.length === 0)
+    report('WARN', 'no-subject', ['spec', 'subjects'], 'an empty list believes nothing');
+  for (const [index, pattern] of spec.subjects.entries())
+    if (/^[*/:]+$/.test(pattern))
+      report(
+        'SECURITY',
+        'any-subject',
+        ['spec', 'subjects', index],
+        'this issuer may speak for any name; write the namespaces it owns',
+      );
+  if (spec.jwksUri !== undefined && spec.jwksFile !== undefined)
+    report(
+      'ERROR',
+      'two-key-sources',
+      ['spec', 'jwksFile'],
+      'jwksUri and jwksFile exclude each other; keep one',
+    );
+  if (spec.people && spec.replay === 'reuse')
+    report(
+      'SECURITY',
+      'people-reuse',
+      ['spec', 'replay'],
+      'a stolen sign-in could be used again; write replay: once',
+    );
+}
+
+export function lintProvider({ metadata, spec }: DocumentOf<'Provider'>, report: Report): void {
+  if (metadata.name === 'token')
+    report(
+      'ERROR',
+      'reserved-name',
+      ['metadata', 'name'],
+      'the provider token always exists; choose another name',
+    );
+  for (const [index, role] of spec.roles.entries())
+    if (spec.roles.indexOf(role) !== index)
+      report('WARN', 'repeated', ['spec', 'roles', index], 'this role stands twice');
+  if (spec.revoke === 'none')
+    report(
+      'SECURITY',
+      'no-revocation',
+      ['spec', 'revoke'],
+      'credentials end only by expiry; write revoke: deny-policy where the role may be denied',
+    );
+  else if (spec.revoker === undefined)
+    report(
+      'SECURITY',
+      'revoker-missing',
+      ['spec', 'revoke'],
+      'the minting identity would also write deny policies; name a revoker role',
+    );
+  if (spec.revoker !== undefined && spec.roles.includes(spec.revoker.role))
+    report(
+      'ERROR',
+      'revoker-is-ceiling',
+      ['spec', 'revoker', 'role'],
+      'the role of the reaper must not be one that credentials are cut from',
+    );
+}
+
+export function lintServer(
+  { metadata, spec }: DocumentOf<'ResourceServer'>,
+  known: Known,
+  report: Report,
+): void {
+  const twin = known
+    .beside('ResourceServer', metadata.name)
+    .find((one) => one.spec.audience === spec.audience);
+  // Each could use and introspect the other's tokens.
+  if (twin !== undefined)
+    report(
+      'ERROR',
+      'audience-twice',
+      ['spec', 'audience'],
+      `ResourceServer ${twin.metadata.name} has this audience already; give each server its own`,
+    );
+  if (spec.verification === 'introspect' && spec.subjects.length === 0)
+    report('WARN', 'no-subject', ['spec', 'subjects'], 'an empty list lets nobody introspect');
+  lintSubjects(spec.subjects, ['spec', 'subjects'], { known, report });
+}
+
+/** Roles that only people hold; without `people: true` on their issuer they do not exist. */
+const peoplesRoles: ReadonlySet<string> = new Set(['admin', 'template-admin', 'approver', 'break-glass']);
+
+export function lintBinding({ spec }: DocumentOf<'RoleBinding'>, known: Known, report: Report): void {
+  if (spec.roles.length === 0) report('WARN', 'no-role', ['spec', 'roles'], 'an empty list gives no role');
+  if (spec.subjects.length === 0)
+    report('WARN', 'no-subject', ['spec', 'subjects'], 'an empty list gives the roles to nobody');
+  lintSubjects(spec.subjects, ['spec', 'subjects'], { known, report });
+  const role = spec.roles.find((one) => peoplesRoles.has(one));
+  for (const [index, { issuer }] of spec.subjects.entries())
+    if (role !== undefined && known.issuer(issuer)?.spec.people === false)
+      report(
+        'WARN',
+        'role-of-people',
+        ['spec', 'subjects', index, 'issuer'],
+        `${role} is held by people only, and TrustedIssuer ${issuer} does not say people: true`,
+      );
+  for (const list of ['templates', 'providers'] as const)
+    if (spec.scope?.[list]?.length === 0)
+      report(
+        'WARN',
+        'empty-scope',
+        ['spec', 'scope', list],
+        'an empty list reaches nothing; leave the key out',
+      );
+}
+
+interface SubjectEntry {
+  readonly issuer: string;
+  readonly match: Readonly<Record<string, string | readonly string[]>>;
+  readonly bind?: readonly string[] | undefined;
+}
+
+/** Issuers that exist, claims that they keep, and no pattern that matches everybody. */
+export function lintSubjects(
+  subjects: readonly SubjectEntry[],
+  path: Path,
+  { known, report }: { known: Known; report: Report },
+): void {
+  for (const [index, { issuer, match, bind = [] }] of subjects.entries()) {
+    const here = [...path, index];
+    if (!known.has('TrustedIssuer', issuer))
+      report('ERROR', 'unknown-issuer', [...here, 'issuer'], known.missing('TrustedIssuer', issuer));
+    for (const claim of [
+      ...Object.keys(match).map((key) => ['match', key]),
+      ...bind.map((_, at) => ['bind', at]),
+    ]) {
+      const name = claim[0] === 'match' ? String(claim[1]) : (bind[Number(claim[1])] ?? '');
+      if (known.keeps(issuer, name) === false)
+        report(
+          'WARN',
+          'claim-not-kept',
+          [...here, ...claim],
+          `TrustedIssuer ${issuer} does not keep the claim ${name}: this never matches; add it to its claims`,
+        );
+    }
+    const texts = Object.values(match).flat();
+    if (texts.length > 0 && texts.every((text) => /^[*/:]+$/.test(text)))
+      report(
+        'SECURITY',
+        'any-subject',
+        [...here, 'match'],
+        `this matches everybody of ${issuer}; name who is meant`,
+      );
+  }
+}

@@ -1,0 +1,155 @@
+import { compilePattern, variablesOf } from '@mayfly/core';
+import type { AccessRow } from './access-table.ts';
+import type { Known, Report } from './lint.ts';
+import type { GrantAt } from './lint-grant.ts';
+import { didYouMean } from './suggest.ts';
+
+interface ResourceAt extends GrantAt {
+  readonly row: AccessRow | undefined;
+  readonly report: (level: 'ERROR' | 'SECURITY' | 'WARN', rule: string, message: string) => void;
+}
+
+const variable = /\$\{[^}]*\}/g;
+
+/** The outer bound of a grant: variables that exist, a form that the access knows, nothing chosen that must be fixed. */
+export function lintResource(
+  at: GrantAt,
+  row: AccessRow | undefined,
+  { known, report }: { known: Known; report: Report },
+): void {
+  const path = ['spec', 'grants', at.index, 'resource'];
+  const here: ResourceAt = {
+    ...at,
+    row,
+    report: (level, rule, message) => report(level, rule, path, message),
+  };
+  const { resource } = at.grant;
+  lintVariables(resource, at.spec, here.report);
+  for (const [position, text] of at.grant.data.entries())
+    lintVariables(text, at.spec, (level, rule, message) =>
+      report(level, rule, ['spec', 'grants', at.index, 'data', position], message),
+    );
+  lintClaims(here, known);
+  const compiled = compilePattern(resource.replaceAll(variable, 'x'));
+  if ('problem' in compiled) here.report('ERROR', 'pattern', compiled.problem);
+  else lintAnchors(here);
+  if (row !== undefined) lintForm(here, row);
+}
+
+function lintVariables(text: string, spec: GrantAt['spec'], report: ResourceAt['report']): void {
+  const params = Object.keys(spec.params);
+  for (const name of variablesOf(text)) {
+    if (name === 'task.id' || /^workload\.claims\.[A-Za-z0-9_.:/-]+$/.test(name)) continue;
+    const param = /^params\.(.+)$/.exec(name)?.[1];
+    if (param === undefined) {
+      const words = ['task.id', 'workload.claims.NAME', ...params.map((one) => `params.${one}`)];
+      const hint = didYouMean(name, words) || ` (known: ${words.join(', ')})`;
+      report('ERROR', 'unknown-variable', `\${${name}} is no variable${hint}`);
+    } else if (!Object.hasOwn(spec.params, param))
+      report(
+        'ERROR',
+        'undefined-param',
+        `no parameter ${param}${didYouMean(param, params)}; declare it in spec.params`,
+      );
+  }
+  if (text.replaceAll(variable, '').includes('${'))
+    report('ERROR', 'unclosed-variable', 'a variable is not closed: write ${...}');
+}
+
+// A claim that no issuer of the workloads keeps is never there, so that no task could open.
+function lintClaims({ grant, spec, report }: ResourceAt, known: Known): void {
+  const claims = variablesOf(grant.resource).filter((name) => name.startsWith('workload.claims.'));
+  for (const name of new Set(claims.map((one) => one.slice('workload.claims.'.length)))) {
+    const without = spec.workloads.find(({ issuer }) => known.keeps(issuer, name) === false);
+    if (without !== undefined)
+      report(
+        'WARN',
+        'claim-not-kept',
+        `TrustedIssuer ${without.issuer} does not keep the claim ${name}; add it to its claims`,
+      );
+  }
+}
+
+// `2026q3*` also opens `2026q3-draft`: a name that starts alike is another thing.
+function lintAnchors({ grant: { resource }, report }: ResourceAt): void {
+  const segments = resource.replaceAll(variable, (one) => one.replaceAll('/', '_')).split('/');
+  const loose = segments.find((segment) => segment.length > 1 && segment !== '**' && segment.endsWith('*'));
+  if (loose === undefined) return;
+  const fixed = `${resource.slice(0, resource.indexOf(`${loose.slice(0, -1)}*`))}${loose.replace(/\*+$/, '')}/**`;
+  report(
+    'SECURITY',
+    'pattern-not-anchored-to-segment',
+    `"${loose}" also opens every name that starts like this; write "${fixed}"`,
+  );
+}
+
+function lintForm(at: ResourceAt, row: AccessRow): void {
+  const { grant, report } = at;
+  const { resource } = grant;
+  const start = new RegExp(row.start).exec(resource)?.[0];
+  if (start === undefined) {
+    report('ERROR', 'resource-form', `${row.access} takes ${row.resource}`);
+    return;
+  }
+  const rest = resource.slice(start.length);
+  // A slash inside a variable's name is no segment.
+  const masked = rest.replaceAll(variable, (one) => one.replaceAll('/', '_'));
+  const slash = masked.indexOf('/');
+  const head = slash < 0 ? rest : rest.slice(0, slash);
+  const tail = slash < 0 ? '' : rest.slice(slash + 1);
+  lintHead(at, row, head);
+  if (row.provider === 'aws') lintKey(at, row, tail);
+  else if (/[?#%@\\]/.test(rest.replaceAll(variable, 'x')))
+    report(
+      'ERROR',
+      'resource-form',
+      'a tool token takes a plain https URI: no query, fragment, user name or %',
+    );
+}
+
+/** Bucket, account and host: who chooses them chooses whose data it is. */
+function lintHead({ spec, report }: ResourceAt, row: AccessRow, head: string): void {
+  const what = row.provider === 'aws' ? 'bucket' : 'host';
+  const names = variablesOf(head);
+  const chosen = names.filter((name) => {
+    const param = name.startsWith('params.') ? spec.params[name.slice(7)] : undefined;
+    return param !== undefined && param.from === undefined;
+  });
+  for (const name of chosen)
+    report(
+      'ERROR',
+      `caller-chosen-${what}`,
+      `the caller would choose the ${what} by \${${name}}; write the ${what} out`,
+    );
+  const literal = head.replaceAll(variable, '');
+  if (head.includes('*') || (literal === '' && chosen.length === 0)) {
+    report('ERROR', 'no-fixed-first-segment', `the ${what} must be written out`);
+    return;
+  }
+  const sample = head.replaceAll(variable, 'x');
+  const form = what === 'bucket' ? /^[a-z0-9.-]{1,63}$/ : /^[a-z0-9.-]+(?::[0-9]{1,5})?$/;
+  if (!form.test(sample)) report('ERROR', 'resource-form', `"${sample}" is no name of a ${what}`);
+}
+
+function lintKey({ report }: ResourceAt, row: AccessRow, key: string): void {
+  if (key === '') {
+    report('ERROR', 'resource-form', `${row.access} takes ${row.resource}`);
+    return;
+  }
+  const sample = key.replaceAll(variable, 'x');
+  if (/[?\\,"]|(?:^|\/)\.{1,2}(?:\/|$)|\/\/|^\//.test(sample))
+    report(
+      'ERROR',
+      'resource-form',
+      'no key of this form is ever opened: no ? \\ , " and no empty, . or .. segment',
+    );
+  const whole = key.endsWith('/') || key === '**' || key.endsWith('/**');
+  if (row.size === 'prefix' && !whole)
+    report('ERROR', 'prefix-form', `${row.access} opens a prefix: end the resource in / or /**`);
+  if (row.size === 'one' && key.endsWith('/'))
+    report(
+      'ERROR',
+      'object-form',
+      `${row.access} opens one key and none ends in /: write /** for the keys below`,
+    );
+}
