@@ -1,1 +1,4 @@
-export {};
+export type { FaultPlan } from './aws/faults.ts';
+export type { LedgerRecord } from './aws/ledger.ts';
+export { type AwsOptions, type AwsStandin, type SeedRole, startAws } from './aws/server.ts';
+export { type AssertionRequest, type IssuerOptions, type LocalIssuer, startIssuer } from './issuer/issuer.ts';
