@@ -38,7 +38,7 @@ export function compileDocuments(
     documents.flatMap(({ version, document }) =>
       document.kind === kind ? [{ version, document: document as Extract<AnyDocument, { kind: K }> }] : [],
     );
-  const issuers = of('TrustedIssuer').map(({ document }) => compileIssuer(document, context));
+  const issuers = of('TrustedIssuer').map(({ document }) => compileTrustedIssuer(document, context));
   const templates = of('GrantTemplate').map(({ document, version }) => compileTemplate(document, version));
   const providers = [tokenProvider, ...of('Provider').map(({ document }) => compileProvider(document))];
   const servers = of('ResourceServer').map(({ document }) => compileServer(document));
@@ -116,7 +116,7 @@ function compileGrant(grant: GrantDocument, spec: TemplateSpec): GrantSpec {
   };
 }
 
-function compileIssuer(
+export function compileTrustedIssuer(
   { metadata, spec }: DocumentOf<'TrustedIssuer'>,
   { brokerIssuer }: CompileContext,
 ): TrustedIssuer {
@@ -135,11 +135,11 @@ function compileIssuer(
   };
 }
 
-function compileProvider({ metadata, spec }: DocumentOf<'Provider'>): Provider {
+export function compileProvider({ metadata, spec }: DocumentOf<'Provider'>): Provider {
   return { name: metadata.name, type: spec.type, spec: { ...spec } };
 }
 
-function compileServer({ metadata, spec }: DocumentOf<'ResourceServer'>): ResourceServer {
+export function compileServer({ metadata, spec }: DocumentOf<'ResourceServer'>): ResourceServer {
   const { audience, verification, cacheSeconds, subjects } = spec;
   return {
     name: metadata.name,
@@ -150,7 +150,7 @@ function compileServer({ metadata, spec }: DocumentOf<'ResourceServer'>): Resour
   };
 }
 
-function compileBinding({ metadata, spec }: DocumentOf<'RoleBinding'>): RoleBinding {
+export function compileBinding({ metadata, spec }: DocumentOf<'RoleBinding'>): RoleBinding {
   return {
     name: metadata.name,
     roles: spec.roles,

@@ -56,6 +56,31 @@ export function diffDocuments(
   ];
 }
 
+export interface SetConflict {
+  readonly reason: 'set_conflict' | 'bundle_read_only';
+  readonly kind: string;
+  readonly name: string;
+  /** The set that holds the document now. */
+  readonly set: string;
+}
+
+/** The set that only files change. */
+const bundleSet = 'bundle';
+
+/** Documents of other sets that these changes touch: refused unless taken over, those of the bundle always. */
+export function setConflicts(
+  changes: readonly Change[],
+  active: readonly ActiveDocument[],
+  { set, takeOver }: { set: string; takeOver: boolean },
+): readonly SetConflict[] {
+  return changes.flatMap(({ kind, name, action }): SetConflict[] => {
+    const before = active.find((one) => one.kind === kind && one.name === name);
+    if (before === undefined || before.set === set || action === 'none') return [];
+    if (before.set === bundleSet) return [{ reason: 'bundle_read_only', kind, name, set: before.set }];
+    return takeOver ? [] : [{ reason: 'set_conflict', kind, name, set: before.set }];
+  });
+}
+
 /** Places where two JSON values differ, in reading order. */
 export function changedPaths(before: unknown, after: unknown, base = ''): readonly string[] {
   if (before === after || (before === undefined && after === undefined)) return [];

@@ -67,7 +67,7 @@ function describe(issue: Issue): string {
     return oneOf(issue.input, issue.values.map(String));
   if (issue.code === 'invalid_type' && issue.input === undefined && issue.message.includes('undefined'))
     return 'is required';
-  if (issue.code === 'invalid_type' && issue.expected === 'string' && isUnquoted(issue.input))
+  if (issue.message.startsWith('Invalid input: expected string') && isUnquoted(issue.input))
     return `text expected: quote it ("${String(issue.input)}")`;
   if (issue.code === 'invalid_key') return issue.issues[0]?.message ?? 'not a key';
   return issue.message.replace(/^Invalid input: /, '').replace(/^Too (small|big): /, '');

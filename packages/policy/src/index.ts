@@ -1,4 +1,6 @@
 export * from './access-table.ts';
+export * from './authorize.ts';
+export * from './canonical.ts';
 export * from './compile.ts';
 export * from './diff.ts';
 export { parseSeconds } from './documents/common.ts';
@@ -11,6 +13,7 @@ export {
   laterKinds,
 } from './documents/kinds.ts';
 export * from './json-schema.ts';
-export * from './lint.ts';
+export { type Finding, formatFinding, type Level, lint } from './lint.ts';
+export { checkParams, compileParam, type ParamsChecked, patternProblem } from './params.ts';
 export * from './parse.ts';
 export { didYouMean } from './suggest.ts';

@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { kinds } from './documents/kinds.ts';
 
-/** schemas/*.json, for editors: one per kind, of what people write (defaults may be left out). */
+/** schemas/*.json, for editors: one per kind, of what people write (defaults may be left out). JSON Schema 2020-12. */
 export function jsonSchemas(): readonly { readonly file: string; readonly text: string }[] {
   return Object.entries(kinds).map(([kind, schema]) => {
     const file = `${kind.replaceAll(/(?<!^)[A-Z]/g, (letter) => `-${letter}`).toLowerCase()}.json`;
-    const body = { title: kind, ...z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) };
+    const { $schema, ...rest } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+    const body = { $schema, $id: file, title: kind, ...rest };
     return { file, text: `${JSON.stringify(body, null, 2)}\n` };
   });
 }

@@ -73,7 +73,9 @@ function lintClaims({ grant, spec, report }: ResourceAt, known: Known): void {
 // `2026q3*` also opens `2026q3-draft`: a name that starts alike is another thing.
 function lintAnchors({ grant: { resource }, report }: ResourceAt): void {
   const segments = resource.replaceAll(variable, (one) => one.replaceAll('/', '_')).split('/');
-  const loose = segments.find((segment) => segment.length > 1 && segment !== '**' && segment.endsWith('*'));
+  // Bucket and host have a rule of their own.
+  const below = segments.slice(resource.includes('://') ? 3 : 1);
+  const loose = below.find((segment) => segment.length > 1 && segment !== '**' && segment.endsWith('*'));
   if (loose === undefined) return;
   const fixed = `${resource.slice(0, resource.indexOf(`${loose.slice(0, -1)}*`))}${loose.replace(/\*+$/, '')}/**`;
   report(

@@ -38,7 +38,7 @@ export function patternProblem(pattern: string): string | null {
       ? 'a pattern this large is refused; bound its repeats'
       : null;
   } catch {
-    return 'not a regular expression of RE2 (no look-around, no back-references)';
+    return 'RE2 refuses this pattern (no look-around, no back-references, at most 1000 repeats)';
   }
 }
 

@@ -30,14 +30,16 @@ export function choice<const Words extends readonly [string, ...string[]]>(
 }
 
 export function oneOf(input: unknown, words: readonly string[]): string {
-  const hint = typeof input === 'string' ? didYouMean(input, words) : '';
-  return `${words.length === 1 ? 'must be' : 'one of'} ${words.join(', ')}${hint}`;
+  if (words.length === 1) return `must be ${words.join()}`;
+  return `one of ${words.join(', ')}${typeof input === 'string' ? didYouMean(input, words) : ''}`;
 }
 
-const nameForm = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 export const name = z
   .string()
-  .regex(nameForm, { error: '1-63 characters of a-z, 0-9 and -, not starting or ending with -' });
+  .max(63, { error: 'at most 63 characters', abort: true })
+  .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, {
+    error: 'a-z, 0-9 and - only, not starting or ending with -',
+  });
 
 /** Text that storage can hold; YAML escapes could smuggle in what PostgreSQL refuses. */
 export const text = (max: number) =>
@@ -69,7 +71,7 @@ const durationWords = 'a duration such as 60s, 30m or 1h';
 export function duration({ min, max }: { min: string; max: string }) {
   return z
     .string({ error: durationWords })
-    .regex(/^[1-9][0-9]{0,7}[smhd]$/, { error: durationWords })
+    .regex(/^[1-9][0-9]{0,7}[smhd]$/, { error: durationWords, abort: true })
     .refine((value) => parseSeconds(value) >= parseSeconds(min) && parseSeconds(value) <= parseSeconds(max), {
       error: `between ${min} and ${max}`,
     });
@@ -128,8 +130,8 @@ export const role = choice(roles);
 export const uri = z
   .string()
   .max(2048)
-  .regex(/^[\x21-\x7e]+$/, { error: 'a URI of visible ASCII characters' })
-  .refine((value) => URL.canParse(value), { error: 'an absolute URI' })
+  .regex(/^[\x21-\x7e]+$/, { error: 'a URI of visible ASCII characters', abort: true })
+  .refine((value) => URL.canParse(value), { error: 'an absolute URI', abort: true })
   .refine((value) => !value.includes('#'), { error: 'no fragment' });
 
 /** Something the broker connects to or trusts: https, or http on loopback (which the broker must allow as well). */

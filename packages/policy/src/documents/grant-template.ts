@@ -16,12 +16,13 @@ const param = z
     }),
     description: text(500).optional(),
   })
-  .refine(
-    (value) => [value.pattern, value.enum, value.integer].filter((one) => one !== undefined).length === 1,
-    {
-      error: 'needs one bound: exactly one of pattern, enum and integer',
-    },
-  );
+  .superRefine(({ pattern, enum: values, integer }, context) => {
+    const bounds = [pattern, values, integer].filter((one) => one !== undefined).length;
+    if (bounds === 0)
+      context.addIssue({ code: 'custom', message: 'needs a bound: pattern, enum or integer' });
+    if (bounds > 1)
+      context.addIssue({ code: 'custom', message: 'has two bounds: keep one of pattern, enum, integer' });
+  });
 
 const ttl = z.strictObject({
   default: duration({ min: '1s', max: '12h' }).optional(),
