@@ -130,9 +130,9 @@ function refuseDocument(located: Located): DocumentError[] {
       if (node.anchor !== undefined)
         refuse(offset, 'anchors are not accepted; write the value out where it is used');
       if (node.tag !== undefined && !isCoreTag(node.tag))
-        refuse(offset, 'tags are not accepted; quote text instead');
+        refuse(offset, `the tag ${node.tag.replace(coreStart, '!!')} is not accepted; quote text instead`);
       if (isScalar(node) && typeof node.value === 'string' && !isStorableText(node.value))
-        refuse(offset, 'text with NUL or a lone surrogate');
+        refuse(offset, node.value.includes('\0') ? 'text with NUL' : 'text with a lone surrogate');
     },
   });
   return errors;
@@ -145,8 +145,9 @@ const wordsOf: Readonly<Record<string, string>> = {
   BAD_ALIAS: 'aliases are not accepted; write the value out',
 };
 
+const coreStart = 'tag:yaml.org,2002:';
 const coreTags: ReadonlySet<string> = new Set(
-  ['str', 'int', 'float', 'bool', 'null', 'map', 'seq'].map((name) => `tag:yaml.org,2002:${name}`),
+  ['str', 'int', 'float', 'bool', 'null', 'map', 'seq'].map((name) => coreStart + name),
 );
 
 function isCoreTag(tag: string): boolean {
