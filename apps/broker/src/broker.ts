@@ -20,6 +20,8 @@ export interface Broker {
   readonly metrics: Metrics;
   /** Set at SIGTERM: /readyz fails, no new work is taken. */
   readonly draining: () => boolean;
+  /** Something is due now: spares the reaper's pause here; other replicas find the row by themselves. */
+  nudge(): void;
 }
 
 export type { Identity, PolicySet, Provider };

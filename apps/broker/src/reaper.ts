@@ -14,6 +14,12 @@ export interface Reaper {
 export function startReaper(broker: Wired): Reaper {
   const { config, log } = broker;
   const stopping = new AbortController();
+  let wake: () => void = () => undefined;
+  let nudged = false;
+  broker.onNudge(() => {
+    nudged = true;
+    wake();
+  });
   const ports = reapPorts(broker);
   const loop = async () => {
     let upkeepAt = 0;
@@ -30,7 +36,11 @@ export function startReaper(broker: Wired): Reaper {
       } catch (error) {
         log.warn({ err: error }, 'reaper pass failed; it goes on');
       }
-      if (!busy) await pause(config.reapInterval, stopping.signal);
+      if (!busy && !nudged)
+        await pause(config.reapInterval, stopping.signal, (run) => {
+          wake = run;
+        });
+      nudged = false;
     }
   };
   const running = loop();
@@ -77,10 +87,11 @@ export async function watchDenials(broker: Wired, olderThanSeconds = denyWatchSe
     );
 }
 
-function pause(ms: number, signal: AbortSignal): Promise<void> {
+function pause(ms: number, signal: AbortSignal, onWake: (wake: () => void) => void): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) return resolve();
     const timer = setTimeout(done, ms);
+    onWake(done);
     signal.addEventListener('abort', done, { once: true });
     function done() {
       clearTimeout(timer);

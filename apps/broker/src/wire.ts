@@ -28,6 +28,8 @@ export interface Wired extends Broker {
   /** The AWS minter, once a Provider of that type is in force. */
   aws(): AwsMinter | undefined;
   setDraining(): void;
+  /** The one listener of nudges: the reaper's loop. */
+  onNudge(run: () => void): void;
 }
 
 /** The only place that knows every package: builds the broker from its configuration. */
@@ -86,7 +88,7 @@ export async function wire({ config, databaseUrl, kek, log, tamper }: WireOption
     config,
   });
   const ports = tamper === undefined ? plain : tamper(plain);
-  const state = { draining: false };
+  const state: { draining: boolean; nudged: () => void } = { draining: false, nudged: () => undefined };
   const lifecycle: LifecyclePorts = { tasks: ports.tasks, policies, newId, now };
   return {
     config,
@@ -100,6 +102,10 @@ export async function wire({ config, databaseUrl, kek, log, tamper }: WireOption
     metrics,
     unattested,
     draining: () => state.draining,
+    nudge: () => state.nudged(),
+    onNudge: (run) => {
+      state.nudged = run;
+    },
     setDraining: () => {
       state.draining = true;
     },

@@ -332,8 +332,8 @@ begin
   select * into d from deny_document where role = doc_role for update;
   if d.writer_until > clock_timestamp() then return null; end if;
   insert into deny_entry (role, source_identity, provider, needed_until)
-  select doc_role, x->>'sourceIdentity', doc_provider, (x->>'neededUntil')::timestamptz from jsonb_array_elements(entries) x
-  order by x->>'sourceIdentity'
+  select doc_role, x->>'sourceIdentity', doc_provider, max((x->>'neededUntil')::timestamptz) from jsonb_array_elements(entries) x
+  group by x->>'sourceIdentity' order by x->>'sourceIdentity'
   on conflict (role, source_identity) do update set needed_until = greatest(deny_entry.needed_until, excluded.needed_until);
   -- Kept five minutes longer than any session can live: clocks and caches of the cloud.
   delete from deny_entry where role = doc_role and needed_until < clock_timestamp() - interval '5 minutes';

@@ -154,14 +154,18 @@ async function end(call: Call) {
   const { task } = await related(call, ['owner', 'opener', 'operator']);
   const { outcome } = parseBody(endTaskBody, call.request);
   const command = { state: outcome, reason: 'ended by its caller', actor: principal.name };
-  return ok(endingView(await endTask(task.id, command, broker.lifecycle)));
+  const ending = await endTask(task.id, command, broker.lifecycle);
+  broker.nudge();
+  return ok(endingView(ending));
 }
 
 async function suspend(call: Call) {
   const { broker, principal } = call;
   const { task } = await related(call, ['operator']);
   const { reason = 'suspended by an operator' } = parseBody(optionalReasonBody, call.request);
-  return ok(endingView(await suspendTask(task.id, { reason, actor: principal.name }, broker.lifecycle)));
+  const ending = await suspendTask(task.id, { reason, actor: principal.name }, broker.lifecycle);
+  broker.nudge();
+  return ok(endingView(ending));
 }
 
 async function resume(call: Call) {

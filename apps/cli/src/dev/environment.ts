@@ -1,0 +1,114 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import {
+  completeConfig,
+  type Log,
+  type Running,
+  readFolder,
+  type StartOptions,
+  startBroker,
+} from '@mayfly/broker';
+import { type LocalClouds, startClouds } from './clouds.ts';
+
+/** How another process of this machine finds a running `mayfly dev`: <dataDir>/dev.json, mode 0600. */
+export interface DevFile {
+  readonly broker: string;
+  readonly workloads: string;
+  readonly people: string;
+  readonly aws: string;
+  readonly assertionBearer: string;
+}
+
+export interface DevEnvironment {
+  readonly clouds: LocalClouds;
+  readonly running: Running;
+  readonly file: DevFile;
+  stop(): Promise<void>;
+}
+
+export interface DevOptions {
+  readonly dataDir: string;
+  readonly listen: string;
+  readonly opsListen: string;
+  readonly databaseUrl?: string;
+  readonly keyEncryptionKey?: string;
+  readonly log?: Log;
+  readonly latencyMs?: number;
+  readonly scopedSessions?: boolean;
+  readonly settings?: Readonly<Record<string, unknown>>;
+  readonly tamper?: StartOptions['tamper'];
+  /** Documents beside the examples, and changes to their text. */
+  readonly edit?: (text: string) => string;
+  say?(line: string): void;
+}
+
+const examples = fileURLToPath(new URL('../../../../examples/', import.meta.url));
+
+/** Issuers, stand-in AWS, real PostgreSQL and the broker on loopback, with the documents of examples/. */
+export async function startDev(options: DevOptions): Promise<DevEnvironment> {
+  const assertionBearer = randomBytes(24).toString('hex');
+  const issuer = `http://${options.listen}`;
+  const clouds = await startClouds({ ...options, federationIssuer: `${issuer}/federation`, assertionBearer });
+  try {
+    const config = completeConfig({
+      dataDir: options.dataDir,
+      listen: options.listen,
+      opsListen: options.opsListen,
+      allowLoopbackIssuers: [clouds.workloads.issuer, clouds.people.issuer],
+      logFile: join(options.dataDir, 'mayfly.log'),
+      ...(options.databaseUrl === undefined
+        ? {}
+        : { databaseUrl: options.databaseUrl, keyEncryptionKey: options.keyEncryptionKey }),
+      ...options.settings,
+    });
+    const running = await startBroker({
+      config,
+      env: {},
+      environment: 'dev',
+      documents: devDocuments(clouds, options.edit),
+      ...(options.log ? { log: options.log } : {}),
+      ...(options.tamper ? { tamper: options.tamper } : {}),
+      ...(options.say ? { say: options.say } : {}),
+    });
+    const file: DevFile = {
+      broker: running.url,
+      workloads: clouds.workloads.issuer,
+      people: clouds.people.issuer,
+      aws: clouds.aws.url,
+      assertionBearer,
+    };
+    writeDevFile(options.dataDir, file);
+    return { clouds, running, file, stop: () => running.stop().finally(() => clouds.close()) };
+  } catch (error) {
+    await clouds.close();
+    throw error;
+  }
+}
+
+export function devFilePath(dataDir: string): string {
+  return join(dataDir, 'dev.json');
+}
+
+export function readDevFile(dataDir: string): DevFile {
+  return JSON.parse(readFileSync(devFilePath(dataDir), 'utf8')) as DevFile; // Written by ourselves, mode 0600.
+}
+
+function writeDevFile(dataDir: string, file: DevFile): void {
+  mkdirSync(dirname(devFilePath(dataDir)), { recursive: true });
+  writeFileSync(devFilePath(dataDir), JSON.stringify(file, null, 2), { mode: 0o600 });
+}
+
+/** The files of examples/, with the addresses that this start was given. */
+function devDocuments(clouds: LocalClouds, edit: (text: string) => string = (text) => text) {
+  const addresses: readonly [string, string][] = [
+    ['http://127.0.0.1:4600', clouds.workloads.issuer],
+    ['http://127.0.0.1:4601', clouds.people.issuer],
+    ['http://127.0.0.1:4566', clouds.aws.url],
+  ];
+  return readFolder(examples).map(({ file, text }) => ({
+    file,
+    text: edit(addresses.reduce((result, [from, to]) => result.replaceAll(from, to), text)),
+  }));
+}

@@ -1,0 +1,85 @@
+// Entry of `npm start`, `npm test` and `npm run mayfly`: runs on any Node >= 20, installs what the project pins (pnpm,
+// then Node 24 and everything else, all from npm), and hands over. The one file here that may not need an install.
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const bin = join(root, 'node_modules', '.bin');
+const stamp = join(root, 'node_modules', '.mayfly-installed');
+const [command = 'cli', ...args] = process.argv.slice(2);
+const quiet = command === 'cli';
+
+if (Number.parseInt(process.versions.node, 10) < 20) {
+  console.error(`mayfly needs Node 20 or newer to install itself (this is ${process.versions.node})`);
+  process.exit(2);
+}
+
+install();
+const env = { ...process.env, PATH: `${bin}:${process.env.PATH ?? ''}`, TURBO_TELEMETRY_DISABLED: '1' };
+const node = join(bin, 'node');
+const jest = ['--experimental-vm-modules', '--no-warnings', join(root, 'node_modules/jest/bin/jest.js')];
+const commands = {
+  cli: () => [join(root, 'apps/cli/src/main.ts'), ...args],
+  dev: () => [join(root, 'apps/cli/src/main.ts'), 'dev', ...args],
+  bench: () => [join(root, 'test/bench/main.ts'), ...args],
+  test: () => [...jest, '--config', join(root, 'jest.config.js'), ...args],
+};
+const run = commands[command];
+if (run === undefined) {
+  console.error(`unknown command ${command}`);
+  process.exit(2);
+}
+const child = spawn(node, ['--disable-warning=ExperimentalWarning', ...run()], {
+  cwd: command === 'cli' ? process.cwd() : root,
+  env,
+  stdio: 'inherit',
+});
+// Ctrl-C reaches the whole group; the child drains and ends by itself, and this process waits for it.
+for (const signal of ['SIGINT', 'SIGTERM'])
+  process.on(signal, () => signal === 'SIGTERM' && child.kill(signal));
+child.on('exit', (code, signal) => process.exit(signal === null ? (code ?? 1) : 1));
+
+/** Once per lockfile: a line of progress at least each 10 seconds. */
+function install() {
+  const lock = createHash('sha256')
+    .update(readFileSync(join(root, 'pnpm-lock.yaml')))
+    .update(readFileSync(join(root, 'prisma/schema.prisma')))
+    .digest('hex');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
+  const say = (line) => console.error(line);
+  say('Installing what the project pins (Node 24, PostgreSQL 18 and packages, all from npm) ...');
+  const started = Date.now();
+  const beat = spawn(
+    process.execPath,
+    ['-e', 'let s=0;setInterval(()=>console.error(`  still installing, ${s+=10} s`),10000)'],
+    { stdio: ['ignore', 'ignore', 'inherit'] },
+  );
+  try {
+    step('npx', ['--yes', 'pnpm@12.21.0', 'install', '--frozen-lockfile', '--reporter=append-only']);
+    step(join(bin, 'node'), [join(root, 'node_modules/prisma/build/index.js'), 'generate'], {
+      PRISMA_SCHEMA_ENGINE_BINARY: '/bin/true',
+      PRISMA_HIDE_UPDATE_MESSAGE: '1',
+    });
+  } finally {
+    beat.kill();
+  }
+  mkdirSync(dirname(stamp), { recursive: true });
+  writeFileSync(stamp, lock);
+  if (!quiet) say(`Installed in ${Math.round((Date.now() - started) / 1000)} s`);
+}
+
+function step(program, argv, more = {}) {
+  const result = spawnSync(program, argv, {
+    cwd: root,
+    env: { ...process.env, CI: 'true', ...more },
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  if (result.status === 0) return;
+  console.error(`${program} ${argv.join(' ')} failed:`);
+  console.error(result.stdout?.slice(-4000) ?? '', result.stderr?.slice(-4000) ?? '', result.error ?? '');
+  process.exit(3);
+}
