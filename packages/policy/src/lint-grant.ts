@@ -106,6 +106,13 @@ function lintEffects(
       [...path, 'effects'],
       `risk low with ${strong.join(', ')}; raise the risk, or take the effect away`,
     );
+  if (spec.risk === 'high' && strong.length > 0)
+    report(
+      'SECURITY',
+      'high-risk-without-friction',
+      [...path, 'effects'],
+      `risk high with ${strong.join(', ')} and nobody asked before: approvals and conditions are not built yet`,
+    );
   const telling = grant.actions.filter((action) => effectsOfVerb[action] !== undefined);
   if (grant.effects.length === 0 && telling.length > 0) {
     report(

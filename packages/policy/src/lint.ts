@@ -1,4 +1,4 @@
-import type { AnyDocument, DocumentOf } from './documents/kinds.ts';
+import { type AnyDocument, type DocumentOf, isDocumentOf } from './documents/kinds.ts';
 import { lintBinding, lintIssuer, lintProvider, lintServer } from './lint-document.ts';
 import { lintTemplate } from './lint-template.ts';
 import { byPosition, formatPath } from './located.ts';
@@ -75,7 +75,7 @@ function knownOf(documents: readonly AnyDocument[], lenient: boolean): Known {
   const byKey = new Map(documents.map((one) => [`${one.kind}\n${one.metadata.name}`, one]));
   const find = <K extends AnyDocument['kind']>(kind: K, name: string): DocumentOf<K> | undefined => {
     const found = byKey.get(`${kind}\n${name}`);
-    return found !== undefined && isOf(found, kind) ? found : undefined;
+    return found !== undefined && isDocumentOf(found, kind) ? found : undefined;
   };
   return {
     has: (kind, name) => lenient || byKey.has(`${kind}\n${name}`),
@@ -91,13 +91,8 @@ function knownOf(documents: readonly AnyDocument[], lenient: boolean): Known {
       return spec === undefined ? undefined : claim === 'sub' || spec.claims.includes(claim);
     },
     beside: (kind, self) =>
-      [...byKey.values()].flatMap((one) => (isOf(one, kind) && one.metadata.name !== self ? [one] : [])),
+      [...byKey.values()].flatMap((one) =>
+        isDocumentOf(one, kind) && one.metadata.name !== self ? [one] : [],
+      ),
   };
-}
-
-function isOf<K extends AnyDocument['kind']>(
-  document: AnyDocument,
-  kind: K,
-): document is DocumentOf<K> & AnyDocument {
-  return document.kind === kind;
 }

@@ -16,7 +16,8 @@ export function spelledCharacters(pattern: string): ReadonlySet<string> {
 const pieces = new RegExp(
   [
     String.raw`\\Q.*?(?:\\E|$)`, // quoted text
-    String.raw`\\[pPx](?:\{[^}]*\}|.)`, // a class by name, a character by number
+    String.raw`\\[pP](?:\{[^}]*\}|.)`, // a class by name
+    String.raw`\\x(?:\{[^}]*\}|[0-9A-Fa-f]{2})`, // a character by number
     String.raw`\\.`,
     String.raw`\[\^?\]?(?:\[:[^\]]*:\]|\\.|[^\]\\])*\]`, // a class
     String.raw`\(\?[^:)]*[:)]?`, // flags and names of groups

@@ -25,3 +25,10 @@ export type AnyDocument = { [K in Kind]: DocumentOf<K> }[Kind];
 export function isKind(text: string): text is Kind {
   return Object.hasOwn(kinds, text);
 }
+
+export function isDocumentOf<K extends Kind>(
+  document: AnyDocument,
+  kind: K,
+): document is AnyDocument & DocumentOf<K> {
+  return document.kind === kind;
+}
