@@ -21,6 +21,7 @@ install();
 const env = { ...process.env, PATH: `${bin}:${process.env.PATH ?? ''}`, TURBO_TELEMETRY_DISABLED: '1' };
 const node = join(bin, 'node');
 const jest = ['--experimental-vm-modules', '--no-warnings', join(root, 'node_modules/jest/bin/jest.js')];
+if (command === 'install') process.exit(0);
 const commands = {
   cli: () => [join(root, 'apps/cli/src/main.ts'), ...args],
   dev: () => [join(root, 'apps/cli/src/main.ts'), 'dev', ...args],

@@ -1,16 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  diffDocuments,
-  formatError,
-  formatFinding,
-  lint,
-  parseDocuments,
-  reopenDocument,
-} from '@mayfly/policy';
+import { diffDocuments } from '@mayfly/policy';
 import { bundleSet } from '@mayfly/store';
 import { ConfigError } from './config.ts';
-import { applyPlan, checkDocuments } from './http/documents.ts';
+import { applyPlan, checkDocuments, lintDocuments } from './http/documents.ts';
 import { DocumentsRefused } from './http/errors.ts';
 import type { Wired } from './wire.ts';
 
@@ -29,20 +22,11 @@ export async function applyBundle(
   broker: Wired,
   sources: readonly { file: string; text: string }[],
 ): Promise<number> {
-  const { errors } = parseDocuments(sources);
-  if (errors.length > 0) throw new ConfigError(errors.map(formatError));
-  const documents = checked(broker, sources);
+  const documents = orConfigError(() => checkDocuments(sources, broker));
   for (let round = 0; round < roundsMax; round += 1) {
     const active = await broker.store.documents.load();
-    const own = new Set(documents.map(({ kind, name }) => `${kind}\n${name}`));
-    const others = active.documents.filter(({ kind, name }) => !own.has(`${kind}\n${name}`));
-    const findings = lint(
-      documents,
-      others.map(({ body }) => reopenDocument(body)),
-    );
-    const failed = findings.filter(({ level }) => level === 'ERROR');
-    if (failed.length > 0) throw new ConfigError(failed.map(formatFinding));
     const changes = diffDocuments(active.documents, documents, { set: bundleSet, prune: true });
+    orConfigError(() => lintDocuments(documents, { active: active.documents, changes }));
     const plan = { set: bundleSet, takeOver: true, epoch: active.epoch, changes, documents, actor: 'mayfly' };
     const applied = await applyPlan(broker, plan);
     if (applied !== 'stale') return applied;
@@ -50,9 +34,9 @@ export async function applyBundle(
   throw new ConfigError(['bundle: the documents kept changing while it was applied']);
 }
 
-function checked(broker: Wired, sources: readonly { file: string; text: string }[]) {
+function orConfigError<T>(run: () => T): T {
   try {
-    return checkDocuments(sources, broker);
+    return run();
   } catch (error) {
     throw error instanceof DocumentsRefused ? new ConfigError(error.errors) : error;
   }

@@ -158,6 +158,11 @@ export const settings = {
     type: count(1024, 100_000),
     says: 'requests at once before load is shed with 503',
   },
+  refusalRowsPerSecond: {
+    env: 'MAYFLY_REFUSAL_ROWS_PER_SECOND',
+    type: count(10, 10_000),
+    says: 'audit rows a second and replica for refusals before a workload is known; beyond that they are counted into one',
+  },
   databaseConnections: {
     env: 'MAYFLY_DATABASE_CONNECTIONS',
     type: count(16, 500),

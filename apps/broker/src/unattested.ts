@@ -1,12 +1,11 @@
 import { type AuditEvent, auditEvent, type Ledger, type NewId } from '@mayfly/core';
 
-/** Refusals of nobody in particular: rows of their own up to here, per second and replica. */
-const rowsPerSecond = 10;
-
 /** Anyone can cause these, so beyond a rate they are counted by reason into one row a second. */
 export function createUnattested(options: {
   readonly ledger: Pick<Ledger, 'append'>;
   readonly newId: NewId;
+  /** Rows of their own up to here, per second and replica. */
+  readonly rowsPerSecond: number;
   now(): Date;
 }): { append(event: AuditEvent): Promise<void>; flush(): Promise<void> } {
   let second = 0;
@@ -30,7 +29,7 @@ export function createUnattested(options: {
         await flush();
       }
       rows += 1;
-      if (rows <= rowsPerSecond) return options.ledger.append(event);
+      if (rows <= options.rowsPerSecond) return options.ledger.append(event);
       const reason = String(event.body['reason']);
       counted.set(reason, (counted.get(reason) ?? 0) + 1);
     },

@@ -9,7 +9,7 @@ import { createIds } from './ids.ts';
 import type { Keyring, RowMac } from './keys/keyring.ts';
 import { loadKeys } from './keys/load.ts';
 import type { Log } from './log.ts';
-import { createMetrics } from './metrics.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
 import { createPolicyCache, type PolicyCache } from './policy-cache.ts';
 import { createTokens, type Tokens } from './tokens.ts';
 import { createUnattested } from './unattested.ts';
@@ -54,10 +54,7 @@ export async function wire({ config, databaseUrl, kek, log, tamper }: WireOption
     now,
     newId,
   });
-  const report = (message: string, context: Readonly<Record<string, unknown>>) => {
-    log.warn({ ...context }, message);
-    if (typeof context['alarm'] === 'string') metrics.alarms.inc({ kind: context['alarm'] });
-  };
+  const report = reporter(log, metrics);
   const minters = new Map<string, Minter>([
     ['token', createTokenMinter({ issuer: config.issuer, sign: tokens.sign })],
   ]);
@@ -75,7 +72,12 @@ export async function wire({ config, databaseUrl, kek, log, tamper }: WireOption
       minters.set('aws', cloud.aws);
     },
   });
-  const unattested = createUnattested({ ledger: store.ledger, newId, now });
+  const unattested = createUnattested({
+    ledger: store.ledger,
+    newId,
+    now,
+    rowsPerSecond: config.refusalRowsPerSecond,
+  });
   const plain = exchangePorts({
     store,
     policies,
@@ -110,6 +112,13 @@ export async function wire({ config, databaseUrl, kek, log, tamper }: WireOption
       state.draining = true;
     },
     aws: () => cloud.aws,
+  };
+}
+
+function reporter(log: Log, metrics: Metrics): ExchangePorts['report'] {
+  return (message, context) => {
+    log.warn({ ...context }, message);
+    if (typeof context['alarm'] === 'string') metrics.alarms.inc({ kind: context['alarm'] });
   };
 }
 

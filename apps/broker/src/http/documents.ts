@@ -1,18 +1,23 @@
 import { auditEvent, Refusal } from '@mayfly/core';
 import {
   type ActiveDocument,
+  type AnyDocument,
   type Change,
   diffDocuments,
   formatError,
   formatFinding,
+  isKind,
   type Kind,
   lint,
+  mayWriteDocument,
   type ParsedDocument,
   parseDocuments,
   reopenDocument,
+  setConflicts,
 } from '@mayfly/policy';
 import { bundleSet } from '@mayfly/store';
 import type { Broker } from '../broker.ts';
+import { isLoopbackHost } from '../net.ts';
 import { holdsRole, type Principal } from './authenticate.ts';
 import { DocumentsRefused } from './errors.ts';
 import { type Call, ok, type Route } from './route.ts';
@@ -88,7 +93,8 @@ function readRequest({ request, broker }: Call): ApplyRequest {
   const type = (request.headers['content-type'] ?? '').split(';')[0]?.trim();
   if (type !== yaml && type !== 'application/json') throw new Refusal('unsupported_media_type');
   const text = new TextDecoder().decode(request.body);
-  const documents = checkDocuments([{ file: 'request', text }], broker);
+  // No document at all empties the set, when it is also pruned.
+  const documents = checkDocuments(text.trim() === '' ? [] : [{ file: 'request', text }], broker);
   const flag = (name: string) => request.query.get(name) === 'true';
   return { set, prune: flag('prune'), takeOver: flag('takeOver'), documents, text };
 }
@@ -99,28 +105,47 @@ export function checkDocuments(
   { config }: Pick<Broker, 'config'>,
 ): readonly ParsedDocument[] {
   const { documents, errors } = parseDocuments(sources);
-  const own = documents.flatMap((parsed) => {
-    const { document } = parsed;
-    // Tokens that we sign ourselves would otherwise prove any workload.
-    const forbidden =
-      document.kind === 'TrustedIssuer' &&
-      [config.issuer, config.federationIssuer].includes(document.spec.issuer);
-    const message = 'the broker’s own issuers cannot be trusted issuers';
-    return forbidden ? [{ ...parsed.positionOf(['spec', 'issuer']), path: 'spec.issuer', message }] : [];
-  });
+  const own = documents.flatMap((parsed) =>
+    forbiddenPlaces(parsed, config).map(({ path, message }) => ({
+      ...parsed.positionOf(path),
+      path: path.join('.'),
+      message,
+    })),
+  );
   const all = [...errors, ...own];
   if (all.length > 0) throw new DocumentsRefused(all.map(formatError));
   return documents;
 }
 
-/** Lint against what will be in force; errors refuse. */
+/** What this installation must not trust or talk to, whatever the schema says. */
+function forbiddenPlaces({ document }: ParsedDocument, config: Broker['config']) {
+  const places: { path: string[]; message: string }[] = [];
+  // Tokens that we sign ourselves would otherwise prove any workload.
+  if (
+    document.kind === 'TrustedIssuer' &&
+    [config.issuer, config.federationIssuer].includes(document.spec.issuer)
+  )
+    places.push({ path: ['spec', 'issuer'], message: 'the broker’s own issuers cannot be trusted issuers' });
+  if (document.kind !== 'Provider') return places;
+  const loopback = isLoopbackHost(new URL(config.issuer).hostname);
+  for (const [name, endpoint] of Object.entries(document.spec.endpoints ?? {})) {
+    if (endpoint === undefined) continue;
+    const { origin, hostname } = new URL(endpoint);
+    if ((loopback && isLoopbackHost(hostname)) || config.providerEndpoints.includes(origin)) continue;
+    const message = `${origin} is not among MAYFLY_PROVIDER_ENDPOINTS of this installation`;
+    places.push({ path: ['spec', 'endpoints', name], message });
+  }
+  return places;
+}
+
+/** Lint against what will be in force beside them; errors refuse. */
 export function lintDocuments(
   documents: readonly ParsedDocument[],
-  active: readonly ActiveDocument[],
+  { active, changes }: { active: readonly ActiveDocument[]; changes: readonly Change[] },
 ): readonly string[] {
-  const next = new Set(documents.map(({ kind, name }) => `${kind}\n${name}`));
+  const moved = new Set([...documents, ...changes].map(({ kind, name }) => `${kind}\n${name}`));
   const others = active
-    .filter(({ kind, name }) => !next.has(`${kind}\n${name}`))
+    .filter(({ kind, name }) => !moved.has(`${kind}\n${name}`))
     .map(({ body }) => reopenDocument(body));
   const findings = lint(documents, others);
   const errors = findings.filter(({ level }) => level === 'ERROR');
@@ -130,12 +155,14 @@ export function lintDocuments(
 
 async function planned({ broker, principal }: Call, request: ApplyRequest) {
   const { set, prune, documents, takeOver } = request;
-  const active = await broker.store.documents.load();
-  const findings = lintDocuments(documents, active.documents);
-  const changes = diffDocuments(active.documents, documents, { set, prune });
-  for (const change of changes) mayChange(principal, change, active.documents);
-  refuseForeign(changes, { active: active.documents, set, takeOver });
-  return { set, epoch: active.epoch, changes, findings };
+  const { epoch, documents: active } = await broker.store.documents.load();
+  const changes = diffDocuments(active, documents, { set, prune });
+  const findings = lintDocuments(documents, { active, changes });
+  // Who may only read may still see a plan.
+  if (holdsRole(principal, ['admin', 'template-admin']))
+    for (const change of changes) mayChange(principal, change, { active, next: documents });
+  refuseConflicts(setConflicts(changes, active, { set, takeOver }));
+  return { set, epoch, changes, findings };
 }
 
 async function apply(call: Call) {
@@ -185,33 +212,31 @@ export async function applyPlan(
   return result.kind === 'stale' ? 'stale' : result.epoch;
 }
 
-/** `admin` writes everything but templates, `template-admin` templates in scope; nobody a binding that gives himself roles. */
-function mayChange(principal: Principal, change: Change, active: readonly ActiveDocument[]): void {
-  const { kind, name, action } = change;
-  if (action === 'none') return;
-  const role = kind === 'GrantTemplate' ? 'template-admin' : 'admin';
-  const thing = kind === 'GrantTemplate' ? { template: name } : kind === 'Provider' ? { provider: name } : {};
-  const reader = holdsRole(principal, ['auditor']) && !holdsRole(principal, ['admin', 'template-admin']);
-  if (!reader && !holdsRole(principal, [role], thing))
-    throw new Refusal('role_required', { detail: `${role} for ${kind} ${name}` });
-  const own =
-    principal.roles.some(({ from }) => from === name) &&
-    active.some((one) => one.kind === kind && one.name === name);
-  if (kind === 'RoleBinding' && own)
-    throw new Refusal('role_required', { detail: 'nobody changes a binding of his own' });
+/** `admin` writes everything but templates, `template-admin` templates in scope; nobody a binding that names him. */
+function mayChange(principal: Principal, change: Change, context: Changing): void {
+  if (change.action === 'none') return;
+  const { kind, name } = change;
+  if (!isKind(kind)) throw new Refusal('document_invalid', { detail: 'unknown kind' });
+  const before = context.active.find((one) => one.kind === kind && one.name === name);
+  const after = context.next.find((one) => one.kind === kind && one.name === name)?.document;
+  const binding = { before: asBinding(before && reopenDocument(before.body)), after: asBinding(after) };
+  const may = mayWriteDocument(principal.roles, principal.identity, { kind, name, binding });
+  if (!may.allowed) throw new Refusal('role_required', { detail: may.problem });
 }
 
-function refuseForeign(
-  changes: readonly Change[],
-  { active, set, takeOver }: { active: readonly ActiveDocument[]; set: string; takeOver: boolean },
-): void {
-  for (const { kind, name, action } of changes) {
-    const before = active.find((one) => one.kind === kind && one.name === name);
-    if (before === undefined || before.set === set || action === 'none') continue;
-    if (before.set === bundleSet) throw new Refusal('bundle_read_only', { detail: `${kind} ${name}` });
-    if (!takeOver)
-      throw new Refusal('set_conflict', { detail: `${kind} ${name} belongs to set ${before.set}` });
-  }
+interface Changing {
+  readonly active: readonly ActiveDocument[];
+  readonly next: readonly ParsedDocument[];
+}
+
+function asBinding(document: AnyDocument | undefined) {
+  return document?.kind === 'RoleBinding' ? document : null;
+}
+
+function refuseConflicts(conflicts: ReturnType<typeof setConflicts>): void {
+  const [first] = conflicts;
+  if (first === undefined) return;
+  throw new Refusal(first.reason, { detail: `${first.kind} ${first.name} belongs to set ${first.set}` });
 }
 
 async function visible({ broker, principal }: Call, kind: Kind): Promise<readonly ActiveDocument[]> {

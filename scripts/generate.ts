@@ -1,0 +1,74 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { routes, settings } from '@mayfly/broker';
+import { jsonSchemas } from '@mayfly/policy';
+import { errorCodes, roles } from '@mayfly/protocol';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const note = '<!-- Made by `pnpm generate` (scripts/generate.ts); do not edit. -->\n';
+
+/** Pages and schemas that are written from code; `--check` only compares. */
+function pages(): readonly { readonly file: string; readonly text: string }[] {
+  return [
+    { file: 'docs/errors.md', text: errorsPage() },
+    { file: 'docs/config.md', text: configPage() },
+    { file: 'docs/roles.md', text: rolesPage() },
+    ...jsonSchemas().map(({ file, text }) => ({ file: `schemas/${file}`, text })),
+  ];
+}
+
+function errorsPage(): string {
+  const rows = Object.entries(errorCodes).map(([reason, row]) => {
+    const apiStatus = 'apiStatus' in row ? row.apiStatus : row.status;
+    return `| \`${reason}\` | \`${row.oauth}\` | ${row.status} | ${apiStatus} | ${row.says} | ${row.todo} |`;
+  });
+  return `${note}# Errors\n\nThe \`reason\` of a refusal is stable. At the OAuth routes it stands beside the OAuth error code, under \`/v1\` in an RFC 9457 problem.\n\n| reason | OAuth error | status | status under /v1 | what it says | what to do |\n|---|---|---|---|---|---|\n${rows.join('\n')}\n`;
+}
+
+function configPage(): string {
+  const rows = Object.entries(settings).map(([name, { env, type, says }]) => {
+    const parsed = type.safeParse(undefined);
+    const fallback: unknown = Reflect.get(Object(Reflect.get(Object(unwrap(type)), 'def')), 'defaultValue');
+    const shown =
+      fallback === undefined || (parsed.success && parsed.data === undefined)
+        ? ''
+        : `\`${JSON.stringify(fallback)}\``;
+    return `| \`${name}\` | \`${env}\` | ${shown} | ${says} |`;
+  });
+  return `${note}# Configuration\n\n\`mayfly.yaml\` (\`--config\` or \`MAYFLY_CONFIG\`), then the environment, then flags. Unknown keys refuse the start.\n\n| key | environment | default | meaning |\n|---|---|---|---|\n${rows.join('\n')}\n`;
+}
+
+// A default may sit below a transform.
+function unwrap(type: unknown): unknown {
+  const definition: unknown = Reflect.get(Object(type), 'def');
+  const inner: unknown = Reflect.get(Object(definition), 'in');
+  return inner === undefined ? type : unwrap(inner);
+}
+
+function rolesPage(): string {
+  const header = `| route | ${roles.join(' | ')} | anyone attested | by relation to the task |`;
+  const rule = `|---|${roles.map(() => '---').join('|')}|---|---|`;
+  const rows = routes.map(({ method, path, access }) => {
+    const cells = roles.map((role) => (typeof access !== 'string' && access.includes(role) ? 'yes' : ''));
+    return `| \`${method} ${path}\` | ${cells.join(' | ')} | ${access === 'attested' ? 'yes' : ''} | ${access === 'task' ? 'yes' : ''} |`;
+  });
+  return `${note}# Roles and routes\n\nOne table registers the routes, asks the roles and makes this page. \`admin\`, \`template-admin\`, \`approver\` and \`break-glass\` hold only for subjects of issuers with \`people: true\`. A role with a scope reaches only what the scope names.\n\n${header}\n${rule}\n${rows.join('\n')}\n`;
+}
+
+const check = process.argv.includes('--check');
+let stale = 0;
+for (const { file, text } of pages()) {
+  const path = join(root, file);
+  const before = existsSync(path) ? readFileSync(path, 'utf8') : '';
+  if (before === text) continue;
+  if (check) {
+    console.error(`${file} is not what the code makes; run pnpm generate`);
+    stale += 1;
+  } else {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text);
+    console.log(`wrote ${file}`);
+  }
+}
+process.exit(stale === 0 ? 0 : 1);

@@ -1,0 +1,126 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createLog } from '@mayfly/broker';
+import { type DevEnvironment, type DevOptions, startDev } from '../../apps/cli/src/dev/environment.ts';
+
+/** A whole installation on free loopback ports, as `mayfly dev` makes it, for one test file. */
+export interface World extends DevEnvironment {
+  readonly url: string;
+  readonly dataDir: string;
+  workload(subject?: string, claims?: Record<string, unknown>): Promise<string>;
+  person(groups?: string[]): Promise<string>;
+  /** POST /token; the answer's status and body. */
+  exchange(
+    form: Record<string, string> | URLSearchParams | string,
+    headers?: Record<string, string>,
+  ): Promise<Answer>;
+  api(
+    method: string,
+    path: string,
+    options?: { bearer?: string; json?: unknown; yaml?: string; headers?: Record<string, string> },
+  ): Promise<Answer>;
+  sql<Row extends Record<string, unknown>>(text: string, values?: unknown[]): Promise<Row[]>;
+}
+
+export interface Answer {
+  readonly status: number;
+  // biome-ignore lint/suspicious/noExplicitAny: bodies of any route; each test asserts what it reads
+  readonly body: any;
+  readonly headers: Headers;
+}
+
+export async function startWorld(options: Partial<DevOptions> = {}): Promise<World> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-test-'));
+  const [port, opsPort] = [await freePort(), await freePort()];
+  const log = createLog({ level: 'debug', file: join(dataDir, 'mayfly.log') });
+  const environment = await startDev({
+    dataDir,
+    listen: `127.0.0.1:${port}`,
+    opsListen: `127.0.0.1:${opsPort}`,
+    log,
+    ...options,
+  });
+  const { running, clouds } = environment;
+  const call = async (path: string, init: RequestInit): Promise<Answer> => {
+    const answer = await fetch(`${running.url}${path}`, init);
+    const text = await answer.text();
+    const json = (answer.headers.get('content-type') ?? '').includes('json');
+    return { status: answer.status, body: json ? JSON.parse(text) : text, headers: answer.headers };
+  };
+  return {
+    ...environment,
+    url: running.url,
+    dataDir,
+    workload: (subject = 'reconciler', claims = {}) =>
+      clouds.workloads.assertion({ subject, audience: running.url, claims }),
+    person: (groups = ['platform']) =>
+      clouds.people.assertion({ subject: 'jane@corp.example', audience: running.url, claims: { groups } }),
+    exchange: (form, headers = {}) => {
+      const body = typeof form === 'string' ? form : new URLSearchParams(form);
+      return call('/token', {
+        method: 'POST',
+        body,
+        headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
+      });
+    },
+    api: (method, path, { bearer, json, yaml, headers = {} } = {}) =>
+      call(path, {
+        method,
+        headers: {
+          ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }),
+          ...(json === undefined ? {} : { 'content-type': 'application/json' }),
+          ...(yaml === undefined ? {} : { 'content-type': 'application/yaml' }),
+          ...headers,
+        },
+        ...(json === undefined && yaml === undefined ? {} : { body: yaml ?? JSON.stringify(json) }),
+      }),
+    sql: async (text, values = []) => (await running.broker.store.database.pool.query(text, values)).rows,
+    stop: async () => {
+      await environment.stop();
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+export const tokenExchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
+export const jwtType = 'urn:ietf:params:oauth:token-type:jwt';
+export const accessTokenType = 'urn:ietf:params:oauth:token-type:access_token';
+export const allowedKey = 'arn:aws:s3:::invoices/2026q3/a.pdf';
+
+/** The form of an exchange; `detail` over the usual one. */
+export function form(
+  subject: string,
+  detail: Record<string, unknown>,
+  more: Record<string, string> = {},
+): Record<string, string> {
+  return {
+    grant_type: tokenExchange,
+    subject_token: subject,
+    subject_token_type: jwtType,
+    authorization_details: JSON.stringify([
+      { type: 'mayfly_tool_call', tool: 's3.read', identifier: allowedKey, ...detail },
+    ]),
+    ...more,
+  };
+}
+
+export function opening(ref: string, params: Record<string, unknown> = { quarter: '2026q3' }) {
+  return { task: { template: 'invoice-reconcile', ref, params, objective: 'test' } };
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address();
+      probe.close(() =>
+        typeof address === 'object' && address !== null
+          ? resolve(address.port)
+          : reject(new Error('no port')),
+      );
+    });
+  });
+}
