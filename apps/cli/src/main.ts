@@ -1,9 +1,23 @@
 import { ConfigError } from '@mayfly/broker';
 import { Command, CommanderError } from 'commander';
 import { registerDev } from './commands/dev.ts';
+import { registerDocuments } from './commands/documents.ts';
+import { registerExchange } from './commands/exchange.ts';
+import { registerOperate } from './commands/operate.ts';
+import { registerRead } from './commands/read.ts';
+import { registerServer } from './commands/server.ts';
+import { registerTask } from './commands/task.ts';
 import { Exit } from './exit.ts';
 
-const groups: readonly ((program: Command) => void)[] = [registerDev];
+const groups: readonly ((program: Command) => void)[] = [
+  registerDev,
+  registerServer,
+  registerDocuments,
+  registerTask,
+  registerExchange,
+  registerRead,
+  registerOperate,
+];
 
 /** Parses and runs; every way to end has its exit code. */
 export async function main(argv: readonly string[]): Promise<number> {

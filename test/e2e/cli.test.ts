@@ -1,0 +1,192 @@
+import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { form, opening, startWorld, type World } from './world.ts';
+
+let world: World;
+const main = fileURLToPath(new URL('../../apps/cli/src/main.ts', import.meta.url));
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+beforeAll(async () => {
+  world = await startWorld();
+}, 60_000);
+
+afterAll(() => world.stop());
+
+interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+function mayfly(args: string[], env: Record<string, string> = {}): Promise<Ran> {
+  const all = { PATH: process.env['PATH'] ?? '', MAYFLY_SERVER: world.url, ...env };
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      ['--disable-warning=ExperimentalWarning', main, ...args],
+      { env: all, cwd: root },
+      (error, out, err) => {
+        resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : 99, out, err });
+      },
+    );
+  });
+}
+
+const asWorkload = async () => ({ MAYFLY_ASSERTION: await world.workload() });
+const asPerson = async (groups?: string[]) => ({ MAYFLY_ASSERTION: await world.person(groups) });
+
+test('dev token prints an assertion that the broker takes, twice', async () => {
+  for (const _ of [1, 2]) {
+    const { code, out } = await mayfly(['dev', 'token', '--sub', 'reconciler', '--data-dir', world.dataDir]);
+    expect(code).toBe(0);
+    expect((await world.exchange(form(out.trim(), opening('from-cli')))).status).toBe(200);
+  }
+});
+
+test('exchange works as a credential_process and prints only that on standard output', async () => {
+  const args = [
+    'exchange',
+    '--tool',
+    's3.read',
+    '--resource',
+    'arn:aws:s3:::invoices/2026q3/a.pdf',
+    '--template',
+    'invoice-reconcile',
+    '--ref',
+    'cp',
+    '--param',
+    'quarter=2026q3',
+  ];
+  const { code, out } = await mayfly([...args, '-o', 'credential-process'], await asWorkload());
+  expect(code).toBe(0);
+  expect(Object.keys(JSON.parse(out))).toEqual([
+    'Version',
+    'AccessKeyId',
+    'SecretAccessKey',
+    'SessionToken',
+    'Expiration',
+  ]);
+});
+
+test('an unmodified boto3 takes its keys from mayfly exchange as credential_process', async () => {
+  const config = join(world.dataDir, 'aws-config');
+  const command = `${process.execPath} --disable-warning=ExperimentalWarning ${main} exchange --tool s3.read --resource arn:aws:s3:::invoices/2026q3/a.pdf --template invoice-reconcile --ref boto --param quarter=2026q3 -o credential-process`;
+  writeFileSync(config, `[default]\nregion = eu-west-1\ncredential_process = ${command}\n`);
+  const script = `import boto3;print(boto3.client('s3',endpoint_url='${world.file.aws}').get_object(Bucket='invoices',Key='2026q3/a.pdf')['Body'].read().decode().strip())`;
+  const token = `${process.execPath} --disable-warning=ExperimentalWarning ${main} dev token --data-dir ${world.dataDir}`;
+  const env = {
+    PATH: process.env['PATH'] ?? '',
+    HOME: process.env['HOME'] ?? '',
+    AWS_CONFIG_FILE: config,
+    MAYFLY_SERVER: world.url,
+    MAYFLY_ASSERTION_COMMAND: token,
+  };
+  const ran = await new Promise<string>((resolve) => {
+    execFile('python3', ['-c', script], { env }, (error, out, err) =>
+      resolve(error === null ? out : String(err)),
+    );
+  });
+  if (/No module named 'boto3'|ENOENT/.test(ran)) return console.log('skipped: boto3 is not installed');
+  expect(ran).toBe('invoice 2026q3/a.pdf\n');
+  return undefined;
+});
+
+test('a refusal ends with 1 and names the reason and the issuance to explain', async () => {
+  const args = [
+    'exchange',
+    '--tool',
+    'mail.send',
+    '--resource',
+    'https://x.example/',
+    '--template',
+    'invoice-reconcile',
+    '--ref',
+    'no',
+    '--param',
+    'quarter=2026q3',
+  ];
+  const { code, out, err } = await mayfly(args, await asWorkload());
+  expect([code, out]).toEqual([1, '']);
+  const [issuance = ''] = /isn_[0-9A-Z]{26}/.exec(err) ?? [];
+  expect(err).toContain('tool_not_granted');
+  const explained = await mayfly(['explain', issuance, '-o', 'json'], await asPerson());
+  expect(JSON.parse(explained.out)).toMatchObject({
+    decision: 'deny',
+    reason: 'tool_not_granted',
+    explanation: { failed: 'grant-covers' },
+  });
+});
+
+test('task open, show, heartbeat and end', async () => {
+  const opened = await mayfly(
+    ['task', 'open', '--template', 'invoice-reconcile', '--param', 'quarter=2026q3', '-o', 'json'],
+    await asWorkload(),
+  );
+  const { id, taskToken } = JSON.parse(opened.out);
+  const env = { MAYFLY_TASK: id, MAYFLY_TASK_TOKEN: taskToken };
+  expect(JSON.parse((await mayfly(['task', 'show', '-o', 'json'], env)).out)).toMatchObject({
+    id,
+    state: 'open',
+  });
+  expect(JSON.parse((await mayfly(['task', 'heartbeat', '-o', 'json'], env)).out).taskToken).toEqual(
+    expect.any(String),
+  );
+  expect(JSON.parse((await mayfly(['task', 'end', '-o', 'json'], env)).out)).toMatchObject({
+    state: 'completed',
+  });
+});
+
+test('lint, plan and apply: exit codes as terraform has them', async () => {
+  const good = join(world.dataDir, 'good.yaml');
+  const bad = join(world.dataDir, 'bad.yaml');
+  const text =
+    'apiVersion: mayfly/v1\nkind: RoleBinding\nmetadata: { name: cli-made }\nspec: { roles: [auditor], subjects: [{ issuer: people, match: { groups: x } }] }\n';
+  writeFileSync(good, text);
+  writeFileSync(bad, text.replace('roles', 'rolse'));
+  expect((await mayfly(['lint', good])).code).toBe(0);
+  const linted = await mayfly(['lint', bad]);
+  expect([linted.code, linted.out]).toEqual([
+    1,
+    expect.stringContaining('bad.yaml:4:9: spec.rolse: unknown key; did you mean roles?'),
+  ]);
+  expect((await mayfly(['plan', good, '--set', 'cli'], await asPerson())).code).toBe(2);
+  expect((await mayfly(['apply', good, '--set', 'cli', '--yes'], await asPerson(['audit']))).code).toBe(1);
+  expect((await mayfly(['apply', good, '--set', 'cli', '--yes'], await asPerson())).code).toBe(0);
+  expect((await mayfly(['plan', good, '--set', 'cli'], await asPerson())).code).toBe(0);
+  expect((await mayfly(['get', 'bindings', '-o', 'name'], await asPerson())).out).toContain('cli-made');
+});
+
+test('get, whoami, audit query, freeze and thaw', async () => {
+  expect(JSON.parse((await mayfly(['whoami', '-o', 'json'], await asPerson())).out)).toMatchObject({
+    workload: 'people/jane@corp.example',
+    people: true,
+  });
+  expect((await mayfly(['get', 'issuances'], await asPerson())).out).toContain('ID');
+  expect((await mayfly(['audit', 'query', '--type', 'task.opened'], await asPerson())).out).toContain(
+    'task.opened',
+  );
+  expect((await mayfly(['freeze', '--reason', 'INC'], await asPerson())).code).toBe(0);
+  expect((await mayfly(['thaw', '--reason', 'over'], await asPerson())).code).toBe(0);
+});
+
+test('usage is 2, an unreachable broker is 3, help and version are 0', async () => {
+  expect((await mayfly(['exchange'])).code).toBe(2);
+  expect((await mayfly(['whoami'])).code).toBe(2);
+  expect(
+    (await mayfly(['whoami'], { MAYFLY_ASSERTION: 'x', MAYFLY_SERVER: 'http://127.0.0.1:1' })).code,
+  ).toBe(3);
+  expect((await mayfly(['serve'], { DATABASE_URL: 'postgresql://x' })).code).toBe(2);
+  expect((await mayfly(['serve'], { MAYFLY_LISTEN: '0.0.0.0:8080' })).code).toBe(2);
+  for (const args of [
+    ['--help'],
+    ['version'],
+    ['access'],
+    ['schema', 'provider'],
+    ['config', 'schema'],
+    ['task', '--help'],
+  ])
+    expect((await mayfly(args)).code).toBe(0);
+});
