@@ -1,32 +1,42 @@
-import { ConfigError } from '@mayfly/broker';
 import { Command, CommanderError } from 'commander';
-import { registerDev } from './commands/dev.ts';
-import { registerDocuments } from './commands/documents.ts';
-import { registerExchange } from './commands/exchange.ts';
-import { registerOperate } from './commands/operate.ts';
-import { registerRead } from './commands/read.ts';
-import { registerServer } from './commands/server.ts';
-import { registerTask } from './commands/task.ts';
 import { Exit } from './exit.ts';
 
-const groups: readonly ((program: Command) => void)[] = [
-  registerDev,
-  registerServer,
-  registerDocuments,
-  registerTask,
-  registerExchange,
-  registerRead,
-  registerOperate,
+type Register = (program: Command) => void;
+
+/** Which file has which commands: only what is asked for is loaded, since agents call this per credential. */
+const groups: readonly { readonly commands: readonly string[]; load(): Promise<Register> }[] = [
+  { commands: ['exchange'], load: async () => (await import('./commands/exchange.ts')).registerExchange },
+  { commands: ['task'], load: async () => (await import('./commands/task.ts')).registerTask },
+  {
+    commands: ['get', 'describe', 'explain', 'whoami', 'audit'],
+    load: async () => (await import('./commands/read.ts')).registerRead,
+  },
+  {
+    commands: ['lint', 'plan', 'apply', 'schema', 'access'],
+    load: async () => (await import('./commands/documents.ts')).registerDocuments,
+  },
+  { commands: ['freeze', 'thaw'], load: async () => (await import('./commands/operate.ts')).registerOperate },
+  {
+    commands: ['serve', 'migrate', 'doctor', 'bootstrap', 'keys', 'config', 'version'],
+    load: async () => (await import('./commands/server.ts')).registerServer,
+  },
+  { commands: ['dev'], load: async () => (await import('./commands/dev.ts')).registerDev },
+  {
+    commands: ['completion'],
+    load: async () => (await import('./commands/completion.ts')).registerCompletion,
+  },
 ];
 
 /** Parses and runs; every way to end has its exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
+  const [first = ''] = argv;
   const program = new Command('mayfly')
     .description('ephemeral credentials for agents and other workloads')
     .exitOverride()
     .showSuggestionAfterError()
     .enablePositionalOptions();
-  for (const register of groups) register(program);
+  const asked = groups.filter(({ commands }) => commands.includes(first));
+  for (const group of asked.length > 0 ? asked : groups) (await group.load())(program);
   try {
     await program.parseAsync([...argv], { from: 'user' });
     return Number(process.exitCode ?? 0);
@@ -37,12 +47,15 @@ export async function main(argv: readonly string[]): Promise<number> {
 
 function explain(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-  if (error instanceof Exit || error instanceof ConfigError) {
+  if (error instanceof Exit) {
     console.error(error.message);
-    return error instanceof Exit ? error.code : 2;
+    return error.code;
   }
-  console.error(error instanceof Error ? `${error.name}: ${error.message}` : String(error));
-  return 3;
+  const known = error instanceof Error && (error.name === 'ConfigError' || error.name === 'MigrationError');
+  console.error(
+    known ? error.message : error instanceof Error ? `${error.name}: ${error.message}` : String(error),
+  );
+  return known ? 2 : 3;
 }
 
 if (import.meta.main) process.exit(await main(process.argv.slice(2)));

@@ -7,7 +7,9 @@ import pg from 'pg';
 const folder = fileURLToPath(new URL('../../../prisma/migrations/', import.meta.url));
 
 /** The migrations cannot go on; says what to do. */
-export class MigrationError extends Error {}
+export class MigrationError extends Error {
+  override readonly name = 'MigrationError';
+}
 
 export interface MigrationResult {
   /** Names, in order. */
