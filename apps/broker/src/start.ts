@@ -19,7 +19,7 @@ export interface StartOptions {
   readonly log?: Log;
   /** Documents beside those of the bundle folder: what `dev` brings. */
   readonly documents?: readonly { file: string; text: string }[];
-  readonly tamper?: WireOptions['tamper'];
+  readonly decorate?: WireOptions['decorate'];
   /** Progress, a line each. */
   say?(line: string): void;
 }
@@ -49,7 +49,7 @@ export async function startBroker(options: StartOptions): Promise<Running> {
       databaseUrl: database.appUrl,
       kek,
       log,
-      ...(options.tamper ? { tamper: options.tamper } : {}),
+      ...(options.decorate ? { decorate: options.decorate } : {}),
     });
     undo.unshift(() => broker.store.close());
     await refuseOtherEnvironment(broker, environment);

@@ -14,13 +14,15 @@ import { createPolicyCache, type PolicyCache } from './policy-cache.ts';
 import { createTokens, type Tokens } from './tokens.ts';
 import { createUnattested } from './unattested.ts';
 
+export type Decorate = <Port extends object>(name: string, port: Port) => Port;
+
 export interface WireOptions {
   readonly config: Config;
   readonly databaseUrl: string;
   readonly kek: Buffer;
   readonly log: Log;
-  /** Wraps the ports: the kill matrix puts its barriers here. */
-  readonly tamper?: (ports: ExchangePorts) => ExchangePorts;
+  /** Wraps each port that has effects, by name: the kill matrix puts its barriers here. */
+  readonly decorate?: Decorate;
 }
 
 export interface Wired extends Broker {
@@ -33,14 +35,20 @@ export interface Wired extends Broker {
 }
 
 /** The only place that knows every package: builds the broker from its configuration. */
-export async function wire({ config, databaseUrl, kek, log, tamper }: WireOptions): Promise<Wired> {
+export async function wire({
+  config,
+  databaseUrl,
+  kek,
+  log,
+  decorate = (_, port) => port,
+}: WireOptions): Promise<Wired> {
   const metrics = createMetrics(config.insecure);
   const keys: { ring?: Keyring; mac?: RowMac } = {};
-  const store = createStore({
-    url: databaseUrl,
-    connections: config.databaseConnections,
-    onError: (error) => log.warn({ err: error }, 'database connection lost'),
-    reapAgeSeconds: config.reapAge / 1000,
+  const store = openStore({
+    config,
+    databaseUrl,
+    log,
+    decorate,
     rowMac: (bytes) => required(keys.mac)(bytes),
   });
   Object.assign(keys, await loadKeys(store, kek));
@@ -56,7 +64,7 @@ export async function wire({ config, databaseUrl, kek, log, tamper }: WireOption
   });
   const report = reporter(log, metrics);
   const minters = new Map<string, Minter>([
-    ['token', createTokenMinter({ issuer: config.issuer, sign: tokens.sign })],
+    ['token', decorate('minter.token', createTokenMinter({ issuer: config.issuer, sign: tokens.sign }))],
   ]);
   const cloud: { aws?: AwsMinter } = {};
   const policies: PolicyCache = createPolicyCache({
@@ -69,7 +77,7 @@ export async function wire({ config, databaseUrl, kek, log, tamper }: WireOption
       const provider = (name: string) => policies.known()?.providers.get(name);
       const federation = { sign: tokens.signFederation };
       cloud.aws = await loadAwsMinter({ federation, deny: store.deny, provider, now, report });
-      minters.set('aws', cloud.aws);
+      minters.set('aws', decorate('minter.aws', cloud.aws));
     },
   });
   const unattested = createUnattested({
@@ -78,7 +86,7 @@ export async function wire({ config, databaseUrl, kek, log, tamper }: WireOption
     now,
     rowsPerSecond: config.refusalRowsPerSecond,
   });
-  const plain = exchangePorts({
+  const ports = exchangePorts({
     store,
     policies,
     tokens,
@@ -89,7 +97,6 @@ export async function wire({ config, databaseUrl, kek, log, tamper }: WireOption
     unattested,
     config,
   });
-  const ports = tamper === undefined ? plain : tamper(plain);
   const state: { draining: boolean; nudged: () => void } = { draining: false, nudged: () => undefined };
   const lifecycle: LifecyclePorts = { tasks: ports.tasks, policies, newId, now };
   return {
@@ -112,6 +119,30 @@ export async function wire({ config, databaseUrl, kek, log, tamper }: WireOption
       state.draining = true;
     },
     aws: () => cloud.aws,
+  };
+}
+
+function openStore(options: {
+  readonly config: Config;
+  readonly databaseUrl: string;
+  readonly log: Log;
+  readonly decorate: Decorate;
+  readonly rowMac: RowMac;
+}): Store {
+  const { config, databaseUrl, log, decorate, rowMac } = options;
+  const store = createStore({
+    url: databaseUrl,
+    connections: config.databaseConnections,
+    onError: (error) => log.warn({ err: error }, 'database connection lost'),
+    reapAgeSeconds: config.reapAge / 1000,
+    rowMac,
+  });
+  return {
+    ...store,
+    ledger: decorate('ledger', store.ledger),
+    taskStore: decorate('tasks', store.taskStore),
+    queue: decorate('queue', store.queue),
+    deny: decorate('deny', store.deny),
   };
 }
 

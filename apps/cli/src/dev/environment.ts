@@ -38,7 +38,7 @@ export interface DevOptions {
   readonly latencyMs?: number;
   readonly scopedSessions?: boolean;
   readonly settings?: Readonly<Record<string, unknown>>;
-  readonly tamper?: StartOptions['tamper'];
+  readonly decorate?: StartOptions['decorate'];
   /** Documents beside the examples, and changes to their text. */
   readonly edit?: (text: string) => string;
   say?(line: string): void;
@@ -69,7 +69,7 @@ export async function startDev(options: DevOptions): Promise<DevEnvironment> {
       environment: 'dev',
       documents: devDocuments(clouds, options.edit),
       ...(options.log ? { log: options.log } : {}),
-      ...(options.tamper ? { tamper: options.tamper } : {}),
+      ...(options.decorate ? { decorate: options.decorate } : {}),
       ...(options.say ? { say: options.say } : {}),
     });
     const file: DevFile = {

@@ -1,0 +1,331 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { reaperPass, watchDenials } from '@mayfly/broker';
+import { accessTokenType, form, freePort, opening, startWorld, type World } from '../e2e/world.ts';
+
+/**
+ * The real broker process is killed before and after each effect of exchange and end. A second broker on the same
+ * database, whose reaper runs only when it is told, then finishes the work; afterwards the invariants are asked of
+ * the tables and of the cloud's own ledger. The effects come from the ports: one without a case here fails.
+ */
+let survivor: World;
+let childSettings: Record<string, unknown>;
+let counter = 0;
+
+type Scenario = (child: Child) => Promise<void>;
+
+const exchange: Scenario = async (child) => {
+  await child.post('/token', form(await survivor.workload(), opening(child.ref)));
+};
+const tool: Scenario = async (child) => {
+  const taskToken = await child.open();
+  const detail = { tool: 'report.post', identifier: 'https://reports.example/2026q3' };
+  await child.post('/token', form(taskToken, detail, { subject_token_type: accessTokenType }));
+};
+const refusal: Scenario = async (child) => {
+  await child.post(
+    '/token',
+    form(await child.open(), { tool: 'mail.send' }, { subject_token_type: accessTokenType }),
+  );
+};
+const anonymous: Scenario = async (child) => {
+  await child.post('/token', { grant_type: 'password' });
+};
+const openTask: Scenario = async (child) => {
+  await child.open();
+};
+const task =
+  (verb: string, asPerson = false): Scenario =>
+  async (child) => {
+    const taskToken = await child.open({ withCredential: true });
+    const bearer = asPerson ? await survivor.person() : taskToken;
+    if (verb === 'resume')
+      await survivor.api('POST', `/v1/tasks/${child.task}/suspend`, { bearer, json: {} });
+    await child.api(`/v1/tasks/${child.task}/${verb}`, bearer);
+  };
+const lapse: Scenario = async (child) => {
+  await child.open({ withCredential: true });
+  await survivor.sql(
+    'update task set lease_until = now() where id = (select id from task order by id desc limit 1)',
+  );
+  await survivor.sql(`update work set due_at = now() where kind = 'task'`);
+};
+const unfinished: Scenario = async (child) => {
+  survivor.clouds.aws.faults.arm({ action: 'GetScopedCredentials', mode: 'refuse' });
+  await child.post('/token', form(await survivor.workload(), opening(child.ref)));
+  await survivor.sql(`update work set due_at = now() where kind = 'issuance'`);
+};
+const foreignDeny: Scenario = async (child) => {
+  await task('end')(child);
+  await settle();
+  await survivor.sql(`update deny_document set read_at = now() - interval '1 hour'`);
+};
+
+/** How each effect is reached. */
+const cases: Readonly<Record<string, Scenario>> = {
+  'ledger.intend': exchange,
+  'ledger.issueLocal': tool,
+  'ledger.deliver': exchange,
+  'ledger.refuse': refusal,
+  'ledger.append': anonymous,
+  'tasks.open': openTask,
+  'tasks.heartbeat': task('heartbeat'),
+  'tasks.end': task('end'),
+  'tasks.suspend': task('suspend', true),
+  'tasks.resume': task('resume', true),
+  'queue.claim': task('end'),
+  'queue.settle': task('end'),
+  'queue.postpone': unfinished,
+  'queue.taskDue': lapse,
+  'deny.request': task('end'),
+  'deny.acknowledge': task('end'),
+  'deny.due': openTask,
+  'deny.observed': foreignDeny,
+  'minter.aws.mint': exchange,
+  'minter.aws.revoke': task('end'),
+  'minter.token.mint': tool,
+};
+/** Effects that this version never has: a tool token ends in the database, so nothing asks its minter to. */
+const unreachable = ['minter.token.revoke'];
+/** They read only. */
+const reads = ['tasks.find', 'tasks.findByRef', 'tasks.findByGrant', 'tasks.ending'];
+const pure = ['plan', 'base'];
+
+interface Child {
+  readonly ref: string;
+  task: string;
+  readonly methods: readonly string[];
+  /** Requests whose answer may never come. */
+  post(path: string, body: Record<string, string>): Promise<void>;
+  api(path: string, bearer: string): Promise<void>;
+  open(options?: { withCredential?: boolean }): Promise<string>;
+  arm(barrier: string): Promise<void>;
+  /** Resolves when the barrier is reached. */
+  reached(): Promise<void>;
+  kill(): Promise<void>;
+}
+
+beforeAll(async () => {
+  survivor = await startWorld({ settings: { reapInterval: '1h', refusalRowsPerSecond: 1000 } });
+  const keyFile = join(survivor.dataDir, 'key-encryption-key');
+  const [port, ops] = [await freePort(), await freePort()];
+  childSettings = {
+    databaseUrl: survivor.running.databaseUrls.app,
+    keyEncryptionKey: keyFile,
+    // Both speak as one issuer, whose keys the clouds fetch from the survivor.
+    issuer: survivor.url,
+    listen: `127.0.0.1:${port}`,
+    opsListen: `127.0.0.1:${ops}`,
+    allowLoopbackIssuers: [survivor.file.workloads, survivor.file.people],
+    databaseConnections: 4,
+    reapInterval: '50ms',
+  };
+}, 60_000);
+
+afterAll(() => survivor.stop());
+
+async function startChild(): Promise<Child> {
+  counter += 1;
+  const logFile = join(survivor.dataDir, `child-${counter}.log`);
+  const script = fileURLToPath(new URL('./child.ts', import.meta.url));
+  const env = {
+    PATH: process.env['PATH'] ?? '',
+    KILL_CHILD: JSON.stringify({ settings: childSettings, logFile }),
+  };
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script], {
+    env,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const lines = new Lines(child);
+  const methods = JSON.parse((await lines.next('READY')).slice(6)) as string[];
+  const base = `http://${childSettings['listen']}`;
+  const send = async (path: string, init: RequestInit) => {
+    // Cut by the kill: no answer is an answer here.
+    await fetch(`${base}${path}`, init)
+      .then((answer) => answer.text())
+      .catch(() => undefined);
+  };
+  const handle: Child = {
+    ref: `kill-${counter}`,
+    task: '',
+    methods,
+    post: (path, body) => send(path, { method: 'POST', body: new URLSearchParams(body) }),
+    api: (path, bearer) => send(path, { method: 'POST', headers: { authorization: `Bearer ${bearer}` } }),
+    open: async ({ withCredential = false } = {}) => {
+      const body = JSON.stringify({
+        template: 'invoice-reconcile',
+        params: { quarter: '2026q3' },
+        ref: `kill-${counter}`,
+      });
+      const headers = {
+        authorization: `Bearer ${await survivor.workload()}`,
+        'content-type': 'application/json',
+      };
+      const answer: unknown = await fetch(`${base}/v1/tasks`, { method: 'POST', body, headers })
+        .then((one) => one.json())
+        .catch(() => ({}));
+      handle.task = String(Reflect.get(Object(answer), 'id') ?? '');
+      const taskToken = String(Reflect.get(Object(answer), 'taskToken') ?? '');
+      if (withCredential)
+        await send('/token', {
+          method: 'POST',
+          body: new URLSearchParams(form(taskToken, {}, { subject_token_type: accessTokenType })),
+        });
+      return taskToken;
+    },
+    arm: async (barrier) => {
+      child.stdin.write(`${barrier}\n`);
+      await lines.next('ARMED');
+    },
+    reached: async () => {
+      await lines.next('AT');
+    },
+    kill: async () => {
+      const gone = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGKILL');
+      await gone;
+    },
+  };
+  return handle;
+}
+
+/** Lines of a child's standard output, waited for by their first word. */
+class Lines {
+  readonly #seen: string[] = [];
+  #wake: () => void = () => undefined;
+
+  constructor(child: ChildProcess) {
+    if (child.stdout === null) throw new TypeError('no standard output');
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      this.#seen.push(line);
+      this.#wake();
+    });
+    child.once('exit', () => {
+      this.#seen.push('EXIT');
+      this.#wake();
+    });
+  }
+
+  async next(word: string): Promise<string> {
+    for (;;) {
+      const index = this.#seen.findIndex((line) => line.startsWith(word));
+      if (index >= 0) return this.#seen.splice(index, 1)[0] ?? '';
+      if (this.#seen.includes('EXIT')) throw new Error(`the child ended before ${word}`);
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+}
+
+/** Everything that is due, until nothing more can be done before its time. */
+async function settle(): Promise<void> {
+  const { broker } = survivor.running;
+  await survivor.sql(`update deny_document set writer_until = null`);
+  for (let pass = 0; pass < 20; pass += 1) {
+    await survivor.sql(
+      `update work set due_at = now() where state in ('intended', 'revoking') or (state = 'reaped' and attempts = 0)`,
+    );
+    await reaperPass(broker);
+    const [row] = await survivor.sql<{ n: string }>(
+      `select count(*) n from work where state in ('intended', 'revoking') or (state = 'reaped' and attempts = 0)`,
+    );
+    if (row?.n === '0') break;
+  }
+  await watchDenials(broker, 0);
+}
+
+/** The invariants of docs/architecture.md that tables and ledger can show. */
+async function invariants(): Promise<string[]> {
+  const problems: string[] = [];
+  const minted = survivor.clouds.aws
+    .ledger()
+    .filter(
+      ({ eventName, responseElements, requestParameters }) =>
+        responseElements !== null &&
+        (eventName === 'GetScopedCredentials' || requestParameters['sourceIdentity'] !== undefined),
+    );
+  const rows = await survivor.sql<{
+    session: string;
+    description: string;
+    purpose: string;
+    key_hash: string | null;
+  }>(
+    `select i.plan->'body'->>'sessionName' as session, i.plan->'body'->>'description' as description, i.purpose, d.key_hash
+     from issuance i left join issuance_delivery d on d.issuance_id = i.id where i.provider = 'local-aws' and i.decision = 'allow'`,
+  );
+  for (const { eventName, requestParameters, responseElements } of minted) {
+    const joined = rows.filter(({ session, description, purpose }) =>
+      eventName === 'GetScopedCredentials'
+        ? purpose === 'agent' && description === requestParameters['scopedSessionDescription']
+        : session === requestParameters['roleSessionName'],
+    );
+    const { accessKeyId } = (responseElements as { credentials: { accessKeyId: string } }).credentials;
+    const hash = createHash('sha256').update(accessKeyId).digest('hex');
+    if (joined.length !== 1) problems.push(`I3: a ${eventName} joins to ${joined.length} issuances`);
+    else if (joined[0]?.key_hash != null && joined[0].key_hash !== hash)
+      problems.push('I3: another key than the ledger’s');
+  }
+  const queries: Readonly<Record<string, string>> = {
+    'I4: a credential of an ended task is neither confirmed, expired nor queued': `select i.id from issuance i join task t on t.id = i.task_id left join work w on w.id = i.id
+      where i.decision = 'allow' and not i.local and t.state not in ('open', 'suspended') and i.not_after > now()
+        and w.id is null and not exists (select from issuance_end e where e.issuance_id = i.id)`,
+    'I4: delivered, but its task has ended': `select w.id from work w join task t on t.id = w.task_id where w.state in ('delivered', 'intended') and t.state not in ('open', 'suspended')`,
+    'I8: budget and issuances differ': `select g.id from task_grant g where g.uses <> (select count(*) from issuance i where i.grant_id = g.id and i.decision = 'allow' and i.purpose = 'agent')`,
+    'I9: an issuance without exactly one audit row of its decision': `select i.id from issuance i where 1 <> (select count(*) from audit_entry a where a.issuance_id = i.id and a.type in ('exchange.intended', 'exchange.refused', 'base.intended'))`,
+    'I2: delivered without an outcome in the log': `select d.issuance_id from issuance_delivery d where not exists (select from audit_entry a where a.issuance_id = d.issuance_id and a.type in ('exchange.delivered', 'base.delivered'))`,
+    'a task that ended has an active grant': `select g.id from task_grant g join task t on t.id = g.task_id where t.state not in ('open', 'suspended') and g.state <> 'ended'`,
+  };
+  for (const [name, text] of Object.entries(queries))
+    if ((await survivor.sql(text)).length > 0) problems.push(name);
+  return problems;
+}
+
+test('every effect of the ports has a kill case', async () => {
+  const child = await startChild();
+  await child.kill();
+  const known = new Set([...Object.keys(cases), ...reads, ...unreachable]);
+  const effects = child.methods.filter(
+    (name) => !(name.startsWith('minter.') && pure.some((one) => name.endsWith(`.${one}`))),
+  );
+  expect(effects.filter((name) => !known.has(name))).toEqual([]);
+  expect(Object.keys(cases).filter((name) => !child.methods.includes(name))).toEqual([]);
+}, 60_000);
+
+/** A first exchange intends, mints and delivers twice: for the agent, and within that for the base session. */
+const twice = ['ledger.intend', 'ledger.deliver', 'minter.aws.mint'];
+const matrix = Object.keys(cases).flatMap((name) =>
+  ['before', 'after'].flatMap((side) =>
+    (twice.includes(name) ? [1, 2] : [1]).map((nth) => [name, side, nth] as const),
+  ),
+);
+
+test.each(matrix)(
+  'killed at %s, %s, call %i: nothing lives that should not',
+  async (name, side, nth) => {
+    const child = await startChild();
+    await child.arm(`${name} ${side} ${nth}`);
+    const running = cases[name]?.(child);
+    await child.reached();
+    await child.kill();
+    await running;
+    await settle();
+    expect(await invariants()).toEqual([]);
+    // Whatever is still open can be ended by the survivor, and then nothing is left but what waits for its time.
+    const tasks = await survivor.sql<{ id: string }>(
+      `select id from task where state in ('open', 'suspended')`,
+    );
+    const operator = await survivor.person();
+    for (const { id } of tasks)
+      await survivor.api('POST', `/v1/tasks/${id}/end`, { bearer: operator, json: { outcome: 'cancelled' } });
+    await settle();
+    expect(await invariants()).toEqual([]);
+    const left = await survivor.sql(`select state from work where kind = 'task' or state <> 'reaped'`);
+    expect(left).toEqual([]);
+  },
+  30_000,
+);
