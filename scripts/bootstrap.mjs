@@ -2,7 +2,7 @@
 // then Node 24 and everything else, all from npm), and hands over. The one file here that may not need an install.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -33,7 +33,8 @@ if (run === undefined) {
   console.error(`unknown command ${command}`);
   process.exit(2);
 }
-const child = spawn(node, ['--disable-warning=ExperimentalWarning', ...run()], {
+const [program, ...argv] = passable([node, '--disable-warning=ExperimentalWarning', ...run()]);
+const child = spawn(program, argv, {
   cwd: command === 'cli' ? process.cwd() : root,
   env,
   stdio: 'inherit',
@@ -42,6 +43,25 @@ const child = spawn(node, ['--disable-warning=ExperimentalWarning', ...run()], {
 for (const signal of ['SIGINT', 'SIGTERM'])
   process.on(signal, () => signal === 'SIGTERM' && child.kill(signal));
 child.on('exit', (code, signal) => process.exit(signal === null ? (code ?? 1) : 1));
+
+/**
+ * PostgreSQL never runs as root, and under /root its own user could not even reach its program. There everything runs
+ * in a user namespace, where root is called user 1000 and owns the same files.
+ */
+function passable(command) {
+  if (process.getuid?.() !== 0 || isPassable(root)) return command;
+  const unshare = ['unshare', '--user', '--map-user=1000', '--map-group=1000'];
+  if (spawnSync(unshare[0], [...unshare.slice(1), 'true']).status === 0) return [...unshare, ...command];
+  console.error(
+    `mayfly: PostgreSQL never runs as root, and its own user cannot enter ${root}; clone it elsewhere, or run as another user`,
+  );
+  process.exit(2);
+}
+
+function isPassable(folder) {
+  if ((statSync(folder).mode & 0o001) === 0) return false;
+  return folder === dirname(folder) || isPassable(dirname(folder));
+}
 
 /** Once per lockfile: a line of progress at least each 10 seconds. */
 function install() {

@@ -4,7 +4,7 @@ export { federationDocument } from './http/metadata.ts';
 export { openApi } from './http/openapi.ts';
 export type { Route } from './http/route.ts';
 export { routes } from './http/routes.ts';
-export { readKeyEncryptionKey } from './keys/key-encryption-key.ts';
+export { readInstallationKek } from './keys/key-encryption-key.ts';
 export {
   Keyring,
   makeSigningKey,

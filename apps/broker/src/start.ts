@@ -1,9 +1,8 @@
-import { join } from 'node:path';
 import { migrate, startEmbedded } from '@mayfly/store';
 import { applyBundle, readFolder } from './bundle.ts';
 import { type Config, ConfigError } from './config.ts';
 import { createApp } from './http/app.ts';
-import { readKeyEncryptionKey } from './keys/key-encryption-key.ts';
+import { readInstallationKek } from './keys/key-encryption-key.ts';
 import { createLog, type Log } from './log.ts';
 import { createOpsServer } from './ops.ts';
 import { type Reaper, startReaper } from './reaper.ts';
@@ -40,7 +39,7 @@ export interface Running {
 export async function startBroker(options: StartOptions): Promise<Running> {
   const { config, environment, role = 'all', say = () => undefined } = options;
   const log = options.log ?? createLog({ level: config.logLevel, file: config.logFile });
-  const kek = readKek(options);
+  const kek = readInstallationKek(config, { env: options.env, create: true });
   const database = await openDatabase(config, log, say);
   const undo: (() => Promise<unknown>)[] = [database.stop];
   try {
@@ -75,12 +74,6 @@ export async function startBroker(options: StartOptions): Promise<Running> {
     for (const step of undo) await step().catch(() => undefined);
     throw error;
   }
-}
-
-function readKek({ config, env }: StartOptions): Buffer {
-  const embedded = config.databaseUrl === undefined;
-  const reference = config.keyEncryptionKey ?? { file: join(config.dataDir, 'key-encryption-key') };
-  return readKeyEncryptionKey(reference, { create: embedded && config.keyEncryptionKey === undefined, env });
 }
 
 interface OpenedDatabase {

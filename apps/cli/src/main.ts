@@ -51,7 +51,8 @@ function explain(error: unknown): number {
     console.error(error.message);
     return error.code;
   }
-  const known = error instanceof Error && (error.name === 'ConfigError' || error.name === 'MigrationError');
+  const known =
+    error instanceof Error && ['ConfigError', 'MigrationError', 'EmbeddedError'].includes(error.name);
   console.error(
     known ? error.message : error instanceof Error ? `${error.name}: ${error.message}` : String(error),
   );

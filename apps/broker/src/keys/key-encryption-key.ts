@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { ConfigError } from '../config.ts';
+import { dirname, join } from 'node:path';
+import { type Config, ConfigError } from '../config.ts';
 
 const keyBytes = 32;
 
@@ -22,6 +22,16 @@ export function readKeyEncryptionKey(
     chmodSync(file, 0o600);
   }
   return decode(readText(file), file);
+}
+
+/** The key of this installation: as configured, or beside the embedded database, where it may be made. */
+export function readInstallationKek(
+  { databaseUrl, keyEncryptionKey, dataDir }: Config,
+  { env, create }: { create: boolean; env: Readonly<Record<string, string | undefined>> },
+): Buffer {
+  const reference = keyEncryptionKey ?? { file: join(dataDir, 'key-encryption-key') };
+  const own = databaseUrl === undefined && keyEncryptionKey === undefined;
+  return readKeyEncryptionKey(reference, { create: create && own, env });
 }
 
 function readText(file: string): string {

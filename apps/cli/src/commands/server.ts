@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
@@ -10,12 +10,12 @@ import {
   loadKeys,
   makeSigningKey,
   publishLeadMs,
-  readKeyEncryptionKey,
+  readInstallationKek,
   type SigningPurpose,
   signingPurposes,
   startBroker,
 } from '@mayfly/broker';
-import { createStore, migrate, type Store } from '@mayfly/store';
+import { createStore, findEmbedded, migrate, type Store, startEmbedded } from '@mayfly/store';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { fail } from '../exit.ts';
@@ -107,14 +107,13 @@ async function runMigrate(flags: { config?: string; plan?: boolean }): Promise<v
   if (applied.length + pending.length === 0) console.error('nothing to do');
 }
 
-/** The store and key-encryption key of a database that is already there. */
+/** The store of an installation that is there: that of DATABASE_URL, or the embedded one, running or started for this. */
 async function withStore<T>(config: Config, run: (store: Store, kek: Buffer) => Promise<T>): Promise<T> {
-  if (config.databaseUrl === undefined || config.keyEncryptionKey === undefined)
-    return fail(2, 'this command needs DATABASE_URL and MAYFLY_KEY_ENCRYPTION_KEY');
-  const kek = readKeyEncryptionKey(config.keyEncryptionKey, { create: false, env: process.env });
+  const kek = readInstallationKek(config, { env: process.env, create: false });
+  const { url, stop } = await databaseOf(config);
   const mac: { current?: (bytes: Uint8Array) => Buffer } = {};
   const store = createStore({
-    url: config.databaseUrl,
+    url,
     connections: 2,
     reapAgeSeconds: config.reapAge / 1000,
     onError: (error) => console.error(error.message),
@@ -125,7 +124,19 @@ async function withStore<T>(config: Config, run: (store: Store, kek: Buffer) => 
     return await run(store, kek);
   } finally {
     await store.close();
+    await stop();
   }
+}
+
+async function databaseOf({
+  databaseUrl,
+  dataDir,
+}: Config): Promise<{ url: string; stop(): Promise<unknown> }> {
+  if (databaseUrl !== undefined) return { url: databaseUrl, stop: async () => undefined };
+  if (!existsSync(join(dataDir, 'postgres')))
+    fail(2, `no database in ${dataDir}; start \`mayfly serve\` once, or set DATABASE_URL`);
+  const { appUrl, stop } = findEmbedded(dataDir) ?? (await startEmbedded({ dataDir, log: () => undefined }));
+  return { url: appUrl, stop };
 }
 
 async function doctor(flags: { config?: string; output: string }): Promise<void> {
