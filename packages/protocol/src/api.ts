@@ -1,12 +1,10 @@
 import { z } from 'zod';
-import { boundedText } from './authorization-details.ts';
+import { boundedText, taskParams } from './authorization-details.ts';
 
 /** Bodies of /v1 (contract.md section 5). Unknown keys are refused everywhere. */
-const params = z.record(z.string().max(64), z.union([boundedText(128), z.number().int()]));
-
 export const openTaskBody = z.strictObject({
   template: boundedText(128),
-  params: params.optional(),
+  params: taskParams.optional(),
   objective: boundedText(500).optional(),
   ref: boundedText(128).optional(),
   for: z.strictObject({ issuer: boundedText(128), subject: boundedText(1024) }).optional(),

@@ -8,12 +8,23 @@ export function boundedText(max: number) {
   return z.string().min(1).max(max).refine(isStorableText, { error: 'holds NUL or a lone surrogate' });
 }
 
-const params = z.record(z.string().max(64), z.union([boundedText(128), z.number().int()]));
+/** At most as many as a template could mean; names and values are checked against it later. */
+const paramsMax = 64;
+
+/** Parameters of a task. zod would drop a key `__proto__` in silence; an unknown key is refused, never ignored. */
+export const taskParams = z.preprocess(
+  (value, context) => {
+    if (Object.hasOwn(Object(value), '__proto__') || Object.keys(Object(value)).length > paramsMax)
+      context.addIssue({ code: 'custom', message: 'not a set of parameters' });
+    return value;
+  },
+  z.record(z.string().min(1).max(64), z.union([boundedText(128), z.number().int()])),
+);
 
 export const taskDescriptor = z.strictObject({
   template: boundedText(128),
   ref: boundedText(128),
-  params: params.optional(),
+  params: taskParams.optional(),
   objective: boundedText(500).optional(),
 });
 export type TaskDescriptor = z.infer<typeof taskDescriptor>;
@@ -57,7 +68,9 @@ export function parseAuthorizationDetails(
   const parsed = z.tuple([toolCallDetail]).safeParse(value);
   if (parsed.success) return { ok: true, detail: parsed.data[0] };
   const issue = parsed.error.issues[0];
-  // zod's messages for unknown keys quote the key, which is the caller's text: name only the place.
+  // zod's messages quote unknown keys, and the path holds names of parameters: both are the caller's text.
   const words = issue?.code === 'unrecognized_keys' ? 'unknown field' : (issue?.code ?? 'invalid');
-  return { ok: false, problem: `${issue?.path.map(String).join('.') ?? ''}: ${words}` };
+  const place = issue?.path.map(String) ?? [];
+  const named = place.indexOf('params') + 1;
+  return { ok: false, problem: `${(named > 0 ? place.slice(0, named) : place).join('.')}: ${words}` };
 }

@@ -3,8 +3,10 @@ export const idPrefixes = ['tsk', 'grt', 'isn', 'apr', 'evt', 'rev'] as const;
 export type IdPrefix = (typeof idPrefixes)[number];
 
 const alphabet = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
-const uuidForm = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-const bareForm = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
+// Looked at before the case is changed: `ſ` and `ß` have ASCII letters as upper case. Without `u`, `i` is ASCII only.
+const uuidForm = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const bareForm = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/i;
+const unixMsMax = 2 ** 48 - 1;
 
 /** The bare 26 characters of a UUID in canonical lower-case form; what clouds and `${task.id}` carry. */
 export function bareId(uuid: string): string {
@@ -24,17 +26,18 @@ export function formatId(prefix: IdPrefix, uuid: string): string {
 
 /** The UUID of any accepted spelling (prefixed, bare, UUID), or undefined. Another kind's prefix is refused. */
 export function parseId(prefix: IdPrefix, text: string): string | undefined {
-  if (uuidForm.test(text.toLowerCase())) return text.toLowerCase();
-  const bare = (text.startsWith(`${prefix}_`) ? text.slice(prefix.length + 1) : text).toUpperCase();
+  if (uuidForm.test(text)) return text.toLowerCase();
+  const bare = text.startsWith(`${prefix}_`) ? text.slice(prefix.length + 1) : text;
   if (!bareForm.test(bare)) return undefined;
   let value = 0n;
-  for (const character of bare) value = (value << 5n) | BigInt(alphabet.indexOf(character));
+  for (const character of bare.toUpperCase()) value = (value << 5n) | BigInt(alphabet.indexOf(character));
   return uuidText(value.toString(16).padStart(32, '0'));
 }
 
 /** A UUIDv7 of the given time in milliseconds and 10 random bytes. Pure: both come from the caller's port. */
 export function uuidV7(unixMs: number, random: Uint8Array): string {
   if (random.length < 10) throw new RangeError('uuidV7 needs 10 random bytes');
+  if (!(unixMs >= 0 && unixMs <= unixMsMax)) throw new RangeError('uuidV7 holds 48 bits of milliseconds');
   const time = Math.trunc(unixMs).toString(16).padStart(12, '0');
   const bytes = Array.from(random.subarray(0, 10));
   bytes[0] = ((bytes[0] ?? 0) & 0x0f) | 0x70;

@@ -24,7 +24,8 @@ export function isStorableText(text: string): boolean {
 }
 
 // One pass over text that JSON.parse accepted: strings followed by `:` are keys of the innermost object.
-const token = /"(?:[^"\\]|\\.)*"|[{}[\]:]/gs;
+// Written without a choice per character: a long text must not fill the stack of the regular expression.
+const token = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]:]/gs;
 
 function refuseDuplicateKeys(text: string): void {
   const open: (Set<string> | undefined)[] = [];
