@@ -26,11 +26,23 @@ export function classifyAddress(address: string): AddressClass {
   const parsed = ipaddr.process(address); // An IPv4-mapped IPv6 address is judged as the IPv4 one it reaches.
   const range = parsed.range();
   if (metadata.has(parsed.toString())) return 'forbidden';
-  if (range === 'unicast') return 'public';
+  if (range === 'unicast')
+    return parsed.kind() === 'ipv4' || isGlobal(parsed.toString()) ? 'public' : 'forbidden';
   if (range === 'loopback') return 'loopback';
   if (range === 'private' || range === 'uniqueLocal' || range === 'carrierGradeNat') return 'private';
   return 'forbidden';
 }
 
-// Metadata services outside link-local: AWS over IPv6, Alibaba, Oracle.
-const metadata = new Set(['fd00:ec2::254', '100.100.100.200', '192.0.0.192']);
+// Metadata services outside link-local: AWS and Google over IPv6, Alibaba, Oracle, Azure's wire server.
+const metadata = new Set([
+  'fd00:ec2::254',
+  'fd20:ce::254',
+  '100.100.100.200',
+  '192.0.0.192',
+  '168.63.129.16',
+]);
+
+// 2000::/3 is all that IANA has given out; the rest of IPv6, ::/96 with its embedded IPv4 among it, is nobody's host.
+function isGlobal(ipv6: string): boolean {
+  return /^[23][0-9a-f]{3}:/.test(ipv6);
+}

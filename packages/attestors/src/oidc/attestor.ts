@@ -148,7 +148,7 @@ function workloadOf({ payload, signed }: Compact, checked: CheckedClaims, issuer
   };
 }
 
-/** Text and lists of text; numbers and booleans become text, anything nested is dropped. */
+/** Text and lists of text; whole numbers and booleans become text, anything nested is dropped. */
 function keepClaim(value: unknown): ClaimValue | undefined {
   if (Array.isArray(value)) {
     const texts = value.map(scalar);
@@ -157,7 +157,8 @@ function keepClaim(value: unknown): ClaimValue | undefined {
   return scalar(value);
 }
 
+// Beyond 2^53 two ids that the issuer tells apart are one number here: such a claim is missing, and matches nothing.
 function scalar(value: unknown): string | undefined {
-  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  if (typeof value === 'boolean' || Number.isSafeInteger(value)) return String(value);
   return typeof value === 'string' && value.length <= claimCharactersMax ? value : undefined;
 }

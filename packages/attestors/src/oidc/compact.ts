@@ -36,7 +36,9 @@ function isCanonical(part: string): boolean {
 
 function parseObject(part: string): Record<string, unknown> {
   try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(part, 'base64url'));
+    // A byte order mark stays, and is then no JSON: it would be a second spelling of the same claims.
+    const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+    const text = decoder.decode(Buffer.from(part, 'base64url'));
     const value = parseJsonStrict(text, { maxDepth: 8 });
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value };
   } catch (cause) {

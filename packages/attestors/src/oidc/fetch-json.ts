@@ -1,9 +1,10 @@
+import { isIP } from 'node:net';
 import { Fault } from '@mayfly/core';
-import { parseJsonStrict } from '@mayfly/protocol';
+import { JsonError, parseJsonStrict } from '@mayfly/protocol';
 import { Agent, request } from 'undici';
 import { type AddressClass, classifyAddress, type Resolve, type Resolved } from './address.ts';
 
-/** Connect, headers and body together: an issuer that is slower is down to us. */
+/** Name, connect, headers and body together: an issuer that is slower is down to us. */
 const fetchTimeoutMs = 3_000;
 /** Discovery and JWKS are a few kB; 64 KiB leaves room for 32 RSA keys with certificates. */
 export const bodyBytesMax = 65_536;
@@ -28,12 +29,16 @@ export interface Fetched {
  * size, strict JSON, and the connection goes to the address that was checked. Throws Fault `issuer_unavailable`.
  */
 export async function fetchJson(url: string, limits: FetchLimits): Promise<Fetched> {
+  if (!URL.canParse(url)) throw unavailable('not a URL');
   const target = new URL(url);
-  const address = await checkedAddress(target, limits);
   const timeoutMs = limits.timeoutMs ?? fetchTimeoutMs;
+  const signal = AbortSignal.timeout(timeoutMs);
+  const address = await checkedAddress(target, limits, signal);
   const agent = new Agent({
     connect: {
       timeout: timeoutMs,
+      // Said, so that NODE_TLS_REJECT_UNAUTHORIZED in the environment cannot unsay it.
+      rejectUnauthorized: true,
       lookup: (_host, options, callback) => {
         if (options.all === true) callback(null, [address]);
         else callback(null, address.address, address.family);
@@ -44,24 +49,20 @@ export async function fetchJson(url: string, limits: FetchLimits): Promise<Fetch
   });
   try {
     const headers = { accept: 'application/json', 'user-agent': 'mayfly' };
-    const answer = await request(target, {
-      dispatcher: agent,
-      headers,
-      signal: AbortSignal.timeout(timeoutMs),
-    });
+    const answer = await request(target, { dispatcher: agent, headers, signal });
     if (answer.statusCode !== 200) throw unavailable(`answered ${answer.statusCode}`);
     const body = parseJsonStrict(await readBounded(answer.body), { maxDepth: 8 });
     return { body, maxAgeSeconds: maxAge(answer.headers['cache-control']) };
   } catch (cause) {
     if (cause instanceof Fault) throw cause;
-    throw unavailable(cause instanceof Error ? cause.name : 'unreadable', cause);
+    throw unavailable(whatFailed(cause), cause);
   } finally {
     await agent.destroy();
   }
 }
 
-async function checkedAddress(target: URL, limits: FetchLimits): Promise<Resolved> {
-  const addresses = await resolveOrFault(target, limits);
+async function checkedAddress(target: URL, limits: FetchLimits, signal: AbortSignal): Promise<Resolved> {
+  const addresses = await resolveOrFault(target, limits, signal);
   const [first] = addresses;
   if (first === undefined) throw unavailable('no address');
   // All of them: the next connection could take another.
@@ -70,13 +71,27 @@ async function checkedAddress(target: URL, limits: FetchLimits): Promise<Resolve
   return first;
 }
 
-async function resolveOrFault({ hostname }: URL, { resolve }: FetchLimits): Promise<readonly Resolved[]> {
+async function resolveOrFault(
+  { hostname }: URL,
+  { resolve }: FetchLimits,
+  signal: AbortSignal,
+): Promise<readonly Resolved[]> {
   const bare = hostname.replace(/^\[|\]$/g, '');
+  // No look-up is made for an address, so none may speak for it.
+  const family = isIP(bare);
+  if (family !== 0) return [{ address: bare, family: family === 6 ? 6 : 4 }];
   try {
-    return await resolve(bare);
+    return await Promise.race([resolve(bare), aborted(signal)]);
   } catch (cause) {
     throw unavailable('name not resolved', cause);
   }
+}
+
+/** Never resolves; a look-up of the system knows no deadline of its own. */
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
 }
 
 function refuseAddress(one: AddressClass, { origin, protocol }: URL, limits: FetchLimits): void {
@@ -98,6 +113,13 @@ async function readBounded(body: AsyncIterable<Uint8Array>): Promise<string> {
     chunks.push(chunk);
   }
   return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks));
+}
+
+/** A word for the log: nothing that the issuer wrote. */
+function whatFailed(cause: unknown): string {
+  if (cause instanceof JsonError) return cause.message;
+  const words: unknown[] = [Reflect.get(Object(cause), 'code'), Reflect.get(Object(cause), 'name')];
+  return words.find((word) => typeof word === 'string') ?? 'unreadable';
 }
 
 function maxAge(header: string | string[] | undefined): number | undefined {

@@ -1,3 +1,4 @@
+import { JsonError, parseJsonStrict } from '@mayfly/protocol';
 import { importJWK, type JWK } from 'jose';
 import { z } from 'zod';
 import { type FetchLimits, fetchJson, unavailable } from './fetch-json.ts';
@@ -26,10 +27,19 @@ export interface KeySource {
 }
 
 const discovery = z.object({ issuer: z.string(), jwks_uri: z.url() });
-const jwks = z.object({ keys: z.array(z.looseObject({ kty: z.string() })).max(keysMax) });
+const published = z.looseObject({
+  kty: z.string(),
+  kid: z.string().optional(),
+  alg: z.string().optional(),
+  use: z.string().optional(),
+  key_ops: z.array(z.string()).optional(),
+  crv: z.string().optional(),
+});
+type Published = z.output<typeof published>;
+const jwks = z.object({ keys: z.array(published).max(keysMax) });
 
 interface Loaded {
-  readonly keys: readonly JWK[];
+  readonly keys: readonly Published[];
   readonly at: number;
   readonly freshMs: number;
 }
@@ -54,14 +64,33 @@ export function createKeySet(source: KeySource): KeySet {
   return {
     find: async (wanted, date) => {
       const now = date.getTime();
-      const current = loaded !== undefined && now - loaded.at < loaded.freshMs ? loaded : await load(now);
+      const current =
+        loaded !== undefined && since(loaded.at, now) < loaded.freshMs ? loaded : await load(now);
       const known = pick(current.keys, wanted);
-      if (known !== undefined || now - lastTry < refetchPauseMs) return known && importJWK(known, wanted.alg);
+      if (known !== undefined || since(lastTry, now) < refetchPauseMs)
+        return known && toKey(known, wanted.alg);
       const again = pick((await load(now)).keys, wanted);
-      return again && importJWK(again, wanted.alg);
+      return again && toKey(again, wanted.alg);
     },
   };
 }
+
+/** Also of a clock that was set back: it must not keep old keys alive. */
+function since(then: number, now: number): number {
+  return Math.abs(now - then);
+}
+
+/** Of the public members alone; one that cannot be imported is the issuer's fault, not the caller's. */
+async function toKey(key: Published, alg: string): Promise<VerificationKey> {
+  const material = Object.fromEntries(Object.entries(key).filter(([name]) => publicMembers.has(name)));
+  try {
+    return await importJWK(material as JWK, alg); // jose checks the form.
+  } catch (cause) {
+    throw unavailable('a key of its set cannot be used', cause);
+  }
+}
+
+const publicMembers = new Set(['kty', 'crv', 'n', 'e', 'x', 'y']);
 
 async function loadKeys(source: KeySource, now: number): Promise<Loaded> {
   if (source.readFile !== null) {
@@ -87,32 +116,52 @@ async function discover({ issuer, limits }: KeySource): Promise<string> {
 
 function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJsonStrict(text, { maxDepth: 8 });
   } catch (cause) {
-    throw unavailable('jwksFile is not JSON', cause);
+    throw unavailable(`jwksFile: ${cause instanceof JsonError ? cause.message : 'unreadable'}`, cause);
   }
 }
 
 /** Public signature keys only; two keys of one kid make the whole set ambiguous and refuse it. */
-function checkKeys(body: unknown): readonly JWK[] {
+function checkKeys(body: unknown): readonly Published[] {
   const parsed = jwks.safeParse(body);
   if (!parsed.success) throw unavailable('key set malformed or too large');
-  const keys = (parsed.data.keys as JWK[]).filter(isVerificationKey);
+  const keys = parsed.data.keys.filter(isForSignatures);
   const kids = keys.map(({ kid }) => kid).filter((kid) => kid !== undefined);
+  // Counted before private keys are dropped: one whose secret stands beside it in the set proves nobody.
   if (new Set(kids).size !== kids.length) throw unavailable('two keys of one kid');
-  return keys;
+  return keys.filter(isPublic);
 }
 
-function isVerificationKey({ kty, use, d, k, key_ops: operations }: JWK): boolean {
-  if (kty === 'oct' || d !== undefined || k !== undefined) return false;
+function isForSignatures({ use, key_ops: operations }: Published): boolean {
   return (use === undefined || use === 'sig') && (operations === undefined || operations.includes('verify'));
 }
 
-const keyTypes: Readonly<Record<string, string>> = { RS: 'RSA', PS: 'RSA', ES: 'EC', Ed: 'OKP' };
+const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'];
 
-function pick(keys: readonly JWK[], { kid, alg }: { kid: string | undefined; alg: string }): JWK | undefined {
+function isPublic(key: Published): boolean {
+  return key.kty !== 'oct' && !privateMembers.some((member) => Object.hasOwn(key, member));
+}
+
+/** Key type and, where the algorithm fixes it, curve: an algorithm of another key is no key (RFC 8725 section 3.1). */
+function formOf(alg: string): { readonly kty: string; readonly crv?: string } | undefined {
+  if (alg === 'ES256') return { kty: 'EC', crv: 'P-256' };
+  if (alg === 'ES384') return { kty: 'EC', crv: 'P-384' };
+  if (alg === 'EdDSA') return { kty: 'OKP', crv: 'Ed25519' };
+  return /^[RP]S(256|384|512)$/.test(alg) ? { kty: 'RSA' } : undefined;
+}
+
+function pick(
+  keys: readonly Published[],
+  { kid, alg }: { kid: string | undefined; alg: string },
+): Published | undefined {
+  const form = formOf(alg);
   const fitting = keys.filter(
-    (key) => key.kty === keyTypes[alg.slice(0, 2)] && (key.alg === undefined || key.alg === alg),
+    (key) =>
+      form !== undefined &&
+      key.kty === form.kty &&
+      (form.crv === undefined || key.crv === form.crv) &&
+      (key.alg === undefined || key.alg === alg),
   );
   if (kid !== undefined) return fitting.find((key) => key.kid === kid);
   return fitting.length === 1 ? fitting[0] : undefined;
