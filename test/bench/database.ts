@@ -8,7 +8,8 @@ export interface Sample {
   readonly statements: number;
   readonly walBytes: number;
   readonly brokerCpuMs: number;
-  readonly postgresCpuMs: number;
+  /** By process: some end, and others begin, between two samples. */
+  readonly postgresCpuMs: ReadonlyMap<number, number>;
 }
 
 export interface Cost {
@@ -53,7 +54,7 @@ export class Database {
       statements: Number(row['statements']),
       walBytes: Number(row['wal']),
       brokerCpuMs: cpuMs(this.#pids.broker),
-      postgresCpuMs: childrenOf(this.#pids.postmaster).reduce((sum, pid) => sum + cpuMs(pid), 0),
+      postgresCpuMs: new Map(childrenOf(this.#pids.postmaster).map((pid) => [pid, cpuMs(pid)])),
     };
   }
 
@@ -71,11 +72,13 @@ export class Database {
 export function costOf(from: Sample, to: Sample, options: { exchanges: number; idlePerMs: number }): Cost {
   const { exchanges, idlePerMs } = options;
   const statements = to.statements - from.statements - idlePerMs * (to.atMs - from.atMs);
+  let postgresMs = 0;
+  for (const [pid, ms] of to.postgresCpuMs) postgresMs += ms - (from.postgresCpuMs.get(pid) ?? 0);
   return {
     statements: round(statements / exchanges),
     walBytes: Math.round((to.walBytes - from.walBytes) / exchanges),
     brokerCpuMicroseconds: Math.round(((to.brokerCpuMs - from.brokerCpuMs) * 1000) / exchanges),
-    postgresCpuMicroseconds: Math.round(((to.postgresCpuMs - from.postgresCpuMs) * 1000) / exchanges),
+    postgresCpuMicroseconds: Math.round((postgresMs * 1000) / exchanges),
   };
 }
 

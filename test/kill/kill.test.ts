@@ -38,6 +38,10 @@ const anonymous: Scenario = async (child) => {
 const openTask: Scenario = async (child) => {
   await child.open();
 };
+const openAgain: Scenario = async (child) => {
+  await child.open();
+  await child.open();
+};
 const task =
   (verb: string, asPerson = false): Scenario =>
   async (child) => {
@@ -73,6 +77,7 @@ const cases: Readonly<Record<string, Scenario>> = {
   'ledger.refuse': refusal,
   'ledger.append': anonymous,
   'tasks.open': openTask,
+  'tasks.use': openAgain,
   'tasks.heartbeat': task('heartbeat'),
   'tasks.end': task('end'),
   'tasks.suspend': task('suspend', true),

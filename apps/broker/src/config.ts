@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
-import { isLoopbackHost } from './net.ts';
+import { isCidr, isLoopbackHost } from './net.ts';
 import { type Setting, settings } from './settings.ts';
 
 /** The configuration is wrong: exit 2. Lists every problem. */
@@ -108,6 +108,8 @@ function contradictions(config: Config): string[] {
   const host = config.listen.slice(0, config.listen.lastIndexOf(':'));
   if (!isLoopbackHost(host) && config.tlsCert === undefined && config.trustedProxies.length === 0)
     problems.push('listen beyond loopback needs tlsCert and tlsKey, or trustedProxies');
+  for (const cidr of config.trustedProxies)
+    if (!isCidr(cidr)) problems.push(`trustedProxies: ${cidr} is not an address or CIDR`);
   if (config.databaseUrl !== undefined && config.keyEncryptionKey === undefined)
     problems.push('keyEncryptionKey (MAYFLY_KEY_ENCRYPTION_KEY) is required with DATABASE_URL');
   return problems;

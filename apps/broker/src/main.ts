@@ -12,7 +12,7 @@ export {
   type SigningPurpose,
   signingPurposes,
 } from './keys/keyring.ts';
-export { loadKeys } from './keys/load.ts';
+export { keyEvent, loadKeys } from './keys/load.ts';
 export { createLog, type Log } from './log.ts';
 export { pass as reaperPass, watchDenials } from './reaper.ts';
 export { settings } from './settings.ts';

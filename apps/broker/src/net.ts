@@ -20,6 +20,12 @@ export function splitAddress(address: string): { host: string; port: number } {
   };
 }
 
+export function isCidr(text: string): boolean {
+  const [, address = '', bits] = /^([^/]+)(?:\/([0-9]{1,3}))?$/.exec(text) ?? [];
+  const family = isIP(address);
+  return family !== 0 && (bits === undefined || Number.parseInt(bits, 10) <= (family === 6 ? 128 : 32));
+}
+
 /** Which peers may say X-Forwarded-*: exact CIDRs. */
 export function cidrList(cidrs: readonly string[]): BlockList {
   const list = new BlockList();

@@ -43,6 +43,7 @@ async function ready(broker: Wired): Promise<Answer> {
     const { strongerLogin } = await broker.store.status();
     if (strongerLogin !== null) insecure.push(`databaseLogin:${strongerLogin}`);
     await broker.policies.current();
+    if (!broker.clock.isTrusted()) problem ??= 'clock_off';
   } catch {
     problem ??= 'database_unavailable';
   }

@@ -1,6 +1,8 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
-import { createServer as createHttpServer, type Server } from 'node:http';
+import { createServer as createHttpServer, type Server, STATUS_CODES } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
+import type { Duplex } from 'node:stream';
+import { errorRow, type Reason } from '@mayfly/protocol';
 import type { Express } from 'express';
 import type { Config } from './config.ts';
 import { splitAddress } from './net.ts';
@@ -19,7 +21,32 @@ export function createServer(app: Express, config: Config): Server {
   server.requestTimeout = requestTimeout;
   server.keepAliveTimeout = keepAliveMs;
   server.maxHeadersCount = 100;
+  server.on('clientError', answerClientError);
   return server;
+}
+
+/** Node's codes of requests that no handler gets to see, as the reasons of our table. */
+const unreadable: Readonly<Record<string, { status: number; reason: Reason }>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, reason: 'request_timeout' },
+  HPE_HEADER_OVERFLOW: { status: 431, reason: 'malformed_request' },
+};
+
+/** Slow, oversized or broken before a route was chosen: the shape of both kinds of error, and the socket is closed. */
+function answerClientError(error: Error, socket: Duplex): void {
+  if (!socket.writable) return void socket.destroy();
+  const code = String(Reflect.get(error, 'code'));
+  const { status, reason } = unreadable[code] ?? { status: 400, reason: 'malformed_request' };
+  const { oauth, says, todo } = errorRow(reason);
+  const text = { error: oauth, error_description: says, title: says, status, detail: todo, reason };
+  const body = JSON.stringify(text);
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    'content-type: application/json',
+    'cache-control: no-store',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }
 
 function createTls(app: Express, certFile: string, keyFile: string): Server {

@@ -59,6 +59,9 @@ export async function startBroker(options: StartOptions): Promise<Running> {
     ];
     if (sources.length > 0) await applyBundle(broker, sources);
     await broker.policies.refresh();
+    await broker.clock.look();
+    const clock = broker.clock.start();
+    undo.unshift(async () => clock.stop());
     const reaper = role === 'api' ? undefined : startReaper(broker);
     if (reaper !== undefined) undo.unshift(() => reaper.stop());
     const { api, ops, ports } = await openListeners(broker, role);
@@ -68,7 +71,7 @@ export async function startBroker(options: StartOptions): Promise<Running> {
       url: config.issuer,
       opsUrl: `http://${config.opsListen.replace(/:\d+$/, '')}:${ports.ops}`,
       databaseUrls: { app: database.appUrl, owner: database.ownerUrl, auditor: database.auditorUrl },
-      stop: () => stop({ broker, servers: [api, ops], reaper, closeDatabase: database.stop }),
+      stop: () => stop({ broker, clock, servers: [api, ops], reaper, closeDatabase: database.stop }),
     };
   } catch (error) {
     for (const step of undo) await step().catch(() => undefined);
@@ -120,18 +123,20 @@ async function openListeners(broker: Wired, role: 'all' | 'api' | 'worker') {
 
 interface Stopping {
   readonly broker: Wired;
+  readonly clock: { stop(): void };
   readonly servers: readonly ReturnType<typeof createServer>[];
   readonly reaper: Reaper | undefined;
   closeDatabase(): Promise<void>;
 }
 
-async function stop({ broker, servers, reaper, closeDatabase }: Stopping): Promise<void> {
+/** Listeners and reaper end side by side: each has its own deadline, together they stay below 30 seconds. */
+async function stop({ broker, clock, servers, reaper, closeDatabase }: Stopping): Promise<void> {
   broker.setDraining();
   const { drainTimeout } = broker.config;
-  await Promise.all(
-    servers.filter(({ listening }) => listening).map((server) => closeGently(server, drainTimeout)),
-  );
-  await reaper?.stop();
+  const listening = servers.filter((server) => server.listening);
+  await Promise.all([reaper?.stop(), ...listening.map((server) => closeGently(server, drainTimeout))]);
+  clock.stop();
+  await broker.unattested.flush().catch(() => undefined); // Counted refusals; nothing is lost with the database gone.
   await broker.store.close();
   await closeDatabase();
 }

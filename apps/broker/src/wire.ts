@@ -1,15 +1,17 @@
 import { issuerOf, resolveHost } from '@mayfly/attestors';
 import { digestOf } from '@mayfly/audit';
 import { type ExchangePorts, Fault, type LifecyclePorts, type Minter } from '@mayfly/core';
-import { type AwsMinter, checkPlan, createTokenMinter, loadAwsMinter } from '@mayfly/minters';
+import { type AwsMinter, checkPlan } from '@mayfly/minters';
 import { createStore, type Store } from '@mayfly/store';
 import type { Broker } from './broker.ts';
+import { type ClockWatch, createClockWatch } from './clock-watch.ts';
 import type { Config } from './config.ts';
 import { createIds } from './ids.ts';
 import type { Keyring, RowMac } from './keys/keyring.ts';
 import { loadKeys } from './keys/load.ts';
 import type { Log } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import { createMinterSet } from './minter-set.ts';
 import { createPolicyCache, type PolicyCache } from './policy-cache.ts';
 import { createTokens, type Tokens } from './tokens.ts';
 import { createUnattested } from './unattested.ts';
@@ -27,6 +29,7 @@ export interface WireOptions {
 
 export interface Wired extends Broker {
   readonly unattested: ReturnType<typeof createUnattested>;
+  readonly clock: ClockWatch;
   /** The AWS minter, once a Provider of that type is in force. */
   aws(): AwsMinter | undefined;
   setDraining(): void;
@@ -63,21 +66,16 @@ export async function wire({
     newId,
   });
   const report = reporter(log, metrics);
-  const minters = new Map<string, Minter>([
-    ['token', decorate('minter.token', createTokenMinter({ issuer: config.issuer, sign: tokens.sign }))],
-  ]);
-  const cloud: { aws?: AwsMinter } = {};
+  const provider = (name: string) => policies.known()?.providers.get(name);
+  const { deny } = store;
+  const minters = createMinterSet({ config, tokens, decorate, deny, provider, now, report });
   const policies: PolicyCache = createPolicyCache({
     store,
     brokerIssuer: config.issuer,
     attestors: attestorLimits(config),
     onLoad: async ({ providers }) => {
       Object.assign(keys, await loadKeys(store, kek));
-      if (cloud.aws !== undefined || ![...providers.values()].some(({ type }) => type === 'aws')) return;
-      const provider = (name: string) => policies.known()?.providers.get(name);
-      const federation = { sign: tokens.signFederation };
-      cloud.aws = await loadAwsMinter({ federation, deny: store.deny, provider, now, report });
-      minters.set('aws', decorate('minter.aws', cloud.aws));
+      await minters.load(providers);
     },
   });
   const unattested = createUnattested({
@@ -86,11 +84,14 @@ export async function wire({
     now,
     rowsPerSecond: config.refusalRowsPerSecond,
   });
+  const { databaseNow } = store;
+  const clock = createClockWatch({ databaseNow, now, skewMs: config.clockSkew, report });
   const ports = exchangePorts({
     store,
+    clock,
     policies,
     tokens,
-    minters,
+    minters: minters.all,
     newId,
     now,
     report,
@@ -110,6 +111,7 @@ export async function wire({
     log,
     metrics,
     unattested,
+    clock,
     draining: () => state.draining,
     nudge: () => state.nudged(),
     onNudge: (run) => {
@@ -118,7 +120,7 @@ export async function wire({
     setDraining: () => {
       state.draining = true;
     },
-    aws: () => cloud.aws,
+    aws: minters.aws,
   };
 }
 
@@ -155,6 +157,7 @@ function reporter(log: Log, metrics: Metrics): ExchangePorts['report'] {
 
 interface Parts {
   readonly store: Store;
+  readonly clock: ClockWatch;
   readonly policies: PolicyCache;
   readonly tokens: Tokens;
   readonly minters: ReadonlyMap<string, Minter>;
@@ -166,9 +169,9 @@ interface Parts {
 }
 
 function exchangePorts(parts: Parts): ExchangePorts {
-  const { store, policies, tokens, minters, newId, now, report, unattested, config } = parts;
+  const { store, clock, policies, tokens, minters, newId, now, report, unattested, config } = parts;
   return {
-    clock: { now, monotonicMs: () => performance.now() },
+    clock: { now, monotonicMs: () => performance.now(), isTrusted: clock.isTrusted },
     newId,
     policies,
     attestor: policies.attestor,

@@ -17,9 +17,10 @@ const groups: readonly { readonly commands: readonly string[]; load(): Promise<R
   },
   { commands: ['freeze', 'thaw'], load: async () => (await import('./commands/operate.ts')).registerOperate },
   {
-    commands: ['serve', 'migrate', 'doctor', 'bootstrap', 'keys', 'config', 'version'],
+    commands: ['serve', 'migrate', 'doctor', 'bootstrap', 'config', 'version'],
     load: async () => (await import('./commands/server.ts')).registerServer,
   },
+  { commands: ['keys'], load: async () => (await import('./commands/keys.ts')).registerKeys },
   { commands: ['dev'], load: async () => (await import('./commands/dev.ts')).registerDev },
   {
     commands: ['completion'],

@@ -1,4 +1,5 @@
 import { type Action, bareId, type Reason } from '@mayfly/protocol';
+import { isAuthentic } from './authentic.ts';
 import { compilePattern } from './pattern.ts';
 import type { Grant, Task, TaskStatus } from './task.ts';
 import type { GrantSpec, PolicySet, Template } from './template.ts';
@@ -60,6 +61,9 @@ export function decide(input: DecideInput): Allowed | Denied {
   const found = chooseGrant(input);
   if ('reason' in found) return { allowed: false, reason: found.reason, checks, failed: 'grant-covers' };
   checks.push(`grant-covers:${found.grant.name}`);
+  if (input.pinned === undefined || !isAuthentic(found.grant, input.task, input.pinned))
+    return { allowed: false, reason: 'grant_not_authentic', checks, failed: 'grant-authentic' };
+  checks.push('grant-authentic');
   const narrowed = activeLimit(input, found.actions);
   if (typeof narrowed === 'string')
     return { allowed: false, reason: narrowed, checks, failed: 'active-version-covers' };

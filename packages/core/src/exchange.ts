@@ -76,6 +76,7 @@ async function attempt(
   trail: Trail,
   { fresh }: { fresh: boolean },
 ): Promise<Delivered | 'again'> {
+  if (!ports.clock.isTrusted()) throw new Fault('clock_off', { effect: 'none' });
   const now = ports.clock.now();
   const policy = await (fresh ? ports.policies.refresh() : ports.policies.current());
   trail.begin(policy, now);

@@ -1,5 +1,6 @@
 export * from './attest.ts';
 export * from './audit-event.ts';
+export * from './authentic.ts';
 export * from './decide.ts';
 export * from './errors.ts';
 export * from './exchange.ts';

@@ -16,7 +16,8 @@ const roundsMax = 4;
 
 /**
  * Opens a task, or finds the open one of the same (workload, template, ref) and equal parameters.
- * Refusals: workload_not_matched, opener_not_allowed, params_invalid, ref_conflict, task_ended, limits.
+ * Refusals: workload_not_matched, opener_not_allowed, params_invalid, ref_conflict, task_ended, task_suspended,
+ * assertion_replayed, limits.
  */
 export async function openTask(
   request: OpenRequest,
@@ -30,7 +31,7 @@ export async function openTask(
     const existing = await findSame(request, candidate.owner, ports);
     if (existing !== undefined) {
       if (!sameParams(existing.task.params, candidate.params)) throw new Refusal('ref_conflict');
-      if (existing.status.state !== 'open') throw new Refusal('task_ended');
+      await reopenWith(existing, use, ports);
       return { ...existing, opened: false };
     }
     const opening = planOpening(request, candidate, { newId: ports.newId, now: ports.now() });
@@ -40,6 +41,13 @@ export async function openTask(
     policy = await ports.policies.refresh();
   }
   throw new Fault('overloaded', { effect: 'none', detail: 'policy or ref kept moving' });
+}
+
+// The caller gets a task token all the same, so a once-only assertion is used by it as by an opening (invariant I7).
+async function reopenWith({ status }: TaskFound, use: SingleUse, { tasks }: LifecyclePorts): Promise<void> {
+  if (status.state === 'suspended') throw new Refusal('task_suspended');
+  if (status.state !== 'open') throw new Refusal('task_ended');
+  if (use.assertion !== null && !(await tasks.use(use.assertion))) throw new Refusal('assertion_replayed');
 }
 
 function findSame({ ref, template }: OpenRequest, owner: string, { tasks }: LifecyclePorts) {

@@ -1,11 +1,10 @@
-import { bareId } from '@mayfly/protocol';
 import { auditEvent } from './audit-event.ts';
+import { grantFrom } from './authentic.ts';
 import { Refusal } from './errors.ts';
 import type { NewId, Opening } from './ports.ts';
 import { rolesOf } from './roles.ts';
 import type { Grant, Task } from './task.ts';
 import type { PolicySet, Template } from './template.ts';
-import { resolveVariables } from './variables.ts';
 import { type Identity, matchesSubject, ownerOf, workloadName } from './workload.ts';
 
 export interface OpenRequest {
@@ -48,14 +47,12 @@ export function planOpening(
 ): Opening {
   const { template, params, owner } = candidate;
   const id = context.newId();
-  const values = { params, claims: request.workload.claims, taskId: bareId(id) };
+  const workload = pickIdentity(request.workload);
   const grants: Grant[] = template.grants.map((spec) => {
-    const resource = resolveVariables(spec.resource, values);
-    if (resource === undefined)
+    const grant = grantFrom(spec, { id, params, workload }, context.newId());
+    if (grant === undefined)
       throw new Refusal('params_invalid', { detail: `grant ${spec.name}: unresolved` });
-    const { name, tool, provider, access, actions, mint, ttl, endsWithinSeconds, budget } = spec;
-    const facts = { name, tool, provider, access, actions, mint, ttl, endsWithinSeconds, budget };
-    return { id: context.newId(), taskId: id, resource, ...facts };
+    return grant;
   });
   const task: Task = {
     id,
@@ -64,7 +61,7 @@ export function planOpening(
     ref: request.ref,
     params,
     objective: request.objective,
-    workload: pickIdentity(request.workload),
+    workload,
     owner,
     opener: request.opener === null ? null : workloadName(request.opener),
     openedAt: context.now,

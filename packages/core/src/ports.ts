@@ -16,6 +16,8 @@ export interface Attestor {
 export interface Clock {
   now(): Date;
   monotonicMs(): number;
+  /** False while this process's clock is off the database's by more than half the allowed skew: then nothing is issued. */
+  isTrusted(): boolean;
 }
 
 /** UUIDv7 in canonical text. */
@@ -149,6 +151,8 @@ export interface Tasks {
   findByRef(key: { template: string; owner: string; ref: string }): Promise<TaskFound | undefined>;
   findByGrant(grantId: string): Promise<TaskFound | undefined>;
   open(opening: Opening, context: { epoch: number; use: SingleUse }): Promise<OpenResult>;
+  /** The one use of a once-only assertion that gives a task token of a task that is there; false when it had one before. */
+  use(assertion: NonNullable<SingleUse['assertion']>): Promise<boolean>;
   /** Raises the lease of an open task and answers the state, whatever it is; undefined when unknown. */
   heartbeat(id: string): Promise<TaskStatus | undefined>;
   /** Separate statements in one READ COMMITTED transaction (architecture.md section 5). Idempotent; a closed task keeps its state. */

@@ -1,39 +1,58 @@
 import { type Database, orFault } from './database.ts';
-import type { Prisma } from './generated/client.ts';
 
 export interface RememberedAnswer {
-  readonly bodyDigest: string;
   readonly status: number;
   readonly body: unknown;
 }
 
-/** How long an Idempotency-Key belongs to its first answer (contract.md section 5). */
-const keptMs = 86_400_000;
+export type Reserved =
+  | { readonly kind: 'reserved' }
+  | { readonly kind: 'answered'; readonly answer: RememberedAnswer }
+  | { readonly kind: 'in_progress' }
+  /** The key was used with another body. */
+  | { readonly kind: 'conflict' };
 
-/** Answers of /v1 under an Idempotency-Key; never one with a secret. Digests are hex. */
-export function createAnswers({ prisma }: Database) {
+/** How long an Idempotency-Key belongs to its first answer (contract.md section 5). */
+const keptSeconds = 86_400;
+/** A replica that died while answering holds the key no longer: above the longest request. */
+const pendingSeconds = 60;
+
+/** Answers of /v1 under an Idempotency-Key; never one with a secret. Digests are hex; times are the database's. */
+export function createAnswers(database: Database) {
+  const { prisma } = database;
   return {
-    recallAnswer: (digest: string): Promise<RememberedAnswer | undefined> =>
+    /** Takes the key for this body, or says whose it is. One statement, so that of two at once one wins. */
+    reserveAnswer: (digest: string, bodyDigest: string): Promise<Reserved> =>
+      orFault(() => reserve(database, digest, bodyDigest)),
+    rememberAnswer: (digest: string, { status, body }: RememberedAnswer): Promise<void> =>
       orFault(async () => {
-        const row = await prisma.idempotency.findUnique({ where: { digest: bytes(digest) } });
-        if (row === null || row.expiresAt <= new Date() || row.bodyDigest === null || row.status === null)
-          return undefined;
-        return { bodyDigest: row.bodyDigest, status: row.status, body: row.body };
+        const text = `update idempotency set status = $2, body = $3::jsonb,
+          expires_at = clock_timestamp() + make_interval(secs => $4) where digest = decode($1, 'hex')`;
+        const values = [digest, status, JSON.stringify(body), keptSeconds];
+        await database.call('remember_answer', text, values);
       }),
-    rememberAnswer: (answer: RememberedAnswer & { readonly digest: string }): Promise<void> =>
+    /** Nothing was done: the key is free again. */
+    releaseAnswer: (digest: string): Promise<void> =>
       orFault(async () => {
-        const { digest, bodyDigest, status } = answer;
-        const body = answer.body as Prisma.InputJsonValue;
-        const data = { bodyDigest, status, body, expiresAt: new Date(Date.now() + keptMs) };
-        await prisma.idempotency.upsert({
-          where: { digest: bytes(digest) },
-          create: { digest: bytes(digest), ...data },
-          update: data,
-        });
+        const where = { digest: new Uint8Array(Buffer.from(digest, 'hex')), status: null };
+        await prisma.idempotency.deleteMany({ where });
       }),
   };
 }
 
-function bytes(hex: string): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(Buffer.from(hex, 'hex'));
+async function reserve(database: Database, digest: string, bodyDigest: string): Promise<Reserved> {
+  const text = `insert into idempotency as i (digest, body_digest, expires_at)
+    values (decode($1, 'hex'), $2, clock_timestamp() + make_interval(secs => $3))
+    on conflict (digest) do update set body_digest = excluded.body_digest, expires_at = excluded.expires_at,
+      status = null, body = null where i.expires_at <= clock_timestamp()
+    returning true as mine`;
+  const [mine] = await database.call('reserve_answer', text, [digest, bodyDigest, pendingSeconds]);
+  if (mine !== undefined) return { kind: 'reserved' };
+  const row = await database.prisma.idempotency.findUnique({
+    where: { digest: new Uint8Array(Buffer.from(digest, 'hex')) },
+  });
+  if (row === null) return { kind: 'in_progress' }; // Released meanwhile: the next try takes it.
+  if (row.bodyDigest !== bodyDigest) return { kind: 'conflict' };
+  if (row.status === null) return { kind: 'in_progress' };
+  return { kind: 'answered', answer: { status: row.status, body: row.body } };
 }

@@ -47,10 +47,24 @@ export function openDatabase({ url, connections, onError }: DatabaseOptions): Da
   };
 }
 
+/** A deadlock or serialization failure applied nothing; asked again it has always passed here. */
+const triesMax = 3;
+
 async function callNamed<Row extends pg.QueryResultRow>(
   pool: pg.Pool,
   query: pg.QueryConfig,
+  tries = 1,
 ): Promise<Row[]> {
+  try {
+    return await callOnce<Row>(pool, query);
+  } catch (cause) {
+    if (!(cause instanceof pg.DatabaseError) || tries >= triesMax) throw cause;
+    if (cause.code !== '40P01' && cause.code !== '40001') throw cause;
+    return callNamed(pool, query, tries + 1);
+  }
+}
+
+async function callOnce<Row extends pg.QueryResultRow>(pool: pg.Pool, query: pg.QueryConfig): Promise<Row[]> {
   let client: pg.PoolClient;
   try {
     client = await pool.connect();

@@ -9,6 +9,7 @@ export type {
   AuditRow,
   IssuanceColumn,
   IssuanceFilters,
+  IssuanceScope,
   Page,
   TaskFilters,
 } from './queries.ts';

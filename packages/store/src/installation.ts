@@ -41,6 +41,11 @@ export async function readDatabaseStatus(database: Database): Promise<DatabaseSt
   };
 }
 
+export async function databaseNow(database: Database): Promise<Date> {
+  const [row] = await database.call<{ now: Date }>('database_now', 'select clock_timestamp() as now', []);
+  return row?.now ?? new Date(Number.NaN);
+}
+
 /** Partitions for the days to come, and those past retention away; both by functions of the owner. */
 export async function keepPartitions(database: Database, retentionDays: number): Promise<void> {
   await database.call('ensure_partitions', 'select ensure_partitions(7)', []);

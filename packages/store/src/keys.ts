@@ -1,4 +1,6 @@
+import type { AuditEvent } from '@mayfly/core';
 import { type Database, orFault } from './database.ts';
+import { encodeAudit } from './encode.ts';
 import type { Prisma } from './generated/client.ts';
 
 /** A row of `signing_key`: the private part only wrapped by the key-encryption key. */
@@ -16,11 +18,8 @@ export interface StoredKey {
 export interface Keys {
   list(): Promise<readonly StoredKey[]>;
   /** Adds the key unless its purpose already has one and `onlyIfNone` is set: two replicas may start at once. */
-  insert(
-    key: StoredKey,
-    options: { onlyIfNone: boolean; audit: Record<string, unknown> | null },
-  ): Promise<boolean>;
-  retire(id: string, at: Date): Promise<void>;
+  insert(key: StoredKey, options: { onlyIfNone: boolean; audit: AuditEvent }): Promise<boolean>;
+  retire(id: string, at: Date, audit: AuditEvent): Promise<void>;
 }
 
 export function createKeys({ prisma }: Database): Keys {
@@ -38,15 +37,16 @@ export function createKeys({ prisma }: Database): Keys {
           await tx.signingKey.create({ data: { ...rest, ...jwk, wrapped: new Uint8Array(wrapped) } });
           // Replicas load keys with the epoch: raising it makes the new one known everywhere.
           await tx.configEpoch.update({ where: { one: true }, data: { epoch: { increment: 1 } } });
-          if (audit !== null) await tx.$executeRaw`select append_audit(${JSON.stringify(audit)}::jsonb)`;
+          await tx.$executeRaw`select append_audit(${JSON.stringify(encodeAudit(audit))}::jsonb)`;
           return true;
         }),
       ),
-    retire: (id, at) =>
+    retire: (id, at, audit) =>
       orFault(async () => {
         await prisma.$transaction([
           prisma.signingKey.update({ where: { id }, data: { retiredAt: at } }),
           prisma.configEpoch.update({ where: { one: true }, data: { epoch: { increment: 1 } } }),
+          prisma.$executeRaw`select append_audit(${JSON.stringify(encodeAudit(audit))}::jsonb)`,
         ]);
       }),
   };

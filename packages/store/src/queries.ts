@@ -18,7 +18,12 @@ export interface IssuanceFilters extends PageRequest {
   readonly from: Date | null;
   readonly to: Date | null;
   readonly asOf: Date | null;
-  /** Regular expressions of the caller's scope; names outside are not seen, null means everything. */
+  /** What the caller may see: a row within any of these; null means every row. */
+  readonly scopes: readonly IssuanceScope[] | null;
+}
+
+/** Regular expressions of PostgreSQL; null does not narrow. */
+export interface IssuanceScope {
   readonly templates: readonly string[] | null;
   readonly providers: readonly string[] | null;
 }
@@ -26,6 +31,7 @@ export interface IssuanceFilters extends PageRequest {
 const issuanceColumns = {
   task: 'task_id::text',
   workload: "workload_issuer || '/' || workload_subject",
+  actor: "actor_issuer || '/' || actor_subject",
   template: 'template',
   tool: 'tool',
   resource: 'resource',
@@ -78,13 +84,23 @@ async function issuances(
       `decision = 'allow' and issued_at <= ${moment} and coalesce(ended_at, expires_at) > ${moment}`,
     );
   }
-  if (filters.templates !== null) clauses.push(`template ~ any(${bind(filters.templates)})`);
-  if (filters.providers !== null) clauses.push(`provider ~ any(${bind(filters.providers)})`);
+  if (filters.scopes !== null) clauses.push(scopeClause(filters.scopes, bind));
   if (filters.cursor !== null) clauses.push(`seq < ${bind(seqCursor(filters.cursor))}`);
   const where = clauses.length === 0 ? '' : `where ${clauses.join(' and ')}`;
   const text = `select * from mayfly_issuances_v1 ${where} order by seq desc limit ${bind(filters.limit + 1)}`;
   const { rows } = await orFault(() => database.pool.query<Record<string, unknown>>(text, values));
   return page(rows, filters.limit, (row) => String(row['seq']));
+}
+
+function scopeClause(scopes: readonly IssuanceScope[], bind: (value: unknown) => string): string {
+  const each = scopes.map(({ templates, providers }) => {
+    const parts = [
+      templates === null ? 'true' : `template ~ any(${bind(templates)})`,
+      providers === null ? 'true' : `provider ~ any(${bind(providers)})`,
+    ];
+    return `(${parts.join(' and ')})`;
+  });
+  return each.length === 0 ? 'false' : `(${each.join(' or ')})`;
 }
 
 async function explanation(database: Database, id: string): Promise<Record<string, unknown> | undefined> {

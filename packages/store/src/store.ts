@@ -5,6 +5,7 @@ import { createDenyStore } from './deny-store.ts';
 import { createDocuments, type Documents, type RowMac } from './documents.ts';
 import {
   type DatabaseStatus,
+  databaseNow,
   ensureInstallation,
   keepPartitions,
   readDatabaseStatus,
@@ -26,6 +27,7 @@ export type Store = ReturnType<typeof createQueries> &
     readonly keys: Keys;
     readonly database: Database;
     status(): Promise<DatabaseStatus>;
+    databaseNow(): Promise<Date>;
     ensureInstallation(environment: 'dev' | 'production'): Promise<string>;
     keepPartitions(retentionDays: number): Promise<void>;
     close(): Promise<void>;
@@ -46,6 +48,7 @@ export function createStore(options: DatabaseOptions & { reapAgeSeconds: number;
     keys: createKeys(database),
     database,
     status: () => readDatabaseStatus(database),
+    databaseNow: () => databaseNow(database),
     ensureInstallation: (environment) => ensureInstallation(database, environment),
     keepPartitions: (days) => keepPartitions(database, days),
     close: () => database.close(),

@@ -43,6 +43,11 @@ export function createTasks(database: Database, facts: TaskFacts): Tasks {
       return grant === null ? undefined : read({ id: grant.taskId });
     },
     open: (opening, context) => open(database, facts, { opening, ...context }),
+    use: async ({ digest, expiresAt }) => {
+      const text = 'select use_assertion($1, $2) as fresh';
+      const [row] = await database.call<{ fresh: boolean }>('use_assertion', text, [digest, expiresAt]);
+      return row?.fresh === true;
+    },
     heartbeat: async (id) => {
       await database.call('heartbeat_task', 'select heartbeat_task($1::uuid)', [id]);
       const found = await read({ id });

@@ -77,9 +77,14 @@ begin
   return jsonb_build_object('kind', 'opened');
 end $$;
 
+-- Limits per minute outlive tasks: one counter per owner, template and grant name.
+create function minute_scope(owner text, template text, grant_name text) returns bytea language sql immutable as $$
+  select sha256(convert_to(jsonb_build_array('perMinute', owner, template, grant_name)::text, 'UTF8'))
+$$;
+
 -- Everything that can change between decision and commit, checked under the grant lock; then replay key, budget,
--- issuance and audit. A refusal leaves nothing behind. `i.local`: delivered in the same statement.
-create function intend(i jsonb) returns jsonb language plpgsql as $$
+-- issuance and audit. A refusal leaves nothing behind. `record.local`: delivered in the same statement.
+create function settle_intent(i jsonb) returns jsonb language plpgsql as $$
 declare
   r jsonb := i->'record';
   agent boolean := r->>'purpose' = 'agent';
@@ -88,7 +93,7 @@ declare
   c config_epoch;
   opened jsonb;
   minute timestamptz;
-  minute_scope bytea;
+  minute_key bytea;
   in_minute integer;
   earlier uuid;
   idem bytea := decode(i->>'idempotencyDigest', 'hex');
@@ -119,9 +124,9 @@ begin
     if g.uses >= g.exchanges_max then return jsonb_build_object('kind', 'refused', 'reason', 'budget_spent'); end if;
     if g.per_minute is not null then
       minute := date_trunc('minute', clock_timestamp());
-      minute_scope := sha256(convert_to(jsonb_build_array('perMinute', t.owner, t.template, g.name)::text, 'UTF8'));
-      insert into counter (scope, window_start, n) values (minute_scope, minute, 0) on conflict do nothing;
-      select n into in_minute from counter where scope = minute_scope and window_start = minute for update;
+      minute_key := minute_scope(t.owner, t.template, g.name);
+      insert into counter (scope, window_start, n) values (minute_key, minute, 0) on conflict do nothing;
+      select n into in_minute from counter where scope = minute_key and window_start = minute for update;
       if in_minute >= g.per_minute then
         return jsonb_build_object('kind', 'refused', 'reason', 'rate_limited', 'retryAfterSeconds',
           ceil(extract(epoch from minute + interval '1 minute' - clock_timestamp())));
@@ -145,14 +150,13 @@ begin
     end if;
     update task_grant set uses = uses + 1 where id = g.id;
     if g.per_minute is not null then
-      update counter set n = n + 1 where scope = minute_scope and window_start = minute;
+      update counter set n = n + 1 where scope = minute_key and window_start = minute;
     end if;
   end if;
   perform insert_issuance(r);
   perform append_audit(i->'audit');
   if (r->>'local')::boolean then
     perform append_audit(i->'delivered');
-    perform renew_lease(g.task_id);
   else
     insert into work (id, kind, task_id, intended_at, state, due_at, not_after, reach)
     values ((r->>'id')::uuid, 'issuance', g.task_id, uuid_time((r->>'id')::uuid), 'intended',
@@ -168,6 +172,16 @@ create function renew_lease(task uuid) returns void language sql as $$
     and lease_until < clock_timestamp() + make_interval(secs => lease_seconds * 0.875)
 $$;
 
+create function intend(i jsonb) returns jsonb language plpgsql as $$
+declare
+  result jsonb := settle_intent(i);
+begin
+  if result->>'kind' = 'intended' and (i->'record'->>'local')::boolean then
+    perform renew_lease((i->'record'->>'taskId')::uuid);
+  end if;
+  return result;
+end $$;
+
 -- An opening that is refused after its rows were written must leave none: the whole statement is undone.
 create function intend_opening(i jsonb) returns jsonb language plpgsql as $$
 declare
@@ -179,15 +193,38 @@ begin
   return result;
 end $$;
 
+-- Many intents at once. The locks of all are taken first, each kind in its order; one item after another would take
+-- grant, counter, replay key, grant, and meet another batch half-way.
 create function intend_batch(items jsonb) returns jsonb language plpgsql as $$
 declare
-  item jsonb;
-  results jsonb := '[]';
+  grant_ids uuid[] := array(select (x->'record'->>'grantId')::uuid from jsonb_array_elements(items) x);
+  minute timestamptz := date_trunc('minute', clock_timestamp());
+  minute_keys bytea[];
+  item record;
+  renewed uuid;
+  results jsonb[] := array_fill(null::jsonb, array[jsonb_array_length(items)]);
 begin
-  for item in select jsonb_array_elements(items) loop
-    results := results || jsonb_build_array(intend(item));
+  perform 1 from task_grant where id = any(grant_ids) order by id for no key update;
+  minute_keys := array(
+    select distinct minute_scope(t.owner, t.template, g.name) from task_grant g join task t on t.id = g.task_id
+    where g.id = any(grant_ids) and g.per_minute is not null);
+  if cardinality(minute_keys) > 0 then
+    insert into counter (scope, window_start, n)
+    select k, minute, 0 from unnest(minute_keys) k order by k on conflict do nothing;
+    perform 1 from counter where scope = any(minute_keys) and window_start = minute order by scope for update;
+  end if;
+  for item in
+    select x, n from jsonb_array_elements(items) with ordinality as o(x, n) order by x->>'assertionDigest', n
+  loop
+    results[item.n] := settle_intent(item.x);
   end loop;
-  return results;
+  for renewed in
+    select distinct (x->'record'->>'taskId')::uuid as id from jsonb_array_elements(items) with ordinality as o(x, n)
+    where results[n]->>'kind' = 'intended' order by id
+  loop
+    perform renew_lease(renewed);
+  end loop;
+  return to_jsonb(results);
 end $$;
 
 -- False: reaped, or the reap deadline has passed; the credential must not be answered.
@@ -321,6 +358,13 @@ create function heartbeat_task(task uuid) returns void language sql as $$
   where id = heartbeat_task.task and state in ('open', 'suspended')
     and (state = 'suspended' or lease_until > clock_timestamp()) and expires_at > clock_timestamp()
 $$;
+
+-- A once-only assertion that gives a task token opens something too: false when it was used before.
+create function use_assertion(assertion text, assertion_expires timestamptz) returns boolean language plpgsql as $$
+begin
+  insert into replay (digest, expires_at) values (decode(assertion, 'hex'), assertion_expires) on conflict do nothing;
+  return found;
+end $$;
 
 -- Adds entries and takes the writer lease of one role's deny document; null while another writer holds it.
 create function deny_request(doc_role text, doc_provider text, entries jsonb, lease_seconds float8) returns jsonb

@@ -1,15 +1,17 @@
 import { Fault, Refusal } from '@mayfly/core';
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import type { Broker } from '../broker.ts';
-import { isLoopbackHost } from '../net.ts';
-import { authenticate, requireRole } from './authenticate.ts';
+import { contextOf, createAdmission } from './admit.ts';
+import { authenticate, type Principal, requireRole } from './authenticate.ts';
 import { type ErrorContext, MethodRefused, oauthError, problem, type Reply } from './errors.ts';
 import { postIntrospect } from './introspect.ts';
 import { errorPage, federationJwks, federationMetadata, jwks, serverMetadata } from './metadata.ts';
 import { openApi } from './openapi.ts';
-import type { RawRequest } from './request.ts';
+import { recordRefusal } from './refused.ts';
+import { type RawRequest, readRequest } from './request.ts';
 import type { Route } from './route.ts';
 import { routes } from './routes.ts';
+import { send } from './send.ts';
 import { postToken, refuseForm } from './token.ts';
 
 /** contract.md section 6. */
@@ -26,8 +28,7 @@ export function createApp(broker: Broker): Express {
   app.disable('x-powered-by');
   app.set('etag', false);
   app.set('query parser', false);
-  const served = { count: 0 };
-  app.use((request, response, next) => admit({ broker, served }, request, response, next));
+  app.use(createAdmission(broker));
   const get = (path: string, handle: Handler) => {
     mount(app, broker, { path, methods: { GET: handle }, asError: problem, bodyMax: 0 });
   };
@@ -41,13 +42,20 @@ export function createApp(broker: Broker): Express {
   mountFederation(broker, get);
   mountOauth(app, broker);
   for (const [path, methods] of byPath(broker))
-    mount(app, broker, { path, methods, asError: problem, bodyMax: apiBodyBytesMax });
-  app.use((request: Request, response: Response) => {
-    send(response, problem(new Refusal('not_found'), contextOf(broker, request)));
+    mount(app, broker, {
+      path,
+      methods,
+      asError: problem,
+      asBodyError: asApiBodyError(broker, path),
+      bodyMax: apiBodyBytesMax,
+    });
+  app.use(async (request: Request, response: Response) => {
+    await send(response, problem(new Refusal('not_found'), contextOf(broker, request)));
   });
-  app.use((error: unknown, request: Request, response: Response, _next: NextFunction) => {
-    broker.log.error({ err: error, requestId: requestId(request) }, 'request failed');
-    send(response, problem(error, contextOf(broker, request)));
+  app.use(async (error: unknown, request: Request, response: Response, _next: NextFunction) => {
+    reportFailure(broker, error, contextOf(broker, request));
+    if (response.headersSent) response.destroy();
+    else await send(response, problem(error, contextOf(broker, request)));
   });
   return app;
 }
@@ -77,6 +85,14 @@ function mountOauth(app: Express, broker: Broker): void {
   });
 }
 
+function asApiBodyError(broker: Broker, path: string): ErrorForm {
+  return async (error, context) => {
+    if (error instanceof Refusal)
+      await recordRefusal(broker, error, { id: context.requestId, route: path, principal: undefined });
+    return problem(error, context);
+  };
+}
+
 function byPath(broker: Broker): Map<string, Record<string, Handler>> {
   const paths = new Map<string, Record<string, Handler>>();
   for (const route of routes) {
@@ -87,11 +103,19 @@ function byPath(broker: Broker): Map<string, Record<string, Handler>> {
   return paths;
 }
 
-/** Roles are asked here, from the table, before the handler looks at anything. */
+/** Roles are asked here, from the table, before the handler looks at anything; a refusal is recorded here, once. */
 async function handleRoute(broker: Broker, route: Route, request: RawRequest): Promise<Reply> {
-  const principal = await authenticate(broker, request);
-  if (typeof route.access !== 'string') requireRole(principal, route.access);
-  return route.handle({ broker, request, principal });
+  let principal: Principal | undefined;
+  try {
+    principal = await authenticate(broker, request);
+    if (typeof route.access !== 'string') requireRole(principal, route.access);
+    return await route.handle({ broker, request, principal });
+  } catch (error) {
+    const named = `${route.method} ${route.path}`;
+    if (error instanceof Refusal)
+      await recordRefusal(broker, error, { id: request.id, route: named, principal });
+    throw error;
+  }
 }
 
 interface Mounted {
@@ -131,96 +155,8 @@ function mount(
       { requestId: context.requestId, route: path, status: reply.status, durationMs },
       'request',
     );
-    send(response, reply);
+    await send(response, reply);
   });
-}
-
-async function readRequest(
-  request: Request,
-  limits: { bodyMax: number; bodyType: string | undefined },
-): Promise<RawRequest> {
-  const type = (request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase();
-  const { bodyMax, bodyType } = limits;
-  if (bodyType !== undefined && type !== bodyType) throw new Refusal('unsupported_media_type');
-  const url = request.originalUrl;
-  const mark = url.indexOf('?');
-  return {
-    id: requestId(request),
-    method: request.method,
-    path: request.path,
-    params: Object.fromEntries(Object.entries(request.params).map(([name, value]) => [name, String(value)])),
-    query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)),
-    headers: request.headers,
-    body: await readBody(request, bodyMax),
-  };
-}
-
-/** The body within its limit; a longer one is refused before it is held. */
-async function readBody(request: Request, bodyMax: number): Promise<Uint8Array> {
-  const announced = Number.parseInt(request.headers['content-length'] ?? '0', 10);
-  if (announced > bodyMax) throw new Refusal('body_too_large');
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request) {
-    if (!Buffer.isBuffer(chunk)) continue;
-    size += chunk.length;
-    if (size > bodyMax) throw new Refusal('body_too_large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
-/** Before anything is parsed: the Host is ours and there is room. Ending and audit are never shed. */
-function admit(
-  { broker, served }: { broker: Broker; served: { count: number } },
-  request: Request,
-  response: Response,
-  next: NextFunction,
-): void {
-  const { metrics, config, draining } = broker;
-  const hosts = request.rawHeaders
-    .filter((_, index) => index % 2 === 0)
-    .filter((name) => name.toLowerCase() === 'host');
-  if (hosts.length !== 1 || !isOurHost(request.headers.host ?? '', config.issuer)) {
-    send(response, problem(new Refusal('malformed_request'), contextOf(broker, request)));
-    return;
-  }
-  metrics.inFlight.inc();
-  served.count += 1;
-  response.once('close', () => {
-    metrics.inFlight.dec();
-    served.count -= 1;
-  });
-  const sheddable = request.path === '/token' || (request.path === '/v1/tasks' && request.method === 'POST');
-  if (sheddable && (draining() || served.count > config.requestsInFlight)) {
-    response.setHeader('connection', 'close');
-    const form = request.path === '/token' ? oauthError : problem;
-    send(response, form(new Fault('overloaded', { effect: 'none' }), contextOf(broker, request)));
-    return;
-  }
-  next();
-}
-
-/** The issuer's host; on loopback any spelling of it with the same port. URLs are made from the issuer all the same. */
-function isOurHost(host: string, issuer: string): boolean {
-  const own = new URL(issuer);
-  if (host.toLowerCase() === own.host) return true;
-  if (!URL.canParse(`http://${host}`)) return false;
-  const asked = new URL(`http://${host}`);
-  return isLoopbackHost(own.hostname) && isLoopbackHost(asked.hostname);
-}
-
-function contextOf({ config }: Broker, request: Request): ErrorContext {
-  return { issuer: config.issuer, requestId: requestId(request) };
-}
-
-const ids = new WeakMap<Request, string>();
-function requestId(request: Request): string {
-  const known = ids.get(request);
-  if (known !== undefined) return known;
-  const made = crypto.randomUUID();
-  ids.set(request, made);
-  return made;
 }
 
 function reportFailure({ log, metrics }: Broker, error: unknown, { requestId: id }: ErrorContext): void {
@@ -228,20 +164,6 @@ function reportFailure({ log, metrics }: Broker, error: unknown, { requestId: id
   const detail = error instanceof Fault ? error.detail : undefined;
   log.error({ err: error, requestId: id, reason, detail }, 'request failed');
   if (reason === 'internal') metrics.alarms.inc({ kind: 'internal' });
-}
-
-function send(response: Response, { status, body, headers = {}, contentType }: Reply): void {
-  if (response.headersSent) return;
-  response.status(status);
-  response.setHeader('cache-control', 'no-store');
-  response.setHeader('pragma', 'no-cache');
-  response.setHeader('x-content-type-options', 'nosniff');
-  response.setHeader('content-type', contentType ?? 'application/json');
-  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-  if ('cache-control' in headers) response.removeHeader('pragma');
-  // A refused body may still be on its way: the connection is not reused.
-  if (status === 413 || status === 408) response.setHeader('connection', 'close');
-  response.end(typeof body === 'string' ? body : JSON.stringify(body));
 }
 
 function notFound(): never {

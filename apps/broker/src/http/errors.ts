@@ -4,6 +4,7 @@ import { errorRow, formatId, type Problem, type Reason } from '@mayfly/protocol'
 /** What a route answers; sent by one function, so that headers are right everywhere. */
 export interface Reply {
   readonly status: number;
+  /** JSON, text as it stands, or pieces of text to be sent as they come. */
   readonly body: unknown;
   readonly headers?: Readonly<Record<string, string>>;
   readonly contentType?: string;

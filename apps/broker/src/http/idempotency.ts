@@ -18,19 +18,29 @@ export async function remember(
   const route = `${request.method} ${request.path}`;
   const digest = broker.exchange.digest(['v1', principal.name, route, key]);
   const bodyDigest = createHash('sha256').update(request.body).digest('hex');
-  const first = await broker.store.recallAnswer(digest);
-  if (first !== undefined) {
-    if (first.bodyDigest !== bodyDigest) throw new Refusal('idempotency_conflict');
-    return { status: first.status, body: first.body };
+  const { store } = broker;
+  const reserved = await store.reserveAnswer(digest, bodyDigest);
+  switch (reserved.kind) {
+    case 'answered':
+      return reserved.answer;
+    case 'conflict':
+      throw new Refusal('idempotency_conflict');
+    case 'in_progress':
+      throw new Refusal('idempotency_in_progress');
+    case 'reserved':
+      break;
+    default:
+      return reserved satisfies never;
   }
-  const reply = await run();
-  await broker.store.rememberAnswer({
-    digest,
-    bodyDigest,
-    status: reply.status,
-    body: withoutToken(reply.body),
-  });
-  return reply;
+  try {
+    const reply = await run();
+    await store.rememberAnswer(digest, { status: reply.status, body: withoutToken(reply.body) });
+    return reply;
+  } catch (error) {
+    // A Refusal changed nothing; after a Fault nobody knows, and the key frees itself within a minute.
+    if (error instanceof Refusal) await store.releaseAnswer(digest);
+    throw error;
+  }
 }
 
 function withoutToken(body: unknown): unknown {

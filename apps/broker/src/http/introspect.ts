@@ -3,6 +3,7 @@ import { parseId } from '@mayfly/protocol';
 import type { Broker } from '../broker.ts';
 import { authenticate } from './authenticate.ts';
 import type { Reply } from './errors.ts';
+import { recordRefusal } from './refused.ts';
 import type { RawRequest } from './request.ts';
 import { parseForm } from './token-request.ts';
 
@@ -11,6 +12,16 @@ import { parseForm } from './token-request.ts';
  * any token is `{"active":false}`; an ended task is inactive from its commit on.
  */
 export async function postIntrospect(broker: Broker, request: RawRequest): Promise<Reply> {
+  try {
+    return await introspect(broker, request);
+  } catch (error) {
+    if (error instanceof Refusal)
+      await recordRefusal(broker, error, { id: request.id, route: 'POST /introspect', principal: undefined });
+    throw error;
+  }
+}
+
+async function introspect(broker: Broker, request: RawRequest): Promise<Reply> {
   const form = parseForm(request.body);
   const tokens = form.getAll('token');
   const [token = ''] = tokens;

@@ -1,6 +1,6 @@
 import { Refusal } from '@mayfly/core';
 import { formatId, parseId } from '@mayfly/protocol';
-import type { IssuanceColumn } from '@mayfly/store';
+import type { IssuanceColumn, IssuanceScope } from '@mayfly/store';
 import { holdsRole, type Principal } from './authenticate.ts';
 import type { Reply } from './errors.ts';
 import { type Call, ok, pageOf, type Route } from './route.ts';
@@ -9,6 +9,7 @@ const readers = ['auditor', 'operator', 'admin'] as const;
 const filters = [
   'task',
   'workload',
+  'actor',
   'template',
   'tool',
   'resource',
@@ -19,8 +20,6 @@ const filters = [
 ] as const;
 /** Rows per read of a streamed export. */
 const streamPage = 1000;
-/** Rows of one streamed answer; more are read with `from` and `to`. */
-const streamRowsMax = 100_000;
 
 export const issuanceRoutes: readonly Route[] = [
   {
@@ -28,7 +27,7 @@ export const issuanceRoutes: readonly Route[] = [
     path: '/v1/issuances',
     access: 'attested',
     says: 'Who had what, why, and how it ended; one’s own, or all within scope for auditor and operator',
-    query: [...filters, 'actor', 'from', 'to', 'asOf', 'limit', 'cursor'],
+    query: [...filters, 'from', 'to', 'asOf', 'limit', 'cursor'],
     handle: list,
   },
   {
@@ -60,21 +59,23 @@ async function list(call: Call): Promise<Reply> {
   return ok({ items: page.items.map(view), nextCursor: page.nextCursor });
 }
 
+/** All rows that fit, read page by page while the client takes them; nothing is held. */
 async function stream(
   call: Call,
   contentType: string,
   write: (rows: readonly Record<string, unknown>[], first: boolean) => string,
 ): Promise<Reply> {
-  let text = '';
-  let cursor: string | null = null;
-  let rows = 0;
-  do {
-    const page = await read(call, { limit: streamPage, cursor });
-    text += write(page.items.map(view), rows === 0);
-    rows += page.items.length;
-    cursor = page.nextCursor;
-  } while (cursor !== null && rows < streamRowsMax);
-  return { status: 200, body: text, contentType };
+  const first = await read(call, { limit: streamPage, cursor: null });
+  async function* pages() {
+    yield write(first.items.map(view), true);
+    let cursor = first.nextCursor;
+    while (cursor !== null) {
+      const page = await read(call, { limit: streamPage, cursor });
+      yield write(page.items.map(view), false);
+      cursor = page.nextCursor;
+    }
+  }
+  return { status: 200, body: pages(), contentType };
 }
 
 function toCsv(rows: readonly Record<string, unknown>[], first: boolean): string {
@@ -103,7 +104,7 @@ function read({ broker, principal, request }: Call, page: { limit: number; curso
     from: moment(query.get('from')),
     to: moment(query.get('to')),
     asOf: moment(query.get('asOf')),
-    ...scopeOf(principal),
+    scopes: scopesOf(principal),
   });
 }
 
@@ -113,21 +114,18 @@ function seenBy(principal: Principal): Partial<Record<IssuanceColumn, string>> {
   return holdsRole(principal, readers) ? {} : { workload: principal.name };
 }
 
-/** Scopes as regular expressions of PostgreSQL: `*` is a run inside one segment. */
-function scopeOf(principal: Principal): { templates: string[] | null; providers: string[] | null } {
+/** One pair of patterns for each role held; a row within any of them is seen, null means every row. */
+function scopesOf(principal: Principal): readonly IssuanceScope[] | null {
   const held = principal.roles.filter(({ role }) => (readers as readonly string[]).includes(role));
-  const open =
-    held.length === 0 || held.some(({ scope }) => scope.templates === null && scope.providers === null);
-  if (open) return { templates: null, providers: null };
-  const names = (of: 'templates' | 'providers') => {
-    const lists = held.map(({ scope }) => scope[of]);
-    return lists.some((list) => list !== null)
-      ? lists.flatMap((list) => (list ?? []).map(({ text }) => sqlPattern(text)))
-      : null;
-  };
-  return { templates: names('templates'), providers: names('providers') };
+  if (held.length === 0) return null; // Then `seenBy` narrows to the caller's own.
+  if (held.some(({ scope }) => scope.templates === null && scope.providers === null)) return null;
+  return held.map(({ scope }) => ({
+    templates: scope.templates?.map(({ text }) => sqlPattern(text)) ?? null,
+    providers: scope.providers?.map(({ text }) => sqlPattern(text)) ?? null,
+  }));
 }
 
+/** As a regular expression of PostgreSQL: `*` is a run inside one segment. */
 function sqlPattern(text: string): string {
   return `^${text.replace(/[.\\+?^${}()|[\]]/g, '\\$&').replaceAll('*', '[^/:]*')}$`;
 }
@@ -143,7 +141,7 @@ async function one(call: Call): Promise<Record<string, unknown>> {
     from: null,
     to: null,
     asOf: null,
-    ...scopeOf(principal),
+    scopes: scopesOf(principal),
   });
   const [row] = page.items;
   if (row === undefined) throw new Refusal('not_found');

@@ -1,7 +1,7 @@
 import { auditEvent, Refusal, rolesOf } from '@mayfly/core';
 import { formatId, parseId, reasonBody } from '@mayfly/protocol';
-import { holdsRole } from './authenticate.ts';
 import { type Call, ok, pageOf, parseBody, type Route } from './route.ts';
+import { related } from './tasks.ts';
 
 export const operationRoutes: readonly Route[] = [
   {
@@ -37,7 +37,7 @@ export const operationRoutes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/grants',
-    access: 'attested',
+    access: 'task',
     says: 'The grants of a task',
     query: ['task'],
     handle: grants,
@@ -103,17 +103,10 @@ async function whoami({ broker, principal }: Call) {
   });
 }
 
-async function grants({ broker, principal, request }: Call) {
-  const id = parseId('tsk', request.query.get('task') ?? '');
-  const found = id === undefined ? undefined : await broker.exchange.tasks.find(id, { fresh: true });
-  const mine =
-    found !== undefined &&
-    `${found.task.workload.issuerName}/${found.task.workload.subject}` === principal.name;
-  const may =
-    found !== undefined &&
-    (mine || holdsRole(principal, ['operator', 'auditor', 'admin'], { template: found.task.template }));
-  if (found === undefined || !may) throw new Refusal('task_unknown');
-  const items = found.task.grants.map((grant) => ({
+async function grants(call: Call) {
+  const named = call.request.query.get('task') ?? '';
+  const { task } = await related(call, ['owner', 'opener', 'operator', 'auditor'], named);
+  const items = task.grants.map((grant) => ({
     ...grant,
     id: formatId('grt', grant.id),
     taskId: formatId('tsk', grant.taskId),

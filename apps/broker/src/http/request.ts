@@ -1,8 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { Refusal } from '@mayfly/core';
+import type { Request } from 'express';
 
-/** A request after limits and body: what handlers see of HTTP. */
+/** A request within its limits: what a handler may look at. */
 export interface RawRequest {
-  /** Correlates log, audit and answer. */
   readonly id: string;
   readonly method: string;
   readonly path: string;
@@ -10,4 +11,62 @@ export interface RawRequest {
   readonly query: URLSearchParams;
   readonly headers: IncomingHttpHeaders;
   readonly body: Uint8Array;
+}
+
+export interface RequestLimits {
+  readonly bodyMax: number;
+  /** The only media type accepted, where there is one. */
+  readonly bodyType?: string | undefined;
+}
+
+/** Reads the whole request, or a Refusal: unsupported_media_type, body_too_large, request_timeout. */
+export async function readRequest(
+  request: Request,
+  { bodyMax, bodyType }: RequestLimits,
+): Promise<RawRequest> {
+  const type = (request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase();
+  if (bodyType !== undefined && type !== bodyType) throw new Refusal('unsupported_media_type');
+  const url = request.originalUrl;
+  const mark = url.indexOf('?');
+  return {
+    id: requestId(request),
+    method: request.method,
+    path: request.path,
+    params: Object.fromEntries(Object.entries(request.params).map(([name, value]) => [name, String(value)])),
+    query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)),
+    headers: request.headers,
+    body: await readBody(request, bodyMax),
+  };
+}
+
+/** The body within its limit; a longer one is refused before it is held. */
+async function readBody(request: Request, bodyMax: number): Promise<Uint8Array> {
+  const announced = Number.parseInt(request.headers['content-length'] ?? '0', 10);
+  if (announced > bodyMax) throw new Refusal('body_too_large');
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of request) {
+      if (!Buffer.isBuffer(chunk)) continue;
+      size += chunk.length;
+      if (size > bodyMax) throw new Refusal('body_too_large');
+      chunks.push(chunk);
+    }
+  } catch (cause) {
+    if (cause instanceof Refusal) throw cause;
+    // The client went away or was too slow: server.ts has answered its socket, if it was still there.
+    throw new Refusal('request_timeout', { detail: 'the body was not received', cause });
+  }
+  return Buffer.concat(chunks);
+}
+
+const ids = new WeakMap<Request, string>();
+
+/** One id a request, in its log lines, its audit rows and its answer. */
+export function requestId(request: Request): string {
+  const known = ids.get(request);
+  if (known !== undefined) return known;
+  const made = crypto.randomUUID();
+  ids.set(request, made);
+  return made;
 }

@@ -25,7 +25,7 @@ import { remember } from './idempotency.ts';
 import { type Call, ok, pageOf, parseBody, type Route } from './route.ts';
 
 /** Who stands how to a task (contract.md section 5); everyone else gets the answer for an unknown task. */
-type Relation = 'owner' | 'opener' | 'operator';
+type Relation = 'owner' | 'opener' | 'operator' | 'auditor';
 
 export const taskRoutes: readonly Route[] = [
   {
@@ -49,13 +49,13 @@ export const taskRoutes: readonly Route[] = [
     path: '/v1/tasks/:id',
     access: 'task',
     says: 'Shows a task to owner, opener, operator or auditor',
-    handle: async (call) => ok(taskView(await related(call, ['owner', 'opener', 'operator']))),
+    handle: async (call) => ok(taskView(await related(call, ['owner', 'opener', 'operator', 'auditor']))),
   },
   {
     method: 'POST',
     path: '/v1/tasks/:id/heartbeat',
     access: 'task',
-    says: 'Renews the lease and the task token; answers the state',
+    says: 'Renews the lease and answers the state, with a fresh task token (for a once-only assertion: at its first use)',
     handle: heartbeat,
   },
   {
@@ -138,15 +138,20 @@ async function heartbeat(call: Call) {
   const status = await broker.exchange.tasks.heartbeat(task.id);
   if (status === undefined) throw new Refusal('task_unknown');
   const { state, stateReason, leaseExpiresAt } = status;
-  const lives = state === 'open' || state === 'suspended';
+  const token = (state === 'open' || state === 'suspended') && (await mayHaveToken(call));
   return ok({
     id: formatId('tsk', task.id),
     state,
     stateReason,
     leaseExpiresAt: leaseExpiresAt.toISOString(),
     expiresAt: task.expiresAt.toISOString(),
-    ...(lives ? { taskToken: (await broker.tokens.signTask(task)).reveal() } : {}),
+    ...(token ? { taskToken: (await broker.tokens.signTask(task)).reveal() } : {}),
   });
+}
+
+/** A task token opens what the task may; a once-only assertion gives one as often as it may open: once. */
+async function mayHaveToken({ broker, principal: { singleUse } }: Call): Promise<boolean> {
+  return singleUse === null || broker.exchange.tasks.use(singleUse);
 }
 
 async function end(call: Call) {
@@ -181,9 +186,13 @@ async function resume(call: Call) {
 }
 
 /** The task, when the caller stands to it in one of these relations; else exactly what an unknown task answers. */
-async function related(call: Call, allowed: readonly Relation[]): Promise<TaskFound> {
-  const { broker, principal, request } = call;
-  const id = parseId('tsk', request.params['id'] ?? '');
+export async function related(
+  call: Call,
+  allowed: readonly Relation[],
+  named = call.request.params['id'] ?? '',
+): Promise<TaskFound> {
+  const { broker, principal } = call;
+  const id = parseId('tsk', named);
   const found = id === undefined ? undefined : await broker.exchange.tasks.find(id, { fresh: true });
   if (found === undefined) throw new Refusal('task_unknown', { detail: 'unknown' });
   const relations = await relationsTo(found, principal, broker);
@@ -210,6 +219,7 @@ async function relationsTo(
   if (ownsTask(task, pinned, principal.identity)) relations.add('owner');
   if (task.opener !== null && task.opener === principal.name) relations.add('opener');
   if (holdsRole(principal, ['operator', 'admin'], { template: task.template })) relations.add('operator');
+  if (holdsRole(principal, ['auditor'], { template: task.template })) relations.add('auditor');
   return relations;
 }
 

@@ -49,6 +49,8 @@ async function answer(broker: Broker, request: RawRequest, context: ErrorContext
 export async function refuseForm(broker: Broker, error: unknown, context: ErrorContext): Promise<Reply> {
   const refusal = error instanceof Refusal ? error : new Fault('internal', { effect: 'none', cause: error });
   broker.metrics.exchanges.inc({ outcome: refusal.reason });
+  // Cut off or too slow: not even a form, so a metric is all that stays of it.
+  if (refusal.reason === 'request_timeout') return oauthError(refusal, context);
   const { newId, clock, unattested, report } = broker.exchange;
   const body = { requestId: context.requestId, reason: refusal.reason, detail: refusal.detail ?? null };
   try {

@@ -1,4 +1,6 @@
+import { type AuditEvent, auditEvent } from '@mayfly/core';
 import type { Store, StoredKey as StoreKey } from '@mayfly/store';
+import { createIds } from '../ids.ts';
 import {
   Keyring,
   makeRowMacKey,
@@ -21,11 +23,24 @@ export async function loadKeys(
   if (!have.has('row-mac')) missing.push(makeRowMacKey({ kek, now }));
   for (const purpose of signingPurposes)
     if (!have.has(purpose)) missing.push(await makeSigningKey(purpose, { kek, now, activeFrom: now }));
-  for (const key of missing) await store.keys.insert(key, { onlyIfNone: true, audit: null });
+  for (const key of missing)
+    await store.keys.insert(key, { onlyIfNone: true, audit: keyEvent('key.made', key) });
   const all = missing.length === 0 ? stored : await store.keys.list();
   const macKey = all.find(({ purpose }) => purpose === 'row-mac');
   if (macKey === undefined) throw new Error('no row-mac key');
   return { ring: new Keyring(all.map(asStored), kek), mac: rowMac(asStored(macKey), kek) };
+}
+
+/** For the log: which key, for what, from when; never a private part. */
+export function keyEvent(
+  type: 'key.made' | 'key.rotated' | 'key.retired',
+  key: Omit<StoreKey, 'wrapped' | 'publicJwk'>,
+): AuditEvent {
+  const { id, purpose, alg, activeFrom, retiredAt } = key;
+  const now = new Date();
+  const times = { activeFrom: activeFrom.toISOString(), retiredAt: retiredAt?.toISOString() ?? null };
+  const body = { key: id, purpose, alg, ...times };
+  return auditEvent({ newId: createIds(() => now), now }, { type, actor: 'mayfly', body });
 }
 
 function asStored(key: StoreKey): StoredKey {

@@ -1,24 +1,11 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import {
-  type Config,
-  configSchema,
-  createLog,
-  federationDocument,
-  loadConfig,
-  loadKeys,
-  makeSigningKey,
-  publishLeadMs,
-  readInstallationKek,
-  type SigningPurpose,
-  signingPurposes,
-  startBroker,
-} from '@mayfly/broker';
-import { createStore, findEmbedded, migrate, type Store, startEmbedded } from '@mayfly/store';
+import { type Config, configSchema, createLog, loadKeys, signingPurposes, startBroker } from '@mayfly/broker';
+import { migrate } from '@mayfly/store';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { fail } from '../exit.ts';
+import { load, withStore } from '../installation.ts';
 import { parseFormat, printOne, printRows } from '../print.ts';
 
 interface ServeFlags {
@@ -52,7 +39,6 @@ export function registerServer(program: Command): void {
     .requiredOption('--issuer <name>', 'TrustedIssuer with people: true')
     .requiredOption('--subject <subject>', 'its subject')
     .action((flags: { config?: string; issuer: string; subject: string }) => bootstrap(flags));
-  registerKeys(program, withConfig);
   const config = program.command('config').description('configuration of the broker');
   withConfig(config.command('print').description('the configuration in force, secrets left out'))
     .option('--redacted', 'accepted for clarity; secrets are always left out')
@@ -74,10 +60,6 @@ export function registerServer(program: Command): void {
         `mayfly ${String(JSON.parse(readFileSync(file, 'utf8')).version)} (node ${process.versions.node})`,
       );
     });
-}
-
-function load({ config }: { config?: string }, flags: Readonly<Record<string, unknown>> = {}): Config {
-  return loadConfig({ file: config, env: process.env, flags });
 }
 
 async function serve(flags: ServeFlags): Promise<void> {
@@ -107,45 +89,17 @@ async function runMigrate(flags: { config?: string; plan?: boolean }): Promise<v
   if (applied.length + pending.length === 0) console.error('nothing to do');
 }
 
-/** The store of an installation that is there: that of DATABASE_URL, or the embedded one, running or started for this. */
-async function withStore<T>(config: Config, run: (store: Store, kek: Buffer) => Promise<T>): Promise<T> {
-  const kek = readInstallationKek(config, { env: process.env, create: false });
-  const { url, stop } = await databaseOf(config);
-  const mac: { current?: (bytes: Uint8Array) => Buffer } = {};
-  const store = createStore({
-    url,
-    connections: 2,
-    reapAgeSeconds: config.reapAge / 1000,
-    onError: (error) => console.error(error.message),
-    rowMac: (bytes) => mac.current?.(bytes) ?? fail(3, 'keys are not loaded'),
-  });
-  try {
-    mac.current = (await loadKeys(store, kek)).mac;
-    return await run(store, kek);
-  } finally {
-    await store.close();
-    await stop();
-  }
-}
-
-async function databaseOf({
-  databaseUrl,
-  dataDir,
-}: Config): Promise<{ url: string; stop(): Promise<unknown> }> {
-  if (databaseUrl !== undefined) return { url: databaseUrl, stop: async () => undefined };
-  if (!existsSync(join(dataDir, 'postgres')))
-    fail(2, `no database in ${dataDir}; start \`mayfly serve\` once, or set DATABASE_URL`);
-  const { appUrl, stop } = findEmbedded(dataDir) ?? (await startEmbedded({ dataDir, log: () => undefined }));
-  return { url: appUrl, stop };
-}
-
 async function doctor(flags: { config?: string; output: string }): Promise<void> {
   const config = load(flags);
   const checks = await withStore(config, async (store, kek) => {
     const status = await store.status();
     const { ring } = await loadKeys(store, kek);
     const { epoch, documents } = await store.documents.load();
+    const before = new Date();
+    const there = await store.databaseNow();
     const now = new Date();
+    const offMs =
+      there < before ? before.getTime() - there.getTime() : Math.min(0, now.getTime() - there.getTime());
     return [
       { check: 'database', ok: true, says: `PostgreSQL ${status.serverVersion}` },
       {
@@ -155,6 +109,11 @@ async function doctor(flags: { config?: string; output: string }): Promise<void>
           status.strongerLogin === null
             ? 'member of mayfly_app'
             : `${status.strongerLogin} could change what it must not; serve as a member of mayfly_app`,
+      },
+      {
+        check: 'clock',
+        ok: Math.abs(offMs) <= config.clockSkew / 2,
+        says: `${(offMs / 1000).toFixed(3)} s off the database's`,
       },
       ...signingPurposes.map((purpose) => ({
         check: `key ${purpose}`,
@@ -206,72 +165,6 @@ async function bootstrap(flags: { config?: string; issuer: string; subject: stri
     if (result.kind === 'stale') fail(3, 'the policy changed meanwhile; run it again');
     console.log(`${flags.issuer}/${flags.subject} is admin (RoleBinding bootstrap-admin)`);
   });
-}
-
-function registerKeys(program: Command, withConfig: (command: Command) => Command): void {
-  const keys = program.command('keys').description('signing keys');
-  withConfig(keys.command('list').description('keys with their purpose and times; never a private part'))
-    .option('-o, --output <format>', 'table or json', 'table')
-    .action(async (flags: { config?: string; output: string }) => {
-      const rows = await withStore(load(flags), async (store) =>
-        (await store.keys.list()).map(({ wrapped: _, publicJwk: __, ...key }) => ({
-          ...key,
-          createdAt: key.createdAt.toISOString(),
-          activeFrom: key.activeFrom.toISOString(),
-          retiredAt: key.retiredAt?.toISOString() ?? null,
-        })),
-      );
-      printRows(rows, {
-        format: parseFormat(flags.output),
-        columns: ['id', 'purpose', 'alg', 'activeFrom', 'retiredAt'],
-      });
-    });
-  withConfig(
-    keys
-      .command('rotate')
-      .description('makes the next key: published at once, signing once every cache has seen it'),
-  )
-    .requiredOption('--purpose <purpose>', signingPurposes.join(' or '))
-    .action(async (flags: { config?: string; purpose: string }) => {
-      const purpose = purposeOf(flags.purpose);
-      await withStore(load(flags), async (store, kek) => {
-        const now = new Date();
-        const key = await makeSigningKey(purpose, {
-          kek,
-          now,
-          activeFrom: new Date(now.getTime() + publishLeadMs),
-        });
-        await store.keys.insert(key, { onlyIfNone: false, audit: null });
-        console.log(`${key.id} signs from ${key.activeFrom.toISOString()}`);
-      });
-    });
-  withConfig(
-    keys
-      .command('export')
-      .description('static files of the federation issuer, for where clouds can fetch them'),
-  )
-    .requiredOption('--federation <dir>', 'folder to write to')
-    .action(async (flags: { config?: string; federation: string }) => {
-      const config = load(flags);
-      await withStore(config, async (store, kek) => {
-        const { ring } = await loadKeys(store, kek);
-        const known = join(flags.federation, '.well-known');
-        mkdirSync(known, { recursive: true });
-        writeFileSync(
-          join(known, 'openid-configuration'),
-          JSON.stringify(federationDocument(config.federationIssuer)),
-        );
-        writeFileSync(join(flags.federation, 'jwks'), JSON.stringify(ring.jwks('federation', new Date())));
-        console.log(`${known}/openid-configuration\n${flags.federation}/jwks`);
-      });
-    });
-}
-
-function purposeOf(text: string): SigningPurpose {
-  return (
-    signingPurposes.find((one) => one === text) ??
-    fail(2, `--purpose ${text}: ${signingPurposes.join(' or ')}`)
-  );
 }
 
 function redacted(config: Config): Record<string, unknown> {
