@@ -328,6 +328,30 @@ export const errorCodes = {
     says: 'Documents of the bundle are changed only by its files.',
     todo: 'Change the files of MAYFLY_BUNDLE and restart.',
   },
+  clock_off: {
+    oauth: 'temporarily_unavailable',
+    status: 503,
+    says: 'The clock of this replica is off; it issues nothing.',
+    todo: 'Retry; operators: mend the time service of the machine, `mayfly doctor` shows by how much it is off.',
+  },
+  grant_not_authentic: {
+    oauth: 'server_error',
+    status: 500,
+    says: 'The stored grant is not what its template gives; nothing was issued.',
+    todo: 'Operators: somebody wrote to the database beside the broker; see the audit log.',
+  },
+  insecure_transport: {
+    oauth: 'invalid_request',
+    status: 400,
+    says: 'The request did not arrive over TLS.',
+    todo: 'Use the https address; operators: see trustedProxies in docs/config.md.',
+  },
+  idempotency_in_progress: {
+    oauth: 'invalid_request',
+    status: 409,
+    says: 'A request with this Idempotency-Key is still being answered.',
+    todo: 'Repeat it in a moment.',
+  },
   plan_check_failed: {
     oauth: 'server_error',
     status: 500,
