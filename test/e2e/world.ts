@@ -46,7 +46,7 @@ export async function startWorld(options: Partial<DevOptions> = {}): Promise<Wor
   const call = async (path: string, init: RequestInit): Promise<Answer> => {
     const answer = await fetch(`${running.url}${path}`, init);
     const text = await answer.text();
-    const json = (answer.headers.get('content-type') ?? '').includes('json');
+    const json = /^application\/(problem\+)?json/.test(answer.headers.get('content-type') ?? '');
     return { status: answer.status, body: json ? JSON.parse(text) : text, headers: answer.headers };
   };
   return {

@@ -1,0 +1,304 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { form, opening, startWorld, type World } from './world.ts';
+
+let world: World;
+
+beforeAll(async () => {
+  world = await startWorld({ settings: { refusalRowsPerSecond: 1000 } });
+}, 60_000);
+
+afterAll(() => world.stop());
+
+async function count(text: string): Promise<number> {
+  const [row] = await world.sql<{ n: string }>(`select count(*) n from ${text}`);
+  return Number(row?.n);
+}
+
+const refusals = () => count("audit_entry where type = 'request.refused'");
+const epoch = async () => (await world.sql<{ epoch: string }>('select epoch from config_epoch'))[0]?.epoch;
+
+async function open(
+  bearer: string,
+  more: Record<string, unknown> = {},
+  headers: Record<string, string> = {},
+) {
+  const json = { template: 'invoice-reconcile', params: { quarter: '2026q3' }, ...more };
+  return world.api('POST', '/v1/tasks', { bearer, json, headers });
+}
+
+test('every route of /v1 refuses a caller without assertion and one without the role, and records each once', async () => {
+  const task = (await open(await world.workload())).body.id;
+  const { body: openapi } = await world.api('GET', '/openapi.json');
+  const paths = Object.entries<Record<string, { 'x-mayfly-access'?: unknown }>>(openapi.paths);
+  const routes = paths.flatMap(([path, methods]) =>
+    Object.entries(methods)
+      .filter(([, operation]) => operation['x-mayfly-access'] !== undefined)
+      .map(([method, operation]) => ({
+        method: method.toUpperCase(),
+        target: path.replace('{id}', task).replace('{name}', 'x'),
+        byRole: Array.isArray(operation['x-mayfly-access']),
+      })),
+  );
+  expect(routes.filter(({ byRole }) => byRole).length).toBeGreaterThan(10);
+  for (const { method, target, byRole } of routes) {
+    const before = await refusals();
+    const anonymous = await world.api(method, target);
+    expect([target, anonymous.status, anonymous.body.reason]).toEqual([target, 401, 'unauthenticated']);
+    expect(await refusals()).toBe(before + 1);
+    if (!byRole) continue;
+    const roleless = await world.api(method, target, { bearer: await world.workload() });
+    expect([target, roleless.status, roleless.body.reason]).toEqual([target, 403, 'role_required']);
+    expect(await refusals()).toBe(before + 2);
+  }
+});
+
+const golden = new URL('../../packages/policy/golden/', import.meta.url);
+
+test('each malformed YAML file is refused whole, changes nothing and is recorded once', async () => {
+  const files = readdirSync(golden).filter((name) => name.endsWith('.yaml'));
+  expect(files.length).toBeGreaterThanOrEqual(60);
+  const bearer = await world.person();
+  const before = await epoch();
+  for (const name of files) {
+    const recorded = await refusals();
+    // One of them names the issuer of examples/, which has another address here.
+    const text = readFileSync(new URL(name, golden), 'utf8');
+    const yaml = text.replaceAll('http://127.0.0.1:4600', world.file.workloads);
+    const { status, body } = await world.api('POST', '/v1/apply?set=golden', { bearer, yaml });
+    expect([name, status, body.reason]).toEqual([name, 400, 'document_invalid']);
+    expect(body.errors.length).toBeGreaterThan(0);
+    for (const error of body.errors) expect(error).toMatch(/^request:\d+:\d+: /);
+    expect(await refusals()).toBe(recorded + 1);
+  }
+  expect(await epoch()).toBe(before);
+}, 60_000);
+
+test('documents that need another set, or the bundle’s, are refused by name', async () => {
+  const bearer = await world.person();
+  const binding = (name: string) =>
+    `apiVersion: mayfly/v1\nkind: RoleBinding\nmetadata: { name: ${name} }\nspec: { roles: [auditor], subjects: [{ issuer: people, match: { groups: x } }] }\n`;
+  expect((await world.api('POST', '/v1/apply?set=one', { bearer, yaml: binding('moved') })).status).toBe(200);
+  const other = await world.api('POST', '/v1/apply?set=two', { bearer, yaml: binding('moved') });
+  expect([other.status, other.body.reason]).toEqual([409, 'set_conflict']);
+  const taken = await world.api('POST', '/v1/apply?set=two&takeOver=true', {
+    bearer,
+    yaml: binding('moved'),
+  });
+  expect(taken.status).toBe(200);
+  const bundled = await world.api('POST', '/v1/apply?set=two&takeOver=true', {
+    bearer,
+    yaml: binding('auditors'),
+  });
+  expect([bundled.status, bundled.body.reason]).toEqual([409, 'bundle_read_only']);
+  const named = await world.api('POST', '/v1/apply?set=bundle', { bearer, yaml: binding('moved') });
+  expect([named.status, named.body.reason]).toEqual([409, 'bundle_read_only']);
+});
+
+test('nobody writes a binding that names himself, whatever his roles', async () => {
+  const bearer = await world.person();
+  const yaml =
+    'apiVersion: mayfly/v1\nkind: RoleBinding\nmetadata: { name: mine }\nspec: { roles: [break-glass], subjects: [{ issuer: people, match: { groups: platform } }] }\n';
+  const { status, body } = await world.api('POST', '/v1/apply?set=mine', { bearer, yaml });
+  expect([status, body.reason]).toEqual([403, 'role_required']);
+});
+
+test('a once-only assertion gives a task token once, whichever route is asked', async () => {
+  const opened = await open(await world.workload(), { ref: 'tokens' });
+  const again = await world.workload();
+  expect((await open(again, { ref: 'tokens' })).status).toBe(200);
+  const replayed = await open(again, { ref: 'tokens' });
+  expect([replayed.status, replayed.body.reason]).toEqual([401, 'assertion_replayed']);
+  const beat = (bearer: string) => world.api('POST', `/v1/tasks/${opened.body.id}/heartbeat`, { bearer });
+  const third = await world.workload();
+  expect((await beat(third)).body.taskToken).toEqual(expect.any(String));
+  // It goes on renewing the lease, and gives no second token.
+  const second = await beat(third);
+  expect([second.status, second.body.state, second.body.taskToken]).toEqual([200, 'open', undefined]);
+  const mint = await world.exchange(form(third, { task: opened.body.id }));
+  expect(mint.body.reason).toBe('assertion_replayed');
+});
+
+test('a task token sees its own task, its grants and issuances, and no sibling of the same workload', async () => {
+  const mine = await open(await world.workload(), { ref: 'mine' });
+  const sibling = await open(await world.workload(), { ref: 'sibling' });
+  const bearer = mine.body.taskToken;
+  const grantsOf = (task: string) => world.api('GET', `/v1/grants?task=${task}`, { bearer });
+  expect((await grantsOf(mine.body.id)).body.items).toHaveLength(2);
+  expect((await grantsOf(sibling.body.id)).body.reason).toBe('task_unknown');
+  for (const route of ['', '/heartbeat', '/end', '/suspend', '/resume']) {
+    const method = route === '' ? 'GET' : 'POST';
+    const { status, body } = await world.api(method, `/v1/tasks/${sibling.body.id}${route}`, { bearer });
+    expect([route, status, body.reason]).toEqual([route, 404, 'task_unknown']);
+  }
+  const seen = await world.api('GET', '/v1/issuances', { bearer });
+  expect(seen.body.items).toEqual([]);
+  const opened = await open(bearer);
+  expect([opened.status, opened.body.reason]).toEqual([403, 'opener_not_allowed']);
+});
+
+test('roles with a scope see and change only what the scope names', async () => {
+  const bearer = await world.person();
+  const yaml = `apiVersion: mayfly/v1
+kind: RoleBinding
+metadata: { name: scoped }
+spec: { roles: [auditor, operator], subjects: [{ issuer: people, match: { groups: scoped } }], scope: { templates: ["other-*"] } }
+---
+apiVersion: mayfly/v1
+kind: RoleBinding
+metadata: { name: aws-only }
+spec: { roles: [auditor], subjects: [{ issuer: people, match: { groups: clouds } }], scope: { providers: ["local-aws"] } }
+`;
+  expect((await world.api('POST', '/v1/apply?set=scopes', { bearer, yaml })).status).toBe(200);
+  const { body } = await world.exchange(form(await world.workload(), opening('scoped')));
+  await world.exchange(
+    form(await world.workload(), {
+      ...opening('scoped-2'),
+      tool: 'report.post',
+      identifier: 'https://reports.example/2026q3',
+    }),
+  );
+  const as = (groups: string[]) => world.person(groups);
+  const issuances = async (groups: string[]) =>
+    (await world.api('GET', '/v1/issuances', { bearer: await as(groups) })).body.items;
+  expect(await issuances(['scoped'])).toEqual([]);
+  const clouds = await issuances(['clouds']);
+  expect(new Set(clouds.map(({ provider }: { provider: string }) => provider))).toEqual(
+    new Set(['local-aws']),
+  );
+  // Both roles together see what either sees.
+  expect(await issuances(['scoped', 'clouds'])).toHaveLength(clouds.length);
+  const scoped = await as(['scoped']);
+  const { task } = body.issuance;
+  expect((await world.api('GET', `/v1/tasks/${task}`, { bearer: scoped })).body.reason).toBe('task_unknown');
+  expect((await world.api('GET', '/v1/tasks', { bearer: scoped })).body.items).toEqual([]);
+  expect((await world.api('POST', `/v1/tasks/${task}/end`, { bearer: scoped })).body.reason).toBe(
+    'task_unknown',
+  );
+  for (const [method, path] of [
+    ['POST', '/v1/freeze'],
+    ['GET', '/v1/audit/events'],
+  ] as const) {
+    const json = method === 'POST' ? { json: { reason: 'x' } } : {};
+    const answer = await world.api(method, path, { bearer: scoped, ...json });
+    expect([path, answer.body.reason]).toEqual([path, 'role_required']);
+  }
+});
+
+test('an auditor reads a task that he lists, and may not end it', async () => {
+  const opened = await open(await world.workload());
+  const bearer = await world.person(['audit']);
+  const path = `/v1/tasks/${opened.body.id}`;
+  expect((await world.api('GET', path, { bearer })).body.id).toBe(opened.body.id);
+  const end = await world.api('POST', `${path}/end`, { bearer });
+  expect([end.status, end.body.reason]).toEqual([403, 'role_required']);
+});
+
+test('an Idempotency-Key answers its first answer again, without the token, and refuses another body', async () => {
+  const key = { 'idempotency-key': 'open-once' };
+  const before = await count('task');
+  const first = await open(await world.workload(), {}, key);
+  const again = await open(await world.workload(), {}, key);
+  expect([first.status, again.status, again.body.id]).toEqual([201, 201, first.body.id]);
+  expect([typeof first.body.taskToken, again.body.taskToken]).toEqual(['string', undefined]);
+  expect(await count('task')).toBe(before + 1);
+  const other = await open(await world.workload(), { objective: 'another' }, key);
+  expect([other.status, other.body.reason]).toEqual([422, 'idempotency_conflict']);
+});
+
+test('twenty requests at once under one Idempotency-Key open one task', async () => {
+  const before = await count('task');
+  const bearers = await Promise.all(Array.from({ length: 20 }, () => world.workload()));
+  const key = { 'idempotency-key': 'at-once' };
+  const answers = await Promise.all(bearers.map((bearer) => open(bearer, {}, key)));
+  expect(await count('task')).toBe(before + 1);
+  const ids = answers.filter(({ status }) => status === 201).map(({ body }) => body.id);
+  expect(new Set(ids).size).toBe(1);
+  for (const { status, body } of answers)
+    if (status !== 201) expect([status, body.reason]).toEqual([409, 'idempotency_in_progress']);
+});
+
+test('a refusal leaves its Idempotency-Key free', async () => {
+  const key = { 'idempotency-key': 'refused-first' };
+  const refused = await open(await world.workload(), { template: 'nope' }, key);
+  expect([refused.status, refused.body.reason]).toEqual([403, 'workload_not_matched']);
+  expect((await open(await world.workload(), {}, key)).status).toBe(201);
+});
+
+test('a task opened for a workload by another belongs to the workload, and only a named opener may', async () => {
+  const yaml = `apiVersion: mayfly/v1
+kind: GrantTemplate
+metadata: { name: opened-for, owner: t }
+spec:
+  workloads: [{ issuer: local, match: { sub: "batch/*" } }]
+  openers: [{ issuer: local, match: { sub: "reconciler" } }]
+  grants:
+    - { name: g, tool: t, resource: "https://reports.example/x", mint: { provider: token, server: reports }, actions: [read], effects: [read] }
+`;
+  await world.api('POST', '/v1/apply?set=opened-for', { bearer: await world.person(), yaml });
+  const body = { template: 'opened-for', for: { issuer: 'local', subject: 'batch/1' } };
+  const json = async (bearer: string, more = {}) =>
+    world.api('POST', '/v1/tasks', { bearer, json: { ...body, ...more } });
+  const opened = await json(await world.workload());
+  expect([opened.status, opened.body.taskToken]).toEqual([201, undefined]);
+  const wrong = await json(await world.workload('batch/2'));
+  expect([wrong.status, wrong.body.reason]).toEqual([403, 'opener_not_allowed']);
+  const self = await world.api('POST', '/v1/tasks', {
+    bearer: await world.workload('batch/1'),
+    json: { template: 'opened-for' },
+  });
+  expect(self.body.reason).toBe('opener_not_allowed');
+  const detail = { tool: 't', identifier: 'https://reports.example/x', task: opened.body.id };
+  expect((await world.exchange(form(await world.workload('batch/1'), detail))).status).toBe(200);
+  expect((await world.exchange(form(await world.workload(), detail))).body.reason).toBe('task_unknown');
+  const shown = await world.api('GET', `/v1/tasks/${opened.body.id}`, { bearer: await world.workload() });
+  expect(shown.status).toBe(200);
+});
+
+test('a writer in the database alone cannot widen a grant, a parameter or a document', async () => {
+  const { body } = await open(await world.workload(), { ref: 'tampered' });
+  const ask = async (identifier: string) => {
+    // Facts of tasks stay in memory; a fresh broker would read the rows, so let this one forget them.
+    await world.api('POST', `/v1/tasks/${body.id}/suspend`, { bearer: await world.person(), json: {} });
+    await world.api('POST', `/v1/tasks/${body.id}/resume`, { bearer: await world.person(), json: {} });
+    return world.exchange(form(await world.workload(), { task: body.id, identifier }));
+  };
+  const neighbour = 'arn:aws:s3:::invoices/2026q4/a.pdf';
+  await world.sql(`update task_grant set resource = 'arn:aws:s3:::invoices/**' where name = 'read-invoices'`);
+  const widened = await ask(neighbour);
+  expect([widened.status, widened.body.error, widened.body.reason]).toEqual([
+    500,
+    'server_error',
+    'grant_not_authentic',
+  ]);
+  await world.sql(
+    `update task_grant set resource = 'arn:aws:s3:::invoices/2026q3/**', actions = '{read,delete}' where name = 'read-invoices'`,
+  );
+  expect((await ask('arn:aws:s3:::invoices/2026q3/a.pdf')).body.reason).toBe('grant_not_authentic');
+  await world.sql(`update task_grant set actions = '{read}' where name = 'read-invoices'`);
+  await world.sql(`update task set params = '{"quarter":"../x"}' where ref = 'tampered'`);
+  expect((await ask('arn:aws:s3:::invoices/2026q3/a.pdf')).body.reason).toBe('grant_not_authentic');
+  await world.sql(`update task set params = '{"quarter":"2026q3"}' where ref = 'tampered'`);
+  expect((await ask('arn:aws:s3:::invoices/2026q3/a.pdf')).status).toBe(200);
+});
+
+test('exports stream every row that fits, as CSV and as one JSON object a line', async () => {
+  const bearer = await world.person();
+  const all = await count("mayfly_issuances_v1 where kind = 'agent'");
+  const csv = await world.api('GET', '/v1/issuances', { bearer, headers: { accept: 'text/csv' } });
+  expect(csv.headers.get('content-type')).toBe('text/csv');
+  expect(csv.body.trimEnd().split('\r\n')).toHaveLength(all + 1);
+  const lines = await world.api('GET', '/v1/issuances', {
+    bearer,
+    headers: { accept: 'application/x-ndjson' },
+  });
+  const rows = String(lines.body).trimEnd().split('\n');
+  expect(rows.map((row) => JSON.parse(row).id)).toHaveLength(all);
+  const page = await world.api('GET', '/v1/issuances?limit=1', { bearer });
+  expect([page.body.items.length, typeof page.body.nextCursor]).toEqual([1, 'string']);
+  for (const query of ['limit=0', 'limit=1e3', 'cursor=x', 'from=yesterday', 'task=nonsense'])
+    expect((await world.api('GET', `/v1/issuances?${query}`, { bearer })).body.reason).toBe(
+      'malformed_request',
+    );
+  expect((await world.api('GET', '/v1/issuances?actor=local/x', { bearer })).body.items).toEqual([]);
+});
