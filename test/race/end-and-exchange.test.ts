@@ -1,0 +1,268 @@
+import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { reaperPass } from '@mayfly/broker';
+import pg from 'pg';
+import { type Answer, accessTokenType, form, startWorld, type World } from '../e2e/world.ts';
+
+/**
+ * End and exchange meet on two connections, in both orders, with each transaction held open in its middle: a trigger
+ * waits for an advisory lock that this test holds. Whatever the order, nothing works after the end.
+ */
+let world: World;
+let control: pg.Client;
+const lock = 4_711;
+
+beforeAll(async () => {
+  // Its reaper passes only when told, so that it settles nothing between two steps.
+  world = await startWorld({ settings: { reapInterval: '1h' } });
+  control = new pg.Client({ connectionString: world.running.databaseUrls.owner ?? '' });
+  await control.connect();
+  await control.query(`create table race_pause (point text primary key);
+    grant select on race_pause to mayfly_app;
+    create function race_pause() returns trigger language plpgsql as $$
+    begin
+      if exists (select from race_pause where point = tg_argv[0]) then perform pg_advisory_xact_lock(${lock}); end if;
+      return null;
+    end $$;
+    grant execute on function race_pause() to mayfly_app;
+    create trigger race_intend after insert on issuance for each row execute function race_pause('intend');
+    create trigger race_close after update on task for each row
+      when (new.state <> old.state) execute function race_pause('close');
+    create trigger race_take_back after update on work for each row
+      when (new.state in ('revoking', 'reaped') and new.state <> old.state) execute function race_pause('take back');
+    create trigger race_deliver after update on work for each row
+      when (new.state = 'delivered') execute function race_pause('deliver');`);
+}, 60_000);
+
+afterAll(async () => {
+  await control.end();
+  await world.stop();
+});
+
+const detail = {
+  token: { tool: 'report.post', identifier: 'https://reports.example/2026q3' },
+  aws: { tool: 's3.read', identifier: 'arn:aws:s3:::invoices/2026q3/a.pdf' },
+};
+
+interface Task {
+  readonly id: string;
+  readonly token: string;
+}
+
+async function open(): Promise<Task> {
+  const { body } = await world.api('POST', '/v1/tasks', {
+    bearer: await world.workload(),
+    json: { template: 'invoice-reconcile', params: { quarter: '2026q3' } },
+  });
+  return { id: body.id, token: body.taskToken };
+}
+
+const exchange = ({ token }: Task, kind: keyof typeof detail) =>
+  world.exchange(form(token, detail[kind], { subject_token_type: accessTokenType }));
+const end = ({ id, token }: Task) => world.api('POST', `/v1/tasks/${id}/end`, { bearer: token });
+const suspend = async ({ id }: Task) =>
+  world.api('POST', `/v1/tasks/${id}/suspend`, { bearer: await world.person(), json: {} });
+
+async function waiting(kind: 'advisory' | 'other'): Promise<number> {
+  const { rows } = await control.query<{ n: number }>(
+    `select count(*)::int n from pg_locks where not granted and (locktype = 'advisory') = $1`,
+    [kind === 'advisory'],
+  );
+  return rows[0]?.n ?? 0;
+}
+
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (!(await holds())) if (Date.now() > deadline) throw new Error('the other side did not come so far');
+}
+
+/** `first` is held at `point`, `second` then runs into it (or through), and `first` goes on. */
+async function race<A, B>(point: string, first: () => Promise<A>, second: () => Promise<B>): Promise<[A, B]> {
+  await control.query('select pg_advisory_lock($1)', [lock]);
+  await control.query('insert into race_pause values ($1)', [point]);
+  const a = first();
+  await until(async () => (await waiting('advisory')) > 0);
+  await control.query('delete from race_pause');
+  let done = false;
+  const b = second().finally(() => {
+    done = true;
+  });
+  await until(async () => done || (await waiting('other')) > 0);
+  // The second was made to wait: had it gone through beside an open transaction, there would be nothing to decide.
+  expect(done).toBe(false);
+  await control.query('select pg_advisory_unlock($1)', [lock]);
+  return Promise.all([a, b]);
+}
+
+async function introspect(token: string): Promise<unknown> {
+  const answer = await fetch(`${world.url}/introspect`, {
+    method: 'POST',
+    body: new URLSearchParams({ token }),
+    headers: { authorization: `Bearer ${await world.workload('tools/reports')}` },
+  });
+  return answer.json();
+}
+
+async function s3Status({ body }: Answer): Promise<number> {
+  const keys = JSON.parse(body.access_token);
+  const client = new S3Client({
+    endpoint: world.file.aws,
+    region: 'eu-west-1',
+    forcePathStyle: true,
+    maxAttempts: 1,
+    credentials: {
+      accessKeyId: keys.AccessKeyId,
+      secretAccessKey: keys.SecretAccessKey,
+      sessionToken: keys.SessionToken,
+    },
+  });
+  const command = new GetObjectCommand({ Bucket: 'invoices', Key: '2026q3/a.pdf' });
+  return client.send(command).then(
+    ({ $metadata }) => $metadata.httpStatusCode ?? 0,
+    (error: unknown) =>
+      Number(Reflect.get(Object(Reflect.get(Object(error), '$metadata')), 'httpStatusCode')),
+  );
+}
+
+/** Nothing of this task is out: no work row in a state that a living credential has. */
+async function nothingLives({ id }: Task): Promise<void> {
+  for (let pass = 0; pass < 3; pass += 1) {
+    await world.sql(`update work set due_at = now() where state = 'revoking'`);
+    await reaperPass(world.running.broker);
+  }
+  const bearer = await world.person();
+  const { body } = await world.api('GET', `/v1/issuances?task=${id}`, { bearer });
+  for (const { decision, state } of body.items)
+    if (decision === 'allow') expect(['ended', 'reaped']).toContain(state);
+}
+
+test('a tool token whose intent is open when the end comes is counted by the end and inactive after it', async () => {
+  const task = await open();
+  const [issued, ended] = await race(
+    'intend',
+    () => exchange(task, 'token'),
+    () => end(task),
+  );
+  expect([issued.status, ended.status]).toEqual([200, 200]);
+  expect(ended.body.ending).toMatchObject({ total: 1, confirmed: 1 });
+  expect(await introspect(issued.body.access_token)).toEqual({ active: false });
+  await nothingLives(task);
+});
+
+test('a tool token asked for while the end is open is refused', async () => {
+  const task = await open();
+  const [ended, refused] = await race(
+    'close',
+    () => end(task),
+    () => exchange(task, 'token'),
+  );
+  expect([ended.body.state, refused.status, refused.body.reason]).toEqual(['completed', 400, 'task_ended']);
+  expect(ended.body.ending.total).toBe(0);
+  await nothingLives(task);
+});
+
+test('keys whose intent is open when the end comes are never answered', async () => {
+  const task = await open();
+  const [withheld, ended] = await race(
+    'intend',
+    () => exchange(task, 'aws'),
+    () => end(task),
+  );
+  expect([ended.status, ended.body.state]).toEqual([200, 'completed']);
+  // Its intent was reaped before anything could be minted or delivered.
+  expect([withheld.status, withheld.body.access_token, withheld.body.reason]).toEqual([
+    503,
+    undefined,
+    'not_delivered',
+  ]);
+  await nothingLives(task);
+});
+
+test('keys that are just being delivered when the end comes are denied by the cloud', async () => {
+  const task = await open();
+  await exchange(task, 'aws'); // The base session is there: the next delivery is the agent's.
+  const [issued, ended] = await race(
+    'deliver',
+    () => exchange(task, 'aws'),
+    () => end(task),
+  );
+  expect([issued.status, ended.body.ending.total]).toEqual([200, 2]);
+  await nothingLives(task);
+  expect(await s3Status(issued)).toBe(403);
+});
+
+test('keys that would be delivered while the end takes them back are withheld', async () => {
+  const task = await open();
+  await exchange(task, 'aws');
+  // The cloud holds its answer until the end has marked the intent and waits in its open transaction.
+  const release = world.clouds.aws.faults.arm({ action: 'GetScopedCredentials', mode: 'hold' });
+  const minting = exchange(task, 'aws');
+  await until(async () => (await world.sql(`select from work where state = 'intended'`)).length === 1);
+  const [ended, withheld] = await race(
+    'take back',
+    () => end(task),
+    () => {
+      release();
+      return minting;
+    },
+  );
+  expect([ended.body.state, withheld.status, withheld.body.reason]).toEqual([
+    'completed',
+    503,
+    'not_delivered',
+  ]);
+  await nothingLives(task);
+});
+
+test('an exchange asked for while the end is open is refused, for keys as for tokens', async () => {
+  const task = await open();
+  const [ended, refused] = await race(
+    'close',
+    () => end(task),
+    () => exchange(task, 'aws'),
+  );
+  expect([ended.body.state, refused.body.reason]).toEqual(['completed', 'task_ended']);
+  await nothingLives(task);
+});
+
+test('a suspension meets an exchange as an end does, in both orders', async () => {
+  const first = await open();
+  const [withheld, suspended] = await race(
+    'intend',
+    () => exchange(first, 'aws'),
+    () => suspend(first),
+  );
+  expect([withheld.body.reason, suspended.body.state]).toEqual(['not_delivered', 'suspended']);
+  const second = await open();
+  const [, refused] = await race(
+    'close',
+    () => suspend(second),
+    () => exchange(second, 'aws'),
+  );
+  expect(refused.body.reason).toBe('task_suspended');
+  for (const task of [first, second]) await nothingLives(task);
+});
+
+test('two ends at once: the first one’s state stands, and it is recorded once', async () => {
+  const task = await open();
+  const cancel = async () =>
+    world.api('POST', `/v1/tasks/${task.id}/end`, {
+      bearer: await world.person(),
+      json: { outcome: 'cancelled' },
+    });
+  const [first, second] = await race('close', () => end(task), cancel);
+  expect([first.body.state, second.body.state]).toEqual(['completed', 'completed']);
+  const events = await world.sql(`select from audit_entry where type = 'task.ended' and task_id = $1::uuid`, [
+    (await world.sql<{ id: string }>('select id from task order by id desc limit 1'))[0]?.id,
+  ]);
+  expect(events).toHaveLength(1);
+});
+
+test('an opening exchange and an end by ref leave either no task or an ended one', async () => {
+  const opening = { task: { template: 'invoice-reconcile', ref: 'raced', params: { quarter: '2026q3' } } };
+  const ask = async () => world.exchange(form(await world.workload(), { ...opening, ...detail.token }));
+  const [one, other] = await race('intend', ask, ask);
+  expect([one.status, other.status]).toEqual([200, 200]);
+  expect(other.body.issuance.task).toBe(one.body.issuance.task);
+  expect([typeof one.body.task_token, other.body.task_token]).toEqual(['string', undefined]);
+});
