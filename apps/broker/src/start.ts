@@ -1,3 +1,4 @@
+import type { Server } from 'node:http';
 import { migrate, startEmbedded } from '@mayfly/store';
 import { applyBundle, readFolder } from './bundle.ts';
 import { type Config, ConfigError } from './config.ts';
@@ -8,6 +9,9 @@ import { createOpsServer } from './ops.ts';
 import { type Reaper, startReaper } from './reaper.ts';
 import { closeGently, createServer, listen } from './server.ts';
 import { type Wired, type WireOptions, wire } from './wire.ts';
+
+/** Probes are short; one that hangs does not hold up the end. */
+const opsCloseMs = 500;
 
 export interface StartOptions {
   readonly config: Config;
@@ -71,7 +75,7 @@ export async function startBroker(options: StartOptions): Promise<Running> {
       url: config.issuer,
       opsUrl: `http://${config.opsListen.replace(/:\d+$/, '')}:${ports.ops}`,
       databaseUrls: { app: database.appUrl, owner: database.ownerUrl, auditor: database.auditorUrl },
-      stop: () => stop({ broker, clock, servers: [api, ops], reaper, closeDatabase: database.stop }),
+      stop: () => stop({ broker, clock, api, ops, reaper, closeDatabase: database.stop }),
     };
   } catch (error) {
     for (const step of undo) await step().catch(() => undefined);
@@ -88,8 +92,10 @@ interface OpenedDatabase {
 
 /** The embedded one is migrated at start; an external one by `mayfly migrate` with the owner's login. */
 async function openDatabase(config: Config, log: Log, say: (line: string) => void): Promise<OpenedDatabase> {
-  if (config.databaseUrl !== undefined)
+  if (config.databaseUrl !== undefined) {
+    await refuseUnmigrated(config.databaseUrl);
     return { appUrl: config.databaseUrl, ownerUrl: null, auditorUrl: null, stop: async () => undefined };
+  }
   say(`PostgreSQL 18, embedded, data in ${config.dataDir}`);
   const embedded = await startEmbedded({
     dataDir: config.dataDir,
@@ -98,6 +104,13 @@ async function openDatabase(config: Config, log: Log, say: (line: string) => voi
   await migrate(embedded.ownerUrl);
   const { appUrl, ownerUrl, auditorUrl } = embedded;
   return { appUrl, ownerUrl, auditorUrl, stop: () => embedded.stop() };
+}
+
+async function refuseUnmigrated(url: string): Promise<void> {
+  const { pending } = await migrate(url, { plan: true });
+  if (pending.length === 0) return;
+  const problem = `the database lacks ${pending.join(', ')}: run \`mayfly migrate\` with the owner’s login`;
+  throw new ConfigError([problem]);
 }
 
 async function refuseOtherEnvironment({ store }: Wired, environment: 'dev' | 'production'): Promise<void> {
@@ -124,19 +137,23 @@ async function openListeners(broker: Wired, role: 'all' | 'api' | 'worker') {
 interface Stopping {
   readonly broker: Wired;
   readonly clock: { stop(): void };
-  readonly servers: readonly ReturnType<typeof createServer>[];
+  readonly api: Server;
+  readonly ops: Server;
   readonly reaper: Reaper | undefined;
   closeDatabase(): Promise<void>;
 }
 
-/** Listeners and reaper end side by side: each has its own deadline, together they stay below 30 seconds. */
-async function stop({ broker, clock, servers, reaper, closeDatabase }: Stopping): Promise<void> {
+/**
+ * Listener and reaper end side by side, each with its own deadline, so that 30 seconds suffice. /readyz says `draining`
+ * until nothing more is answered.
+ */
+async function stop({ broker, clock, api, ops, reaper, closeDatabase }: Stopping): Promise<void> {
   broker.setDraining();
   const { drainTimeout } = broker.config;
-  const listening = servers.filter((server) => server.listening);
-  await Promise.all([reaper?.stop(), ...listening.map((server) => closeGently(server, drainTimeout))]);
+  await Promise.all([reaper?.stop(), api.listening ? closeGently(api, drainTimeout) : undefined]);
   clock.stop();
   await broker.unattested.flush().catch(() => undefined); // Counted refusals; nothing is lost with the database gone.
+  await closeGently(ops, opsCloseMs);
   await broker.store.close();
   await closeDatabase();
 }

@@ -54,10 +54,15 @@ function explain(error: unknown): number {
   }
   const known =
     error instanceof Error && ['ConfigError', 'MigrationError', 'EmbeddedError'].includes(error.name);
-  console.error(
-    known ? error.message : error instanceof Error ? `${error.name}: ${error.message}` : String(error),
-  );
+  console.error(known ? error.message : describe(error));
   return known ? 2 : 3;
+}
+
+/** Faults carry a detail for operators, system errors of several addresses only a code. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const detail: unknown = Reflect.get(error, 'detail') ?? Reflect.get(error, 'code');
+  return `${error.name}: ${error.message}${typeof detail === 'string' ? ` (${detail})` : ''}`;
 }
 
 if (import.meta.main) process.exit(await main(process.argv.slice(2)));

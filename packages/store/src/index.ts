@@ -3,7 +3,7 @@ export { type Embedded, EmbeddedError, findEmbedded, startEmbedded } from './emb
 export { encodeAudit } from './encode.ts';
 export type { DatabaseStatus } from './installation.ts';
 export type { StoredKey } from './keys.ts';
-export { knownMigrations, MigrationError, type MigrationResult, migrate } from './migrate.ts';
+export { MigrationError, type MigrationResult, migrate } from './migrate.ts';
 export type {
   AuditFilters,
   AuditRow,

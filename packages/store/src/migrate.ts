@@ -2,7 +2,9 @@ import { createHash, randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Fault } from '@mayfly/core';
 import pg from 'pg';
+import { describeLoss } from './database.ts';
 
 const folder = fileURLToPath(new URL('../../../prisma/migrations/', import.meta.url));
 
@@ -24,7 +26,12 @@ export interface MigrationResult {
  */
 export async function migrate(url: string, options: { plan?: boolean } = {}): Promise<MigrationResult> {
   const client = new pg.Client({ connectionString: url, application_name: 'mayfly migrate' });
-  await client.connect();
+  client.on('error', () => undefined); // A lost connection fails the statement that waits for it.
+  try {
+    await client.connect();
+  } catch (cause) {
+    throw new Fault('database_unavailable', { effect: 'none', detail: describeLoss(cause), cause });
+  }
   try {
     if (options.plan) return { applied: [], pending: (await pendingOf(client)).map(({ name }) => name) };
     await client.query(ledger);
@@ -38,11 +45,6 @@ export async function migrate(url: string, options: { plan?: boolean } = {}): Pr
   } finally {
     await client.end();
   }
-}
-
-/** Names of the migrations that this release brings. */
-export function knownMigrations(): readonly string[] {
-  return readFiles().map(({ name }) => name);
 }
 
 interface MigrationFile {

@@ -1,5 +1,6 @@
 import { type AuditEvent, auditEvent } from '@mayfly/core';
 import type { Store, StoredKey as StoreKey } from '@mayfly/store';
+import { ConfigError } from '../config.ts';
 import { createIds } from '../ids.ts';
 import {
   Keyring,
@@ -28,7 +29,12 @@ export async function loadKeys(
   const all = missing.length === 0 ? stored : await store.keys.list();
   const macKey = all.find(({ purpose }) => purpose === 'row-mac');
   if (macKey === undefined) throw new Error('no row-mac key');
-  return { ring: new Keyring(all.map(asStored), kek), mac: rowMac(asStored(macKey), kek) };
+  try {
+    return { ring: new Keyring(all.map(asStored), kek), mac: rowMac(asStored(macKey), kek) };
+  } catch (cause) {
+    const problem = 'keyEncryptionKey: not the key under which the keys of this database are wrapped';
+    throw new ConfigError([problem], { cause });
+  }
 }
 
 /** For the log: which key, for what, from when; never a private part. */
