@@ -1,0 +1,47 @@
+import { type Clock, systemClock } from './clock.ts';
+import { Connection } from './connection.ts';
+import { createIdentity, type Environment, type Identity } from './identity.ts';
+import { defaultServer, parseServer } from './server-address.ts';
+import { createTransport, type Transport } from './transport.ts';
+
+export interface MayflyOptions {
+  /** The broker's origin; default MAYFLY_SERVER, then http://127.0.0.1:8080. Plain http only on loopback. */
+  readonly server?: string;
+  /** Gives a fresh assertion each time; comes before the sources of the environment. */
+  readonly assertion?: () => string | Promise<string>;
+  /** PEM file trusted instead of Node's own authorities; default MAYFLY_CA_FILE. */
+  readonly caFile?: string;
+  /** Default process.env; read at each use. */
+  readonly env?: Environment;
+  /** Carries requests instead of node:http(s). */
+  readonly transport?: Transport;
+  readonly clock?: Clock;
+  /** Largest answer that is read, in bytes. */
+  readonly answerBytesMax?: number;
+}
+
+export interface Wiring {
+  readonly env: Environment;
+  readonly clock: Clock;
+  readonly identity: Identity;
+  readonly connection: Connection;
+}
+
+/** The parts beneath Mayfly, for programs that speak to other routes (the CLI). Throws Misconfigured. */
+export function wire(options: MayflyOptions = {}): Wiring {
+  const { env = process.env, clock = systemClock, assertion, answerBytesMax } = options;
+  const caFile = options.caFile ?? stated(env['MAYFLY_CA_FILE']);
+  const server = parseServer(options.server ?? stated(env['MAYFLY_SERVER']) ?? defaultServer);
+  const limits = answerBytesMax === undefined ? {} : { answerBytesMax };
+  const transport = options.transport ?? createTransport({ caFile, ...limits });
+  return {
+    env,
+    clock,
+    identity: createIdentity({ assertion, env }),
+    connection: new Connection({ server, transport, clock }),
+  };
+}
+
+function stated(value: string | undefined): string | undefined {
+  return value === '' ? undefined : value;
+}
