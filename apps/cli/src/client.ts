@@ -1,15 +1,25 @@
-import { readFileSync } from 'node:fs';
-import { fail } from './exit.ts';
+import {
+  type Answer,
+  type Asked,
+  apiRequest,
+  exchangeForm,
+  MayflyError,
+  Misconfigured,
+  type SourceReport,
+  Unavailable,
+  wire,
+} from '@mayfly/sdk';
+import { type ExitCode, fail } from './exit.ts';
 
-/** How the CLI speaks to a broker: contract.md section 2's environment, never an assertion on the command line. */
+/** How the CLI speaks to a broker: identity, transport and errors are those of the sdk, its ends are exit codes. */
 export interface Client {
   readonly server: string;
   /** JSON of a /v1 route; refusals and absence end the command with their exit code. */
   api(method: string, path: string, options?: ApiOptions): Promise<Json>;
-  /** `POST /token`. */
-  exchange(form: Readonly<Record<string, string>>): Promise<Json>;
-  /** What is presented as subject token. */
-  subject(): Promise<{ readonly token: string; readonly kind: 'jwt' | 'access_token' }>;
+  /** `POST /token` for one detail, which may depend on what is presented as subject token. */
+  exchange(detail: (kind: SubjectKind) => Json, asked: Asked): Promise<Json>;
+  /** Where an identity was looked for. */
+  sources(): Promise<readonly SourceReport[]>;
 }
 
 export interface ApiOptions {
@@ -18,95 +28,51 @@ export interface ApiOptions {
 }
 
 export type Json = Readonly<Record<string, unknown>>;
+export type SubjectKind = 'jwt' | 'access_token';
 
-type Environment = Readonly<Record<string, string | undefined>>;
+/** Lists of thousands of rows; an agent's client stays with the sdk's own, smaller bound. */
+const answerBytesMax = 64 * 1024 * 1024;
 
-const requestTimeoutMs = 30_000;
-
-export function createClient(env: Environment = process.env): Client {
-  const server = env['MAYFLY_SERVER'] ?? 'http://127.0.0.1:8080';
-  const subject = () => resolveSubject(env);
+export function createClient(env: Readonly<Record<string, string | undefined>> = process.env): Client {
+  const { connection, identity } = orExit(() => wire({ env, answerBytesMax }));
+  const bodyOf = async (answer: Promise<Answer>) => (await answer.catch(end)).body;
   return {
-    server,
-    subject,
-    api: async (method, path, { json, yaml } = {}) => {
-      const { token } = await subject();
-      const type = yaml === undefined ? 'application/json' : 'application/yaml';
-      const body = yaml ?? (json === undefined ? undefined : JSON.stringify(json));
-      const headers = {
-        authorization: `Bearer ${token}`,
-        ...(body === undefined ? {} : { 'content-type': type }),
+    server: connection.server,
+    sources: () => identity.sources(),
+    api: (method, path, { json, yaml } = {}) => {
+      const draft = async () => {
+        const request = apiRequest(await identity.subject(), { method, path, json });
+        if (yaml === undefined) return request;
+        return {
+          ...request,
+          headers: { ...request.headers, 'content-type': 'application/yaml' },
+          body: yaml,
+        };
       };
-      return read(
-        await send(`${server}${path}`, { method, headers, ...(body === undefined ? {} : { body }) }),
-      );
+      // Reading twice harms nobody; what changes something is sent again only where it has not arrived.
+      return bodyOf(connection.call(draft, { retry: method === 'GET' ? 'repeatable' : 'unsent' }));
     },
-    exchange: async (form) =>
-      read(await send(`${server}/token`, { method: 'POST', body: new URLSearchParams(form) })),
+    exchange: (detail, asked) => {
+      const draft = async () => {
+        const subject = await identity.subject();
+        return exchangeForm(subject, detail(subject.kind));
+      };
+      return bodyOf(connection.call(draft, { retry: 'unsent', asked }));
+    },
   };
 }
 
-/** Task token, assertion itself, its file (read again at each use), its command; then the projected token of Kubernetes. */
-async function resolveSubject(env: Environment): Promise<{ token: string; kind: 'jwt' | 'access_token' }> {
-  const taskToken = env['MAYFLY_TASK_TOKEN'];
-  if (taskToken) return { token: taskToken, kind: 'access_token' };
-  const assertion = env['MAYFLY_ASSERTION'];
-  if (assertion) return { token: assertion, kind: 'jwt' };
-  const file = env['MAYFLY_ASSERTION_FILE'] ?? projected();
-  if (file !== undefined) return { token: readFileSync(file, 'utf8').trim(), kind: 'jwt' };
-  const command = env['MAYFLY_ASSERTION_COMMAND'];
-  if (command) return { token: await runCommand(command), kind: 'jwt' };
-  return fail(
-    2,
-    'no identity: set MAYFLY_ASSERTION, MAYFLY_ASSERTION_FILE, MAYFLY_ASSERTION_COMMAND or MAYFLY_TASK_TOKEN',
-  );
-}
-
-const projectedToken = '/var/run/secrets/mayfly/token';
-
-function projected(): string | undefined {
+function orExit<T>(run: () => T): T {
   try {
-    readFileSync(projectedToken);
-    return projectedToken;
-  } catch {
-    return undefined;
+    return run();
+  } catch (error) {
+    return end(error);
   }
 }
 
-async function runCommand(command: string): Promise<string> {
-  const { exec } = await import('node:child_process');
-  const { promisify } = await import('node:util');
-  try {
-    return (await promisify(exec)(command, { timeout: requestTimeoutMs })).stdout.trim();
-  } catch {
-    return fail(3, 'MAYFLY_ASSERTION_COMMAND failed');
-  }
-}
-
-async function send(url: string, init: RequestInit): Promise<Response> {
-  try {
-    return await fetch(url, { ...init, redirect: 'error', signal: AbortSignal.timeout(requestTimeoutMs) });
-  } catch {
-    return fail(3, `no answer from ${new URL(url).origin}; set MAYFLY_SERVER, or start the broker`);
-  }
-}
-
-async function read(answer: Response): Promise<Json> {
-  const body: unknown = await answer.json().catch(() => ({}));
-  const value: Json = typeof body === 'object' && body !== null ? { ...body } : {};
-  if (answer.ok) return value;
-  return fail(answer.status === 503 || answer.status >= 500 ? 3 : 1, describeRefusal(value, answer.status));
-}
-
-/** One form for OAuth errors and problems: what is wrong, what to do, whom to ask. */
-function describeRefusal(body: Json, status: number): string {
-  const reason = String(body['reason'] ?? body['error'] ?? status);
-  const says = String(body['title'] ?? body['error_description'] ?? 'refused');
-  const errors = Array.isArray(body['errors'])
-    ? body['errors'].map((one) => `\n${String(one)}`).join('')
-    : '';
-  const todo = body['detail'] === undefined ? '' : ` ${String(body['detail'])}`;
-  const issuance =
-    body['issuance_id'] === undefined ? '' : ` See: mayfly explain ${String(body['issuance_id'])}`;
-  return `${reason}: ${says}${todo}${issuance}${errors}`;
+/** 1 refused, 2 configuration, 3 could not find out. */
+function end(error: unknown): never {
+  if (!(error instanceof MayflyError)) throw error;
+  const code: ExitCode = error instanceof Misconfigured ? 2 : error instanceof Unavailable ? 3 : 1;
+  return fail(code, error.message);
 }

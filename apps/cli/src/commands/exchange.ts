@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { createClient, type Json } from '../client.ts';
+import { createClient, type Json, type SubjectKind } from '../client.ts';
 import { fail } from '../exit.ts';
 import { collect } from './task.ts';
 
@@ -43,18 +43,13 @@ export function registerExchange(program: Command): void {
 async function run(flags: Flags): Promise<void> {
   const form =
     forms.find((one) => one === flags.output) ?? fail(2, `-o ${flags.output}: one of ${forms.join(', ')}`);
-  const client = createClient();
-  const { token, kind } = await client.subject();
-  const answer = await client.exchange({
-    grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
-    subject_token: token,
-    subject_token_type: `urn:ietf:params:oauth:token-type:${kind}`,
-    authorization_details: JSON.stringify([detailOf(flags, kind)]),
-  });
+  const { tool, resource, template } = flags;
+  const asked = template === undefined ? { tool, resource } : { tool, resource, template };
+  const answer = await createClient().exchange((kind) => detailOf(flags, kind), asked);
   console.log(render(answer, form));
 }
 
-function detailOf(flags: Flags, kind: 'jwt' | 'access_token'): Json {
+function detailOf(flags: Flags, kind: SubjectKind): Json {
   const { tool, resource, action, ttl, purpose } = flags;
   if (ttl !== undefined && !/^[1-9][0-9]{0,5}$/.test(ttl)) fail(2, '--ttl: whole seconds');
   return {
@@ -68,7 +63,7 @@ function detailOf(flags: Flags, kind: 'jwt' | 'access_token'): Json {
   };
 }
 
-function taskOf({ task, template, ref, param }: Flags, kind: 'jwt' | 'access_token'): Json {
+function taskOf({ task, template, ref, param }: Flags, kind: SubjectKind): Json {
   if (template !== undefined) {
     if (ref === undefined) fail(2, '--template needs --ref: the same ref finds the same task again');
     return { task: { template, ref, params: param } };

@@ -83,9 +83,7 @@ export function registerRead(program: Command): void {
     .command('whoami')
     .description('which identity was taken, its roles, and the claims that a template can match')
     .option('-o, --output <format>', 'table, json or yaml', 'yaml')
-    .action(async ({ output }) =>
-      printOne(await createClient().api('GET', '/v1/whoami'), parseFormat(output)),
-    );
+    .action(async ({ output }) => printOne(await whoami(), parseFormat(output)));
   const audit = program.command('audit').description('the audit log');
   audit
     .command('query')
@@ -103,6 +101,16 @@ export function registerRead(program: Command): void {
         columns: ['seq', 'at', 'type', 'actor', 'taskId', 'issuanceId'],
       });
     });
+}
+
+/** What the broker sees, and where the identity came from. */
+async function whoami(): Promise<Json> {
+  const client = createClient();
+  const seen = await client.api('GET', '/v1/whoami');
+  const sources = await client.sources();
+  const taken = sources.find((one) => one.taken)?.source ?? null;
+  const passed = sources.filter((one) => !one.taken).map(({ source, says }) => `${source}: ${says}`);
+  return { ...seen, server: client.server, identityFrom: taken, identityNotFrom: passed };
 }
 
 async function runGet(
