@@ -18,6 +18,8 @@ export interface Broker {
   keyring(): Keyring;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Requests being served now: counted at the door, looked at when draining. */
+  readonly traffic: { inFlight: number };
   /** Set at SIGTERM: /readyz fails, no new work is taken. */
   readonly draining: () => boolean;
   /** Something is due now: spares the reaper's pause here; other replicas find the row by themselves. */

@@ -14,8 +14,12 @@ const tlsReloadMs = 5_000;
 /** The API's listener: plain behind loopback or a trusted proxy, else TLS whose files are read again when they change. */
 export function createServer(app: Express, config: Config): Server {
   const { tlsCert, tlsKey, requestTimeout } = config;
+  // Node looks at slow connections only every 30 seconds by default, whatever their deadline.
+  const options = { connectionsCheckingInterval: Math.min(1_000, Math.ceil(requestTimeout / 4)) };
   const server =
-    tlsCert === undefined || tlsKey === undefined ? createHttpServer(app) : createTls(app, tlsCert, tlsKey);
+    tlsCert === undefined || tlsKey === undefined
+      ? createHttpServer(options, app)
+      : createTls(app, options, { certFile: tlsCert, keyFile: tlsKey });
   // Slow headers and bodies would hold sockets for minutes by default.
   server.headersTimeout = requestTimeout;
   server.requestTimeout = requestTimeout;
@@ -49,9 +53,13 @@ function answerClientError(error: Error, socket: Duplex): void {
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }
 
-function createTls(app: Express, certFile: string, keyFile: string): Server {
+function createTls(
+  app: Express,
+  options: { connectionsCheckingInterval: number },
+  { certFile, keyFile }: { certFile: string; keyFile: string },
+): Server {
   const read = () => ({ cert: readFileSync(certFile), key: readFileSync(keyFile) });
-  const server = createHttpsServer({ ...read(), minVersion: 'TLSv1.2' }, app);
+  const server = createHttpsServer({ ...options, ...read(), minVersion: 'TLSv1.2' }, app);
   const reload = () => {
     try {
       server.setSecureContext(read());

@@ -10,8 +10,9 @@ import { type Reaper, startReaper } from './reaper.ts';
 import { closeGently, createServer, listen } from './server.ts';
 import { type Wired, type WireOptions, wire } from './wire.ts';
 
-/** Probes are short; one that hangs does not hold up the end. */
-const opsCloseMs = 500;
+/** What is left of a connection when nothing is in flight any more. */
+const closeMs = 500;
+const drainLookMs = 20;
 
 export interface StartOptions {
   readonly config: Config;
@@ -134,6 +135,12 @@ async function openListeners(broker: Wired, role: 'all' | 'api' | 'worker') {
   }
 }
 
+async function drained(traffic: { readonly inFlight: number }, deadlineMs: number): Promise<void> {
+  const until = performance.now() + deadlineMs;
+  while (traffic.inFlight > 0 && performance.now() < until)
+    await new Promise((resolve) => setTimeout(resolve, drainLookMs));
+}
+
 interface Stopping {
   readonly broker: Wired;
   readonly clock: { stop(): void };
@@ -144,16 +151,17 @@ interface Stopping {
 }
 
 /**
- * Listener and reaper end side by side, each with its own deadline, so that 30 seconds suffice. /readyz says `draining`
- * until nothing more is answered.
+ * New exchanges are refused at once, those in flight get their time; until then we go on listening, since a cloud may
+ * yet fetch the keys of an assertion that it is being shown. /readyz says `draining` meanwhile.
  */
 async function stop({ broker, clock, api, ops, reaper, closeDatabase }: Stopping): Promise<void> {
   broker.setDraining();
   const { drainTimeout } = broker.config;
-  await Promise.all([reaper?.stop(), api.listening ? closeGently(api, drainTimeout) : undefined]);
+  await Promise.all([reaper?.stop(), drained(broker.traffic, drainTimeout)]);
+  if (api.listening) await closeGently(api, closeMs);
   clock.stop();
   await broker.unattested.flush().catch(() => undefined); // Counted refusals; nothing is lost with the database gone.
-  await closeGently(ops, opsCloseMs);
+  await closeGently(ops, closeMs);
   await broker.store.close();
   await closeDatabase();
 }

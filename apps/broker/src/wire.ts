@@ -112,6 +112,7 @@ export async function wire({
     metrics,
     unattested,
     clock,
+    traffic: { inFlight: 0 },
     draining: () => state.draining,
     nudge: () => state.nudged(),
     onNudge: (run) => {

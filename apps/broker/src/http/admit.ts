@@ -9,13 +9,12 @@ import { send } from './send.ts';
 
 /** Before anything is parsed: the Host is ours, TLS came first, and there is room. Ending and audit are never shed. */
 export function createAdmission(broker: Broker) {
-  const { metrics, config, draining } = broker;
+  const { metrics, config, draining, traffic } = broker;
   const proxies = cidrList(config.trustedProxies);
-  let inFlight = 0;
   const refusalOf = (request: Request): Refusal | Fault | undefined => {
     if (!namesOurHost(request, config.issuer)) return new Refusal('malformed_request');
     if (!cameOverTls(request, config, proxies)) return new Refusal('insecure_transport');
-    const full = draining() || inFlight >= config.requestsInFlight;
+    const full = draining() || traffic.inFlight >= config.requestsInFlight;
     return full && isSheddable(request) ? new Fault('overloaded', { effect: 'none' }) : undefined;
   };
   return async (request: Request, response: Response, next: NextFunction): Promise<void> => {
@@ -27,10 +26,10 @@ export function createAdmission(broker: Broker) {
       return;
     }
     metrics.inFlight.inc();
-    inFlight += 1;
+    traffic.inFlight += 1;
     response.once('close', () => {
       metrics.inFlight.dec();
-      inFlight -= 1;
+      traffic.inFlight -= 1;
     });
     next();
   };
