@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import type { TrustedIssuer } from '@mayfly/core';
+import { compact, makeKey, outcome, part, pattern, trusted } from '../../test/issuer.ts';
 import { createOidcAttestor } from './attestor.ts';
-import { compact, makeKey, outcome, part, pattern, trusted } from './test-issuer.ts';
 
 const now = new Date('2026-11-23T12:00:00Z');
 const seconds = now.getTime() / 1000;

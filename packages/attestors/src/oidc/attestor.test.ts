@@ -1,8 +1,8 @@
 import { createHmac } from 'node:crypto';
 import { expect, test } from '@jest/globals';
 import type { TrustedIssuer } from '@mayfly/core';
+import { compact, makeKey, outcome, part, type TestKey, trusted } from '../../test/issuer.ts';
 import { createOidcAttestor, issuerOf } from './attestor.ts';
-import { compact, makeKey, outcome, part, type TestKey, trusted } from './test-issuer.ts';
 
 const now = new Date('2026-11-23T12:00:00Z');
 const seconds = now.getTime() / 1000;

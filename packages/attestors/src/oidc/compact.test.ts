@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
+import { compact, makeKey, outcome, part } from '../../test/issuer.ts';
 import { parseCompact, tokenCharactersMax } from './compact.ts';
-import { compact, makeKey, outcome, part } from './test-issuer.ts';
 
 const key = makeKey('ES256', 'k1');
 const header = { alg: 'ES256', kid: 'k1', typ: 'JWT' };

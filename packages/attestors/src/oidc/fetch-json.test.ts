@@ -2,9 +2,9 @@ import { generateKeyPairSync, sign } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { createServer } from 'node:https';
 import { afterEach, expect, test } from '@jest/globals';
+import { outcome, serve, type TestServer } from '../../test/issuer.ts';
 import type { Resolved } from './address.ts';
 import { bodyBytesMax, type FetchLimits, fetchJson } from './fetch-json.ts';
-import { outcome, serve, type TestServer } from './test-issuer.ts';
 
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {

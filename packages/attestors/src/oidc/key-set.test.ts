@@ -1,7 +1,7 @@
 import type { RequestListener } from 'node:http';
 import { afterEach, expect, test } from '@jest/globals';
+import { makeKey, outcome, serve, type TestServer } from '../../test/issuer.ts';
 import { createKeySet, type KeySource } from './key-set.ts';
-import { makeKey, outcome, serve, type TestServer } from './test-issuer.ts';
 
 const a = makeKey('ES256', 'a');
 const b = makeKey('ES256', 'b');
