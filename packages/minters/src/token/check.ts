@@ -1,4 +1,5 @@
-import type { PlanCheck } from '@mayfly/core';
+import type { MintPlan, PlanCheck } from '@mayfly/core';
+import { parseId, uuidTime } from '@mayfly/protocol';
 import { z } from 'zod';
 import { insidePattern } from '../inside-pattern.ts';
 
@@ -6,7 +7,7 @@ const body = z.strictObject({
   claims: z.strictObject({
     iss: z.url(),
     aud: z.string(),
-    sub: z.string(),
+    sub: z.string().regex(/^[^/]+\/[\s\S]+$/),
     client_id: z.string(),
     iat: z.number().int(),
     exp: z.number().int(),
@@ -16,29 +17,71 @@ const body = z.strictObject({
       z.strictObject({
         type: z.literal('mayfly_tool_call'),
         task: z.string(),
-        tool: z.string(),
+        tool: z.string().min(1),
         identifier: z.string(),
         actions: z.array(z.string()),
-        args_digest: z.string().optional(),
+        args_digest: z
+          .string()
+          .regex(/^[A-Za-z0-9_-]{43}$|^[0-9a-f]{64}$/)
+          .optional(),
       }),
     ]),
   }),
 });
+type Claims = z.output<typeof body>['claims'];
+type Allowed = Parameters<PlanCheck>[1];
+
+/** An exchange takes less; its id was made when it began. */
+const exchangeMsMax = 60_000;
+const clockSlackMs = 2_000;
 
 /** Written apart from the planner: reads the claims that would be signed and proves them against the grant. */
 export const checkTokenPlan: PlanCheck = (plan, allowed) => {
   const parsed = body.safeParse(plan.body);
   if (!parsed.success) return 'claims: not the known form';
   const { claims } = parsed.data;
+  return checkReach(plan, claims, allowed) ?? checkNames(plan, claims) ?? checkPromises(plan, allowed);
+};
+
+function checkReach(plan: MintPlan, claims: Claims, allowed: Allowed): string | null {
   const [detail] = claims.authorization_details;
   if (claims.aud !== allowed.server?.audience) return 'aud is not the audience of the resource server';
   if (claims.exp * 1000 > allowed.notAfter.getTime()) return 'exp is later than the grant allows';
+  if (claims.exp * 1000 !== Date.parse(plan.notAfter)) return 'exp is not the end of the plan';
+  const began = uuidTime(plan.issuanceId).getTime();
+  const issued = claims.iat * 1000;
+  if (issued < began - clockSlackMs || issued > began + exchangeMsMax || claims.iat >= claims.exp)
+    return 'iat is not the time of the exchange';
   if (detail.identifier !== allowed.identifier) return 'identifier is not the one asked for';
+  if (!/^https:\/\/[^*?#%\\]+$/.test(detail.identifier)) return 'identifier is no plain https URI';
   if (!insidePattern(allowed.resource, detail.identifier)) return 'identifier lies outside the grant';
   if (detail.actions.length === 0 || !detail.actions.every((one) => allowed.actions.includes(one)))
     return 'actions exceed the grant';
-  if (claims.sub !== claims.client_id || claims.txn !== detail.task) return 'claims disagree with each other';
-  if (plan.ends.by !== 'expired' && allowed.server.verification !== 'introspect')
-    return 'ends is better than the server can hold';
+  const said = JSON.stringify(detail.actions);
+  if (said !== JSON.stringify(plan.actions) || said !== JSON.stringify(plan.nativePermissions))
+    return 'actions are not those of the plan';
   return null;
-};
+}
+
+function checkNames(plan: MintPlan, { sub, client_id, txn, jti, authorization_details }: Claims) {
+  if (sub !== client_id || txn !== authorization_details[0].task) return 'claims disagree with each other';
+  if (!txn.startsWith('tsk_') || parseId('tsk', txn) !== plan.taskId) return 'txn is another task';
+  if (!jti.startsWith('isn_') || parseId('isn', jti) !== plan.issuanceId || jti !== plan.reach)
+    return 'jti is another issuance';
+  return null;
+}
+
+/** What the caller and the log are told must not be better than what the server holds. */
+function checkPromises({ ends, enforcement, tokenType, issuedTokenType }: MintPlan, { server }: Allowed) {
+  if (ends.by !== 'expired') {
+    const { guaranteedSeconds = Number.POSITIVE_INFINITY, typicalSeconds = guaranteedSeconds } = ends;
+    const held = server?.verification === 'introspect' && ends.by === 'denied';
+    if (!held || Math.min(guaranteedSeconds, typicalSeconds) < server.cacheSeconds)
+      return 'ends is better than the server can hold';
+  }
+  if (enforcement.resource !== 'broker' || enforcement.actions !== 'broker' || enforcement.ttl !== 'provider')
+    return 'enforcement is better than the server can hold';
+  if (tokenType !== 'Bearer' || issuedTokenType !== 'urn:ietf:params:oauth:token-type:access_token')
+    return 'token type is not that of an access token';
+  return null;
+}
