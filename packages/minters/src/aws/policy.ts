@@ -34,11 +34,11 @@ interface S3Target {
 }
 
 /** Native permissions per verb, one row per access. Never negated operators, NotAction, wildcard services or `${*}`. */
-const objectPermissions: Readonly<Record<string, readonly string[]>> = {
-  read: ['s3:GetObject'],
-  write: ['s3:PutObject'],
-  delete: ['s3:DeleteObject'],
-};
+const objectPermissions: ReadonlyMap<string, readonly string[]> = new Map([
+  ['read', ['s3:GetObject']],
+  ['write', ['s3:PutObject']],
+  ['delete', ['s3:DeleteObject']],
+]);
 
 const rows: Readonly<Record<string, Row>> = {
   's3.object': (input, { partition, bucket, key }) => {
@@ -63,7 +63,7 @@ const rows: Readonly<Record<string, Row>> = {
 
 /** The session policy of one tool on one resource, with its absolute end in every statement. Pure. */
 export function compilePolicy(input: PolicyInput): CompiledPolicy {
-  const row = rows[input.access];
+  const row = Object.hasOwn(rows, input.access) ? rows[input.access] : undefined;
   if (row === undefined) throw new Refusal('tool_not_granted', { detail: `no access row ${input.access}` });
   const statements = row(input, parseS3(input.identifier));
   const text = JSON.stringify({ Version: '2012-10-17', Statement: statements });
@@ -76,7 +76,7 @@ export function compilePolicy(input: PolicyInput): CompiledPolicy {
 function objectStatements(input: PolicyInput, resource: string): Statement[] {
   const statements: Statement[] = [];
   const condition = { ...bounds(input), StringEquals: { 'aws:ResourceAccount': input.account } };
-  const permissions = input.actions.flatMap((action) => objectPermissions[action] ?? []);
+  const permissions = input.actions.flatMap((action) => objectPermissions.get(action) ?? []);
   if (permissions.length > 0)
     statements.push({ Effect: 'Allow', Action: permissions, Resource: resource, Condition: condition });
   // `create` is a write that must not overwrite: the request has to carry If-None-Match: *.

@@ -71,12 +71,15 @@ function planToken(request: MintRequest, issuer: string): MintPlan {
   };
 }
 
+// An empty query or fragment (`?`, `#` at the end) is none to the URL parser; `//` and `/..;` are folded by some servers.
+const trick = /[?#%\\]|[^:]\/\/|\/\.{1,2};/;
+
 /** https, no userinfo, fragment, query or percent tricks; exactly as the URL parser would write it. */
 function isPlainHttps(identifier: string): boolean {
-  if (!URL.canParse(identifier)) return false;
-  const { protocol, username, password, href, search, hash } = new URL(identifier);
-  const plain = protocol === 'https:' && username === '' && password === '' && search === '' && hash === '';
-  return plain && !identifier.includes('%') && (href === identifier || href === `${identifier}/`);
+  if (!URL.canParse(identifier) || trick.test(identifier)) return false;
+  const { protocol, username, password, href } = new URL(identifier);
+  const plain = protocol === 'https:' && username === '' && password === '';
+  return plain && (href === identifier || href === `${identifier}/`);
 }
 
 function claimsOf(plan: MintPlan): Readonly<Record<string, unknown>> {
