@@ -45,8 +45,8 @@ export async function awsCall<T>(name: string, run: () => Promise<T>): Promise<T
     const status = httpStatus(cause);
     const detail = `${name}: ${code}${status === undefined ? '' : ` ${status}`}`;
     if (refused.has(code)) throw new Fault('provider_refused', { effect: 'none', detail, cause });
-    // A clean 4xx is an answer; a 5xx, a cut connection and a timeout may come after the fact.
-    const answered = status !== undefined && status < 500;
+    // A clean 4xx is an answer; a 5xx, a cut connection, a timeout and a 200 that cannot be read may come after the fact.
+    const answered = status !== undefined && status >= 400 && status < 500;
     throw new Fault('provider_unavailable', {
       effect: answered || neverSent(cause) ? 'none' : 'unknown',
       detail,

@@ -15,7 +15,7 @@ import { awsCall, clientOptions, isUnknownAction } from './call.ts';
 import { createDenyDocuments, type DenyDocuments } from './deny.ts';
 import { type AwsBody, awsBody, baseSeconds, planAws, planBase } from './plan.ts';
 import { type AwsProvider, parseAwsProvider, stsEndpoint } from './provider.ts';
-import { assume, checkCredentials, type FederationSigner, type Session } from './session.ts';
+import { assume, checkCredentials, type FederationSigner, lying, type Session } from './session.ts';
 
 export interface AwsMinterOptions {
   readonly federation: FederationSigner;
@@ -108,10 +108,17 @@ async function scopedOrUndefined(
     ScopedSessionDescription: body.description,
   });
   try {
-    const { Credentials } = await awsCall('GetScopedCredentials', () =>
+    const { Credentials, SessionInfo, SourceIdentity } = await awsCall('GetScopedCredentials', () =>
       client.send(command, { abortSignal: context.signal }),
     );
-    return checkCredentials(Credentials, { now: context.now, durationSeconds: body.durationSeconds });
+    const { arn } = base;
+    if ((SessionInfo?.Arn ?? arn) !== arn || (SourceIdentity ?? body.sourceIdentity) !== body.sourceIdentity)
+      throw lying('another identity than asked for');
+    return checkCredentials(Credentials, {
+      now: context.now,
+      durationSeconds: body.durationSeconds,
+      arn,
+    });
   } catch (error) {
     if (isUnknownAction(error)) return undefined;
     throw error;

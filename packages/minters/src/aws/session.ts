@@ -20,6 +20,8 @@ export interface Keys {
 export interface Session {
   readonly keys: Secret<Keys>;
   readonly expiresAt: Date;
+  /** `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`, as asked for and as answered. */
+  readonly arn: string;
 }
 
 export interface FederationSigner {
@@ -61,10 +63,15 @@ export async function assume(request: SessionRequest, context: SessionContext): 
       request,
       context,
     );
-    const { Credentials, AssumedRoleUser } = answer;
-    const expected = `:assumed-role/${splitRole(request.role).name}/${request.sessionName}`;
-    if (!AssumedRoleUser?.Arn?.endsWith(expected)) throw lying('another identity than asked for');
-    return checkCredentials(Credentials, { now: context.now, durationSeconds: request.durationSeconds });
+    const { Credentials, AssumedRoleUser, SourceIdentity } = answer;
+    const { partition, account, name } = splitRole(request.role);
+    const arn = `arn:${partition}:sts::${account}:assumed-role/${name}/${request.sessionName}`;
+    if (AssumedRoleUser?.Arn !== arn) throw lying('another identity than asked for');
+    // A denial names the SourceIdentity: a session without it could not be taken back.
+    if (isDeniable(provider) && (SourceIdentity ?? null) !== request.sourceIdentity)
+      throw lying('another SourceIdentity than asked for');
+    const { durationSeconds } = request;
+    return checkCredentials(Credentials, { now: context.now, durationSeconds, arn });
   } finally {
     client.destroy();
   }
@@ -94,23 +101,23 @@ function common({ role, sessionName, policy, durationSeconds }: SessionRequest) 
   return { RoleArn: role, RoleSessionName: sessionName, DurationSeconds: durationSeconds, ...narrowed };
 }
 
+function isDeniable({ revoke, denyBy }: AwsProvider): boolean {
+  return revoke === 'deny-policy' && denyBy === 'sourceIdentity';
+}
+
 /** Complete keys that live no longer than asked; anything else is not answered to anybody. */
 export function checkCredentials(
   credentials: Credentials | undefined,
-  { now, durationSeconds }: { now: Date; durationSeconds: number },
+  { now, durationSeconds, arn }: { now: Date; durationSeconds: number; arn: string },
 ): Session {
   const { AccessKeyId, SecretAccessKey, SessionToken, Expiration } = credentials ?? {};
-  if (
-    AccessKeyId === undefined ||
-    SecretAccessKey === undefined ||
-    SessionToken === undefined ||
-    Expiration === undefined
-  )
+  if (!AccessKeyId || !SecretAccessKey || !SessionToken || Expiration === undefined)
     throw lying('incomplete credentials');
-  if (Expiration.getTime() > now.getTime() + (durationSeconds + lieSeconds) * 1000)
+  // Written so that an invalid date is a lie as well.
+  if (!(Expiration.getTime() <= now.getTime() + (durationSeconds + lieSeconds) * 1000))
     throw lying('a longer life than asked for');
   const keys = { accessKeyId: AccessKeyId, secretAccessKey: SecretAccessKey, sessionToken: SessionToken };
-  return { keys: new SecretOf(keys), expiresAt: Expiration };
+  return { keys: new SecretOf(keys), expiresAt: Expiration, arn };
 }
 
 export function lying(detail: string): Fault {

@@ -1,0 +1,87 @@
+import type { AuditEvent, DenyDue, DenyEntry, DenyStore, DenyWrite } from '@mayfly/core';
+
+interface Document {
+  readonly provider: string;
+  readonly entries: Map<string, number>;
+  version: number;
+  acknowledged: number;
+  writerUntil: number;
+  readAt: number;
+}
+
+/** Entries stay this much longer than they are needed: clocks and caches of the cloud. */
+const graceMs = 300_000;
+
+/** For tests only: the DenyStore in memory, with the lease and the fence of the real one. */
+export class MemoryDenyStore implements DenyStore {
+  readonly audits: AuditEvent[] = [];
+  readonly #documents = new Map<string, Document>();
+  readonly #now: () => Date;
+  #onRequest: () => void = () => undefined;
+
+  constructor(now: () => Date) {
+    this.#now = now;
+  }
+
+  /** Resolves with the next document that is given out. */
+  nextRequest(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onRequest = resolve;
+    });
+  }
+
+  acknowledged(role: string): number {
+    return this.#documents.get(role)?.acknowledged ?? 0;
+  }
+
+  async request(role: string, add: readonly DenyEntry[], leaseSeconds: number): Promise<DenyWrite | null> {
+    const now = this.#now().getTime();
+    const fresh = { entries: new Map(), version: 0, acknowledged: 0, writerUntil: 0, readAt: 0 };
+    const document = this.#documents.get(role) ?? { provider: add[0]?.provider ?? '', ...fresh };
+    this.#documents.set(role, document);
+    if (document.writerUntil > now) return null;
+    for (const { sourceIdentity, neededUntil } of add) {
+      const until = Math.max(document.entries.get(sourceIdentity) ?? 0, neededUntil.getTime());
+      document.entries.set(sourceIdentity, until);
+    }
+    for (const [name, until] of document.entries) if (until < now - graceMs) document.entries.delete(name);
+    document.version += 1;
+    document.writerUntil = now + leaseSeconds * 1000;
+    this.#onRequest();
+    return { version: document.version, entries: [...document.entries.keys()].sort() };
+  }
+
+  async acknowledge(role: string, version: number): Promise<boolean> {
+    const document = this.#documents.get(role);
+    if (document?.version !== version) return false;
+    document.acknowledged = version;
+    document.readAt = this.#now().getTime();
+    document.writerUntil = 0;
+    return true;
+  }
+
+  async due(olderThanSeconds: number): Promise<readonly DenyDue[]> {
+    const now = this.#now().getTime();
+    return [...this.#documents]
+      .filter(([, one]) => one.entries.size > 0 && one.writerUntil <= now)
+      .filter(([, one]) => one.readAt < now - olderThanSeconds * 1000)
+      .map(([role, { provider, version, entries }]) => ({
+        provider,
+        role,
+        version,
+        entries: [...entries.keys()].sort(),
+        shrinks: [...entries.values()].some((until) => until < now - graceMs),
+      }));
+  }
+
+  async observed(
+    role: string,
+    { intact, audit }: { intact: boolean; audit: AuditEvent | null },
+  ): Promise<void> {
+    const document = this.#documents.get(role);
+    if (document === undefined) return;
+    document.readAt = this.#now().getTime();
+    if (!intact) document.acknowledged = 0;
+    if (audit !== null) this.audits.push(audit);
+  }
+}
