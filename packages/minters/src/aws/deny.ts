@@ -42,6 +42,8 @@ interface Batch {
 
 export function createDenyDocuments(options: AwsMinterOptions): DenyDocuments {
   const batches = new Map<string, Batch>();
+  /** The last document of each role, written or gathering; one per role that was ever denied. */
+  const writing = new Map<string, Promise<void>>();
   const revokers = new Map<string, Session>();
   const deny = (target: DenyTarget, context: CallContext) => {
     const open = batches.get(target.role);
@@ -50,11 +52,14 @@ export function createDenyDocuments(options: AwsMinterOptions): DenyDocuments {
       return open.done;
     }
     const targets = [target];
-    const done = pause(gatherMs).then(() => {
+    // While a document is being written the next one gathers: the role's lease is held, also against ourselves.
+    const before = writing.get(target.role);
+    const done = Promise.all([pause(gatherMs), before?.catch(() => undefined)]).then(() => {
       batches.delete(target.role);
       return write(targets, context);
     });
     batches.set(target.role, { targets, done });
+    writing.set(target.role, done);
     return done;
   };
   const write = async (targets: readonly DenyTarget[], context: CallContext) => {
@@ -62,7 +67,11 @@ export function createDenyDocuments(options: AwsMinterOptions): DenyDocuments {
     const provider = providerOf(options, name);
     // Entries are needed until no session of this identity can live: the base is the longest.
     const neededUntil = new Date(context.now.getTime() + baseSeconds * 1000);
-    const entries = targets.map(({ sourceIdentity }) => ({ provider: name, sourceIdentity, neededUntil }));
+    const entries = targets.map(({ provider: of, sourceIdentity }) => ({
+      provider: of,
+      sourceIdentity,
+      neededUntil,
+    }));
     const document = await options.deny.request(role, entries, writerLeaseSeconds);
     if (document === null)
       throw new Fault('provider_unavailable', {
@@ -97,8 +106,16 @@ export function createDenyDocuments(options: AwsMinterOptions): DenyDocuments {
   return {
     deny,
     watch: async (olderThanSeconds, context, newId) => {
-      for (const due of await options.deny.due(olderThanSeconds))
-        await lookAt({ due, context, newId }, { options, revokers, publish });
+      const failures: unknown[] = [];
+      for (const due of await options.deny.due(olderThanSeconds)) {
+        try {
+          await lookAt({ due, context, newId }, { options, revokers, publish });
+        } catch (error) {
+          // One role that cannot be read must not hide the others.
+          failures.push(error);
+        }
+      }
+      if (failures.length > 0) throw failures[0];
     },
   };
 }
@@ -127,7 +144,7 @@ async function lookAt(
   const provider = providerOf(options, due.provider);
   const client = await iamClient(provider, context, { options, revokers });
   const seen = await read(client, role, context.signal).finally(() => client.destroy());
-  const intact = seen === denyPolicy(due);
+  const intact = seen === wanted(due);
   if (!intact) {
     options.report('deny document is not the one acknowledged; written again', {
       role,
@@ -162,7 +179,7 @@ export function denyPolicy({ version, entries }: Pick<DenyWrite, 'version' | 'en
   throw new Fault('provider_refused', { effect: 'none', detail });
 }
 
-function wanted(document: DenyWrite): string | null {
+function wanted(document: Pick<DenyWrite, 'version' | 'entries'>): string | null {
   return document.entries.length === 0 ? null : denyPolicy(document);
 }
 
