@@ -276,6 +276,7 @@ test('issuer and jti do not run together', async () => {
 test('without a jti the id is that of the signed bytes', async () => {
   expect(await idOf(claims)).toBe(await idOf(claims));
   expect(await idOf({ ...claims, note: 'x' })).not.toBe(await idOf(claims));
+  expect(await idOf({ ...claims, note: 'x' })).not.toBe(await idOf({ ...claims, note: 'y' }));
 });
 
 test('ECDSA malleability: (r, n - s) verifies and is the same assertion', async () => {

@@ -139,12 +139,12 @@ test('denials on two roles are two documents', async () => {
 });
 
 test('what arrives while a document is written waits for it and is in the next', async () => {
-  const release = cloud.aws.faults.arm({ action: 'PutRolePolicy', mode: 'hold' });
+  // Longer than denials are gathered, so that the next document is complete before this one is written.
+  cloud.aws.faults.arm({ action: 'PutRolePolicy', mode: 'delay', ms: 150 });
   const given = cloud.store.nextRequest();
   const first = revoke(planOf(1));
   await given;
   const later = [revoke(planOf(2)), revoke(planOf(3))];
-  release();
   expect(await Promise.all([first, ...later])).toEqual(['gone', 'gone', 'gone']);
   expect(cloud.calls('PutRolePolicy')).toBe(2);
   expect(identitiesIn(await seen())).toEqual([1, 2, 3].map((n) => planOf(n).reach).sort());
