@@ -62,7 +62,7 @@ async function runDev(flags: DevFlags): Promise<void> {
     process.exitCode = held ? 0 : 1;
     return;
   }
-  printInvitation(environment);
+  printInvitation(environment, flags);
   await ended();
   console.log('stopping ...');
   await environment.stop();
@@ -90,16 +90,17 @@ async function demo({ clouds, running, file }: DevEnvironment): Promise<readonly
   });
 }
 
-function printInvitation({ running }: DevEnvironment): void {
+function printInvitation({ running }: DevEnvironment, { dataDir: folder }: DevFlags): void {
+  const where = folder === '.mayfly' ? '' : ` --data-dir ${folder}`;
   const ref = `try-${randomBytes(3).toString('hex')}`;
   const details = `[{"type":"mayfly_tool_call","tool":"s3.read","identifier":"arn:aws:s3:::invoices/2026q3/a.pdf","task":{"template":"invoice-reconcile","ref":"${ref}","params":{"quarter":"2026q3"}}}]`;
   console.log(`broker ${running.url}   ops ${running.opsUrl}   try it in a second terminal:
   curl -s ${running.url}/token \\
     -d grant_type=urn:ietf:params:oauth:grant-type:token-exchange \\
     -d subject_token_type=urn:ietf:params:oauth:token-type:jwt \\
-    -d subject_token="$(npm run -s mayfly -- dev token --sub reconciler)" \\
+    -d subject_token="$(npm run -s mayfly -- dev token --sub reconciler${where})" \\
     --data-urlencode 'authorization_details=${details}'
-and end the task with the task_token and issuance.task of its answer:
+and end the task with the task_token and issuance.task of its first answer:
   curl -s -X POST ${running.url}/v1/tasks/TASK/end -H "Authorization: Bearer TASK_TOKEN"
 Ctrl-C stops everything.`);
 }
