@@ -42,10 +42,10 @@ const s3For = (task: Task) =>
   });
 const read = (s3: S3Client, name = key) => s3.send(new GetObjectCommand({ Bucket: 'invoices', Key: name }));
 
+/** Credentials of agents; the base session that the broker keeps for itself is none. */
 async function exchangesOf(task: Task): Promise<number> {
-  const rows = await world.sql('select id from mayfly_issuances_v1 where task_id = $1', [uuidOf(task)]);
-  console.log(rows, await world.sql('select i.id, i.intended_at, i.decision, i.grant_name, i.access, i.resource, i.provider, i.reason from issuance i where task_id = $1', [uuidOf(task)]));
-  return rows.length;
+  const text = `select from mayfly_issuances_v1 where task_id = $1 and kind = 'agent'`;
+  return (await world.sql(text, [uuidOf(task)])).length;
 }
 
 async function rowOf(task: Task | string): Promise<Record<string, unknown> | undefined> {

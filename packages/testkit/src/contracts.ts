@@ -1,0 +1,2 @@
+/** Suites of claims; apart from index.ts because they can be loaded only by a test runner. */
+export * from './store-contract.ts';

@@ -1,0 +1,69 @@
+import { seededIds, TestClock } from './clock.ts';
+import type { StoreUnderTest } from './contracts.ts';
+import { describeStore } from './contracts.ts';
+import type { MemoryRows, WorkRow } from './memory/rows.ts';
+import { createMemoryStore } from './memory-store.ts';
+
+describeStore('the store in memory', async () => {
+  const clock = new TestClock();
+  const store = createMemoryStore({ now: () => clock.now() });
+  const hooks = { ...moveTime(store.rows), ...look(store.rows) };
+  return { store: { ...store, ...hooks, newId: seededIds(clock) }, close: async () => undefined };
+});
+
+type Hooks = Omit<StoreUnderTest, 'newId' | 'replica' | 'ledger' | 'tasks' | 'queue' | 'deny'>;
+
+function moveTime(rows: MemoryRows) {
+  const change = (id: string, part: Partial<WorkRow>) => {
+    const work = rows.work.get(id);
+    if (work !== undefined) rows.work.set(id, { ...work, ...part });
+  };
+  return {
+    now: async () => rows.now(),
+    epoch: async () => rows.epoch,
+    raiseEpoch: async () => {
+      rows.epoch += 1;
+    },
+    freeze: async (reason) => {
+      rows.frozen = reason;
+      rows.epoch += 1;
+    },
+    makeDue: async (id) => change(id, { dueAt: rows.now() }),
+    nothingDue: async () => {
+      for (const id of rows.work.keys()) change(id, { dueAt: rows.inSeconds(3600) });
+    },
+    passNotAfter: async (id, seconds) => change(id, { notAfter: rows.inSeconds(-seconds) }),
+    leaveLease: async (id, seconds) => {
+      const row = rows.tasks.get(id);
+      if (row !== undefined) rows.tasks.set(id, { ...row, leaseUntil: rows.inSeconds(seconds) });
+    },
+    passExpiry: async (id) => {
+      const row = rows.tasks.get(id);
+      if (row !== undefined)
+        rows.tasks.set(id, { ...row, task: { ...row.task, expiresAt: rows.inSeconds(-1) } });
+    },
+    nextWindow: async () => rows.counters.clear(),
+    passWriterLease: async (role) => {
+      const row = rows.denyDocuments.get(role);
+      if (row !== undefined) rows.denyDocuments.set(role, { ...row, writerUntil: rows.inSeconds(-1) });
+    },
+    readAgo: async (role, seconds) => {
+      const row = rows.denyDocuments.get(role);
+      if (row !== undefined) rows.denyDocuments.set(role, { ...row, readAt: rows.inSeconds(-seconds) });
+    },
+  } satisfies Partial<Hooks>;
+}
+
+function look(rows: MemoryRows) {
+  return {
+    events: async (taskId) => rows.audit.filter((row) => row.taskId === taskId).map(({ type }) => type),
+    work: async (id) => {
+      const row = rows.work.get(id);
+      if (row === undefined) return undefined;
+      const dueInSeconds = (row.dueAt.getTime() - rows.now().getTime()) / 1000;
+      return { state: row.state, dueInSeconds, attempts: row.attempts };
+    },
+    endsOf: async (id) => rows.endsOf(id).map(({ method }) => method),
+    hasIssuance: async (id) => rows.issuances.has(id),
+  } satisfies Partial<Hooks>;
+}

@@ -1,0 +1,80 @@
+import type { DenyDue, DenyEntry, DenyStore, DenyWrite } from '@mayfly/core';
+import type { DenyDocumentRow, MemoryRows } from './rows.ts';
+
+/** Kept longer than any session can live, for the clocks and caches of the cloud. */
+const keptSeconds = 300;
+
+/** Deny documents, as `deny_request`, `deny_acknowledge` and `deny_reopen`. */
+export function createMemoryDenyStore(rows: MemoryRows): DenyStore {
+  return {
+    request: async (role, add, leaseSeconds) =>
+      rows.atomically(() => requestWrite(rows, { role, add, leaseSeconds })),
+    acknowledge: async (role, version) => {
+      const row = rows.denyDocuments.get(role);
+      if (row?.version !== version) return false;
+      const acked = { ackedVersion: version, readAt: rows.now(), writerUntil: null };
+      rows.denyDocuments.set(role, { ...row, ...acked });
+      return true;
+    },
+    due: async (olderThanSeconds) =>
+      [...rows.denyDocuments.values()].flatMap((row) => dueOf(rows, row, olderThanSeconds)),
+    observed: async (role, { intact, audit }) =>
+      rows.atomically(() => {
+        const row = rows.denyDocuments.get(role);
+        if (row === undefined) return;
+        rows.denyDocuments.set(role, { ...row, readAt: rows.now(), ...(intact ? {} : { ackedVersion: 0 }) });
+        if (intact) return;
+        reopen(rows, role);
+        if (audit !== null) rows.append(audit);
+      }),
+  };
+}
+
+function requestWrite(
+  rows: MemoryRows,
+  { role, add, leaseSeconds }: { role: string; add: readonly DenyEntry[]; leaseSeconds: number },
+): DenyWrite | null {
+  const nothing = { version: 0, ackedVersion: 0, writerUntil: null, readAt: null };
+  const row = rows.denyDocuments.get(role) ?? { role, provider: add[0]?.provider ?? '', ...nothing };
+  if (row.writerUntil !== null && row.writerUntil > rows.now()) return null;
+  for (const { sourceIdentity, neededUntil } of add) {
+    const key = `${role}\n${sourceIdentity}`;
+    const known = rows.denyEntries.get(key);
+    const until = known !== undefined && known.neededUntil > neededUntil ? known.neededUntil : neededUntil;
+    rows.denyEntries.set(key, { role, sourceIdentity, neededUntil: until });
+  }
+  for (const [key, entry] of rows.denyEntries)
+    if (entry.role === role && entry.neededUntil < rows.inSeconds(-keptSeconds)) rows.denyEntries.delete(key);
+  const version = row.version + 1;
+  rows.denyDocuments.set(role, { ...row, version, writerUntil: rows.inSeconds(leaseSeconds) });
+  return { version, entries: entriesOf(rows, role).map(({ sourceIdentity }) => sourceIdentity) };
+}
+
+function entriesOf(rows: MemoryRows, role: string) {
+  return [...rows.denyEntries.values()]
+    .filter((entry) => entry.role === role)
+    .sort((left, right) => (left.sourceIdentity < right.sourceIdentity ? -1 : 1));
+}
+
+function dueOf(rows: MemoryRows, row: DenyDocumentRow, olderThanSeconds: number): DenyDue[] {
+  const { role, provider, version, readAt, writerUntil } = row;
+  const entries = entriesOf(rows, role);
+  if (entries.length === 0) return [];
+  if (readAt !== null && readAt >= rows.inSeconds(-olderThanSeconds)) return [];
+  if (writerUntil !== null && writerUntil >= rows.now()) return [];
+  const shrinks = entries.some(({ neededUntil }) => neededUntil < rows.inSeconds(-keptSeconds));
+  return [{ role, provider, version, entries: entries.map((entry) => entry.sourceIdentity), shrinks }];
+}
+
+/** Everything that the document should have denied and that can still live goes back to revoking. */
+function reopen(rows: MemoryRows, role: string): void {
+  const now = rows.now();
+  const denied = new Set(entriesOf(rows, role).map(({ sourceIdentity }) => sourceIdentity));
+  for (const [id, { record, decision, plan }] of rows.issuances) {
+    const { taskId, notAfter } = record;
+    if (plan === null || decision !== 'allow' || !denied.has(plan.reach)) continue;
+    if (notAfter === null || notAfter <= now || rows.work.has(id) || rows.endsOf(id).length === 0) continue;
+    const facts = { id, kind: 'issuance', taskId, notAfter, reach: plan.reach } as const;
+    rows.work.set(id, { ...facts, state: 'revoking', dueAt: now, requestedAt: now, attempts: 0 });
+  }
+}

@@ -1,0 +1,145 @@
+import type { AuditEvent, Delivery, IntendResult, Intent, Ledger } from '@mayfly/core';
+import type { MemoryFacts } from './facts.ts';
+import { WindowCounter } from './limits.ts';
+import { openTaskRow, renewLease, useAssertion } from './open.ts';
+import type { GrantRow, MemoryRows, TaskRow } from './rows.ts';
+
+/** How long an Idempotency-Key belongs to its issuance (contract.md section 5). */
+const idempotencySeconds = 86_400;
+
+interface Options {
+  readonly facts: MemoryFacts;
+  readonly reapAgeSeconds: number;
+}
+
+/** The issuance side of storage, with the semantics of `intend`, `deliver` and `refuse` of the migrations. */
+export function createMemoryLedger(rows: MemoryRows, { facts, reapAgeSeconds }: Options): Ledger {
+  const issue = (intent: Intent, delivered: AuditEvent | null): IntendResult => {
+    const result = undoneUnlessIntended(rows, () =>
+      settleIntent(rows, intent, { delivered, reapAgeSeconds }),
+    );
+    if (result.kind !== 'intended') return result;
+    if (delivered !== null) renewLease(rows, intent.plan.taskId);
+    if (intent.opening !== null) facts.opened(intent.opening.task);
+    return result;
+  };
+  return {
+    intend: async (intent) => issue(intent, null),
+    issueLocal: async (intent, { audit }) => issue(intent, audit),
+    deliver: async (delivery) => rows.atomically(() => deliver(rows, delivery)),
+    refuse: async (record, audit) =>
+      rows.atomically(() => {
+        rows.insertIssuance(record, null, false);
+        rows.append(audit);
+      }),
+    append: async (audit) => rows.append(audit),
+  };
+}
+
+class Undone extends Error {
+  readonly result: IntendResult;
+  constructor(result: IntendResult) {
+    super('undone');
+    this.result = result;
+  }
+}
+
+/** A refusal leaves nothing behind: neither task nor counter nor replay key. */
+function undoneUnlessIntended(rows: MemoryRows, run: () => IntendResult): IntendResult {
+  try {
+    return rows.atomically(() => {
+      const result = run();
+      if (result.kind !== 'intended') throw new Undone(result);
+      return result;
+    });
+  } catch (error) {
+    if (error instanceof Undone) return error.result;
+    throw error;
+  }
+}
+
+function settleIntent(
+  rows: MemoryRows,
+  intent: Intent,
+  options: { delivered: AuditEvent | null; reapAgeSeconds: number },
+): IntendResult {
+  const { record, plan, opening, audit } = intent;
+  if (opening !== null) {
+    const opened = openTaskRow(rows, opening, intent.epoch);
+    if (opened.kind === 'stale') return { ...opened, generation: null };
+    if (opened.kind !== 'opened') return opened;
+  }
+  const grant = rows.grants.get(record.grantId ?? '');
+  const task = grant === undefined ? undefined : rows.tasks.get(grant.grant.taskId);
+  if (grant === undefined || task === undefined) return { kind: 'refused', reason: 'task_unknown' };
+  const stopped = stateOf(rows, grant, task) ?? movedOn(rows, grant, intent);
+  if (stopped !== null) return stopped;
+  const spent = record.purpose === 'agent' ? spend(rows, grant, intent) : null;
+  if (spent !== null) return spent;
+  rows.insertIssuance(record, plan, options.delivered !== null);
+  rows.append(audit);
+  if (options.delivered !== null) rows.append(options.delivered);
+  else
+    rows.work.set(record.id, {
+      id: record.id,
+      kind: 'issuance',
+      taskId: grant.grant.taskId,
+      state: 'intended',
+      dueAt: rows.inSeconds(options.reapAgeSeconds),
+      notAfter: record.notAfter,
+      requestedAt: null,
+      reach: plan.reach,
+      attempts: 0,
+    });
+  return { kind: 'intended' };
+}
+
+function stateOf(
+  rows: MemoryRows,
+  grant: GrantRow,
+  { task, state, leaseUntil }: TaskRow,
+): IntendResult | null {
+  if (state === 'suspended') return { kind: 'refused', reason: 'task_suspended' };
+  const now = rows.now();
+  if (state !== 'open' || task.expiresAt <= now || leaseUntil <= now)
+    return { kind: 'refused', reason: 'task_ended' };
+  return grant.state === 'active' ? null : { kind: 'refused', reason: 'grant_ended' };
+}
+
+function movedOn(rows: MemoryRows, { generation }: GrantRow, intent: Intent): IntendResult | null {
+  if (rows.epoch !== intent.epoch || generation !== intent.generation)
+    return { kind: 'stale', epoch: rows.epoch, generation };
+  return rows.frozen === null ? null : { kind: 'refused', reason: 'frozen' };
+}
+
+/** Idempotency key, budget, limit per minute, the assertion's one use: in the order of the migrations. */
+function spend(rows: MemoryRows, row: GrantRow, { record, use }: Intent): IntendResult | null {
+  const { grant, uses } = row;
+  const key = use.idempotencyKey?.digest;
+  const earlier = key === undefined ? undefined : rows.idempotency.get(key);
+  if (earlier !== undefined && earlier.expiresAt > rows.now())
+    return { kind: 'already_issued', issuanceId: earlier.issuanceId };
+  if (grant.budget.exchanges !== null && uses >= grant.budget.exchanges)
+    return { kind: 'refused', reason: 'budget_spent' };
+  const { owner = '', template = '' } = rows.tasks.get(grant.taskId)?.task ?? {};
+  const minute = new WindowCounter(rows, ['perMinute', owner, template, grant.name], 60);
+  const limited = minute.refuseAt(grant.budget.perMinute);
+  if (limited !== null) return limited;
+  if (use.assertion !== null && !useAssertion(rows, use.assertion))
+    return { kind: 'refused', reason: 'assertion_replayed' };
+  if (key !== undefined)
+    rows.idempotency.set(key, { issuanceId: record.id, expiresAt: rows.inSeconds(idempotencySeconds) });
+  rows.grants.set(grant.id, { ...row, uses: uses + 1 });
+  if (grant.budget.perMinute !== null) minute.raise();
+  return null;
+}
+
+function deliver(rows: MemoryRows, { issuanceId, keyHash, expiresAt, audit }: Delivery): boolean {
+  const work = rows.work.get(issuanceId);
+  if (work !== undefined && work.taskId !== null) renewLease(rows, work.taskId);
+  if (work?.state !== 'intended' || work.dueAt <= rows.now() || work.notAfter === null) return false;
+  rows.work.set(issuanceId, { ...work, state: 'delivered', dueAt: work.notAfter, attempts: 0 });
+  rows.deliveries.set(issuanceId, { keyHash, expiresAt });
+  rows.append(audit);
+  return true;
+}

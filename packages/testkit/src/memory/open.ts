@@ -1,0 +1,48 @@
+import type { Opening, OpenResult } from '@mayfly/core';
+import { WindowCounter } from './limits.ts';
+import type { MemoryRows } from './rows.ts';
+
+export type Opened = Exclude<OpenResult, { kind: 'opened' }> | { readonly kind: 'opened' };
+
+/** `open_task` of the migrations: limits, ref, task, grants, lease; the caller's transaction undoes it. */
+export function openTaskRow(rows: MemoryRows, opening: Opening, knownEpoch: number): Opened {
+  const { task, maxOpen, opensPerHour, audit } = opening;
+  if (rows.epoch !== knownEpoch) return { kind: 'stale', epoch: rows.epoch };
+  if (rows.frozen !== null) return { kind: 'refused', reason: 'frozen' };
+  const hour = new WindowCounter(rows, ['opensPerHour', task.owner, task.template], 3600);
+  const limited = hour.refuseAt(opensPerHour);
+  if (limited !== null) return limited;
+  const same = [...rows.tasks.values()].filter(
+    (row) => row.task.template === task.template && row.task.owner === task.owner,
+  );
+  const live = same.filter(({ state }) => state === 'open' || state === 'suspended').length;
+  if (maxOpen !== null && live >= maxOpen) return { kind: 'refused', reason: 'too_many_open_tasks' };
+  if (rows.tasks.has(task.id) || same.some((row) => task.ref !== null && row.task.ref === task.ref))
+    return { kind: 'ref_taken' };
+  const leaseUntil = rows.inSeconds(task.leaseSeconds);
+  const state = { state: 'open', stateReason: null, outcome: null, leaseUntil, endedAt: null } as const;
+  rows.tasks.set(task.id, { task, ...state });
+  for (const grant of task.grants)
+    rows.grants.set(grant.id, { grant, uses: 0, state: 'active', generation: 1 });
+  hour.raise();
+  const dueAt = new Date(Math.min(leaseUntil.getTime(), task.expiresAt.getTime()));
+  const nothing = { taskId: null, notAfter: null, requestedAt: null, reach: null, attempts: 0 };
+  rows.work.set(task.id, { id: task.id, kind: 'task', state: 'task', dueAt, ...nothing });
+  rows.append(audit);
+  return { kind: 'opened' };
+}
+
+/** Uses a once-only assertion; false when it was used before. */
+export function useAssertion(rows: MemoryRows, assertion: { digest: string; expiresAt: Date }): boolean {
+  const key = `${assertion.digest}@${assertion.expiresAt.toISOString()}`;
+  if (rows.replay.has(key)) return false;
+  rows.replay.set(key, true);
+  return true;
+}
+
+/** `renew_lease`: at most eight times per lease; an open task only. */
+export function renewLease(rows: MemoryRows, taskId: string): void {
+  const row = rows.tasks.get(taskId);
+  if (row?.state !== 'open' || row.leaseUntil >= rows.inSeconds(row.task.leaseSeconds * 0.875)) return;
+  rows.tasks.set(taskId, { ...row, leaseUntil: rows.inSeconds(row.task.leaseSeconds) });
+}

@@ -1,0 +1,120 @@
+import { describe, expect, test } from '@jest/globals';
+import type { DenyEntry, End } from '@mayfly/core';
+import type { Scene } from './scene.ts';
+
+/** Claims about `DenyStore`. */
+export function describeDenyStore(scene: () => Scene): void {
+  describe('deny documents: one writer', () => testWriters(scene));
+  describe('deny documents: looked at again', () => testLooks(scene));
+}
+
+const leaseSeconds = 30;
+
+async function entry(scene: Scene, sourceIdentity: string, seconds = 600): Promise<DenyEntry> {
+  const neededUntil = new Date((await scene.store.now()).getTime() + seconds * 1000);
+  return { provider: 'cloud', sourceIdentity, neededUntil };
+}
+
+function roleOf(scene: Scene): string {
+  return `arn:aws:iam::123456789012:role/${scene.store.newId()}`;
+}
+
+function testWriters(scene: () => Scene): void {
+  test('a write holds every entry still needed, sorted, at a version of its own', async () => {
+    const { deny } = scene().store;
+    const role = roleOf(scene());
+    const first = await deny.request(role, [await entry(scene(), 'mf-b-1')], leaseSeconds);
+    expect(first).toEqual({ version: 1, entries: ['mf-b-1'] });
+    expect(await deny.acknowledge(role, 1)).toBe(true);
+    const second = await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    expect(second).toEqual({ version: 2, entries: ['mf-a-1', 'mf-b-1'] });
+  });
+
+  test('the same entry twice is one entry', async () => {
+    const role = roleOf(scene());
+    const twice = [await entry(scene(), 'mf-a-1'), await entry(scene(), 'mf-a-1', 900)];
+    const write = await scene().store.deny.request(role, twice, leaseSeconds);
+    expect(write?.entries).toEqual(['mf-a-1']);
+  });
+
+  test('while one writes, another is told to wait; each role has its own writer', async () => {
+    const { deny } = scene().store;
+    const [role, other] = [roleOf(scene()), roleOf(scene())];
+    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    expect(await deny.request(role, [await entry(scene(), 'mf-b-1')], leaseSeconds)).toBeNull();
+    expect(await deny.request(other, [await entry(scene(), 'mf-b-1')], leaseSeconds)).not.toBeNull();
+  });
+
+  test('a writer that died is followed after its lease, and its late acknowledgement counts for nothing', async () => {
+    const { deny } = scene().store;
+    const role = roleOf(scene());
+    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await scene().store.passWriterLease(role);
+    const second = await deny.request(role, [await entry(scene(), 'mf-b-1')], leaseSeconds);
+    expect(second).toEqual({ version: 2, entries: ['mf-a-1', 'mf-b-1'] });
+    expect(await deny.acknowledge(role, 1)).toBe(false);
+    expect(await deny.acknowledge(role, 2)).toBe(true);
+  });
+
+  test('an entry that no session can need any more leaves the document', async () => {
+    const { deny } = scene().store;
+    const role = roleOf(scene());
+    const entries = [await entry(scene(), 'mf-old-1', -301), await entry(scene(), 'mf-new-1', -200)];
+    expect((await deny.request(role, entries, leaseSeconds))?.entries).toEqual(['mf-new-1']);
+  });
+}
+
+function testLooks(scene: () => Scene): void {
+  const due = async (role: string) =>
+    (await scene().store.deny.due(10)).find((document) => document.role === role);
+
+  test('a document is due when it was not read for so long, and not while it is written', async () => {
+    const { deny, readAgo } = scene().store;
+    const role = roleOf(scene());
+    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    expect(await due(role)).toBeUndefined();
+    await deny.acknowledge(role, 1);
+    expect(await due(role)).toBeUndefined();
+    await readAgo(role, 11);
+    const document = { role, provider: 'cloud', version: 1, entries: ['mf-a-1'], shrinks: false };
+    expect(await due(role)).toEqual(document);
+    await deny.observed(role, { intact: true, audit: null });
+    expect(await due(role)).toBeUndefined();
+  });
+
+  const ended = async (reach: string) => {
+    const task = await scene().opened();
+    const { plan } = await scene().delivered(task, { reach });
+    const audit = await scene().event('credential.ended', task.id, plan.issuanceId);
+    const end: End = { issuanceId: plan.issuanceId, method: 'denied', evidence: {}, audit };
+    await scene().store.queue.settle([end]);
+    return { task, id: plan.issuanceId };
+  };
+
+  test('a document that is not ours any more puts what it denied back to revoking', async () => {
+    const { deny, work, newId, events } = scene().store;
+    const role = roleOf(scene());
+    const reach = `mf-${newId()}-1`;
+    const { task, id } = await ended(reach);
+    await deny.request(role, [await entry(scene(), reach)], leaseSeconds);
+    await deny.acknowledge(role, 1);
+    const audit = await scene().event('deny.foreign', task.id);
+    await deny.observed(role, { intact: false, audit });
+    expect(await work(id)).toMatchObject({ state: 'revoking', attempts: 0 });
+    expect(await events(task.id)).toContain('deny.foreign');
+  });
+
+  test('an intact document, and one that denied something else, put nothing back', async () => {
+    const { deny, work, newId } = scene().store;
+    const role = roleOf(scene());
+    const reach = `mf-${newId()}-1`;
+    const { id } = await ended(reach);
+    await deny.request(role, [await entry(scene(), reach)], leaseSeconds);
+    await deny.observed(role, { intact: true, audit: null });
+    expect(await work(id)).toBeUndefined();
+    const other = roleOf(scene());
+    await deny.request(other, [await entry(scene(), 'mf-else-1')], leaseSeconds);
+    await deny.observed(other, { intact: false, audit: null });
+    expect(await work(id)).toBeUndefined();
+  });
+}

@@ -1,0 +1,246 @@
+import type {
+  AuditEvent,
+  ClosedState,
+  Delivery,
+  Grant,
+  Intent,
+  IssuanceRecord,
+  MintPlan,
+  NewId,
+  Opening,
+  Revocability,
+  SingleUse,
+  Task,
+  TaskFound,
+  Work,
+} from '@mayfly/core';
+import type { StorePorts } from '../memory-store.ts';
+
+/** A store, the hooks that move time in single rows, and looks at what it holds. One database for a whole suite. */
+export interface StoreUnderTest extends StorePorts {
+  /** Ports of another process over the same database. */
+  replica(): StorePorts;
+  readonly newId: NewId;
+  /** The database's clock. */
+  now(): Promise<Date>;
+  epoch(): Promise<number>;
+  raiseEpoch(): Promise<void>;
+  freeze(reason: string | null): Promise<void>;
+  /** The work row is due now; a reap deadline that has passed is the same thing. */
+  makeDue(workId: string): Promise<void>;
+  /** Nothing of what is there is due any more. */
+  nothingDue(): Promise<void>;
+  /** The lease of the task ends in so many seconds; negative: it has lapsed. */
+  leaveLease(taskId: string, seconds: number): Promise<void>;
+  passExpiry(taskId: string): Promise<void>;
+  passNotAfter(issuanceId: string, seconds: number): Promise<void>;
+  /** The minute and the hour in which was counted are over. */
+  nextWindow(): Promise<void>;
+  passWriterLease(role: string): Promise<void>;
+  /** The role's document was last read so long ago. */
+  readAgo(role: string, seconds: number): Promise<void>;
+  /** Types of the events of a task, in order. */
+  events(taskId: string): Promise<readonly string[]>;
+  work(id: string): Promise<{ state: string; dueInSeconds: number; attempts: number } | undefined>;
+  endsOf(issuanceId: string): Promise<readonly string[]>;
+  hasIssuance(id: string): Promise<boolean>;
+}
+
+export interface TaskWishes {
+  readonly owner?: string;
+  readonly template?: string;
+  readonly ref?: string | null;
+  readonly exchanges?: number | null;
+  readonly perMinute?: number | null;
+  readonly maxOpen?: number | null;
+  readonly opensPerHour?: number | null;
+  readonly lifeSeconds?: number;
+}
+
+export interface IntentWishes {
+  readonly epoch?: number;
+  readonly generation?: number;
+  readonly assertion?: SingleUse['assertion'];
+  readonly key?: string | null;
+  readonly purpose?: 'agent' | 'base';
+  readonly opening?: Opening | null;
+  readonly ends?: Revocability;
+  readonly reach?: string;
+}
+
+export const noUse: SingleUse = { assertion: null, idempotencyKey: null };
+
+/** Builds what the claims need, each task with an owner of its own so that no limit is shared by accident. */
+export class Scene {
+  readonly store: StoreUnderTest;
+
+  constructor(store: StoreUnderTest) {
+    this.store = store;
+  }
+
+  async opening(wishes: TaskWishes = {}): Promise<Opening> {
+    const id = this.store.newId();
+    const { owner = `owner of ${id}`, template = 'contract', ref = null, lifeSeconds = 1800 } = wishes;
+    const now = await this.store.now();
+    const task: Task = {
+      ...{ id, template, templateVersion: 1, ref, owner, objective: null, opener: null },
+      params: { quarter: '2026q3' },
+      workload: { issuerName: 'agents', subject: 'worker', claims: { sub: 'worker', groups: ['a', 'b'] } },
+      openedAt: now,
+      expiresAt: new Date(now.getTime() + lifeSeconds * 1000),
+      leaseSeconds: 60,
+      grants: [this.#grant(id, wishes)],
+    };
+    const { maxOpen = null, opensPerHour = null } = wishes;
+    return { task, maxOpen, opensPerHour, audit: await this.event('task.opened', id) };
+  }
+
+  #grant(taskId: string, { exchanges = null, perMinute = null }: TaskWishes): Grant {
+    return {
+      ...{ id: this.store.newId(), taskId, name: 'read', tool: 's3.read', provider: 'cloud' },
+      ...{ access: 's3.object', resource: 'arn:aws:s3:::invoices/**', actions: ['read'], mint: { a: [1] } },
+      ttl: { defaultSeconds: 60, maxSeconds: 120 },
+      endsWithinSeconds: null,
+      budget: { exchanges, perMinute },
+    };
+  }
+
+  async opened(wishes: TaskWishes = {}): Promise<Task> {
+    const opening = await this.opening(wishes);
+    const result = await this.open(opening);
+    if (result.kind !== 'opened') throw new Error(`not opened: ${JSON.stringify(result)}`);
+    return opening.task;
+  }
+
+  async open(opening: Opening, use: SingleUse = noUse) {
+    return this.store.tasks.open(opening, { epoch: await this.store.epoch(), use });
+  }
+
+  async intent(task: Task, wishes: IntentWishes = {}): Promise<Intent> {
+    const plan = await this.#plan(task, wishes);
+    const { assertion = null, key = null, opening = null, generation = 1 } = wishes;
+    return {
+      record: this.#record(plan),
+      plan,
+      epoch: wishes.epoch ?? (await this.store.epoch()),
+      generation,
+      use: { assertion, idempotencyKey: key === null ? null : { digest: key } },
+      opening,
+      perMinute: null,
+      audit: await this.event('exchange.intended', task.id, plan.issuanceId),
+    };
+  }
+
+  async #plan(
+    task: Task,
+    { purpose = 'agent', ends, reach, generation = 1 }: IntentWishes,
+  ): Promise<MintPlan> {
+    const grantId = task.grants[0]?.id ?? '';
+    const endSeconds = Math.floor((await this.store.now()).getTime() / 1000) + 60;
+    return {
+      ...{ kind: 'fake', purpose, issuanceId: this.store.newId(), taskId: task.id, grantId, generation },
+      ...{ provider: 'cloud', access: 's3.object', identifier: 'arn:aws:s3:::invoices/a', actions: ['read'] },
+      nativePermissions: ['s3:GetObject'],
+      notAfter: new Date(endSeconds * 1000).toISOString(),
+      reach: reach ?? `mf-${grantId}-${generation}`,
+      ends: ends ?? { by: 'denied', typicalSeconds: 4 },
+      enforcement: { resource: 'provider', actions: 'provider', ttl: 'provider' },
+      ...{ issuedTokenType: 'urn:mayfly:token-type:fake', tokenType: 'N_A', body: { open: 'a' } },
+    };
+  }
+
+  #record(plan: MintPlan): IssuanceRecord {
+    return {
+      ...{ id: plan.issuanceId, purpose: plan.purpose, taskId: plan.taskId, grantId: plan.grantId },
+      ...{ grantName: 'read', template: 'contract', templateVersion: 1, tool: 's3.read' },
+      workload: { issuerName: 'agents', subject: 'worker' },
+      ...{ identifier: plan.identifier, actions: plan.actions, provider: plan.provider, access: plan.access },
+      ...{ nativePermissions: plan.nativePermissions, purposeText: null, ttlSeconds: 60 },
+      ...{ notAfter: new Date(plan.notAfter), worstCaseSeconds: 60, reason: null, policyEpoch: 1 },
+      ...{ inputDigest: '0'.repeat(64), assertionDigest: null, requestId: 'request', explanation: {} },
+    };
+  }
+
+  async delivery({ plan }: Intent): Promise<Delivery> {
+    const audit = await this.event('exchange.delivered', plan.taskId, plan.issuanceId);
+    return { issuanceId: plan.issuanceId, keyHash: 'key', expiresAt: new Date(plan.notAfter), audit };
+  }
+
+  async intended(task: Task, wishes: IntentWishes = {}): Promise<Intent> {
+    const intent = await this.intent(task, wishes);
+    const result = await this.store.ledger.intend(intent);
+    if (result.kind !== 'intended') throw new Error(`not intended: ${JSON.stringify(result)}`);
+    return intent;
+  }
+
+  async delivered(task: Task, wishes: IntentWishes = {}): Promise<Intent> {
+    const intent = await this.intended(task, wishes);
+    if (!(await this.store.ledger.deliver(await this.delivery(intent)))) throw new Error('not delivered');
+    return intent;
+  }
+
+  async issuedLocally(task: Task, wishes: IntentWishes = {}) {
+    const intent = await this.intent(task, wishes);
+    return this.store.ledger.issueLocal(intent, await this.delivery(intent));
+  }
+
+  async event(
+    type: string,
+    taskId: string | null = null,
+    issuanceId: string | null = null,
+  ): Promise<AuditEvent> {
+    const at = await this.store.now();
+    return {
+      id: this.store.newId(),
+      type,
+      at,
+      actor: 'agents/worker',
+      taskId,
+      issuanceId,
+      body: { note: 'x' },
+    };
+  }
+
+  async end(task: Task, state: ClosedState = 'completed') {
+    const audit = await this.event('task.ended', task.id);
+    return this.store.tasks.end(task.id, { state, reason: `because ${state}`, audit });
+  }
+
+  async suspend(task: Task) {
+    return this.store.tasks.suspend(task.id, {
+      reason: 'look',
+      audit: await this.event('task.suspended', task.id),
+    });
+  }
+
+  async resume(task: Task) {
+    return this.store.tasks.resume(task.id, { audit: await this.event('task.resumed', task.id) });
+  }
+
+  async fresh(task: Task): Promise<TaskFound> {
+    const found = await this.store.tasks.find(task.id, { fresh: true });
+    if (found === undefined) throw new Error('the task is gone');
+    return found;
+  }
+
+  /** A claim of everything due, narrowed to these ids: other claims share the database. */
+  async claim(...ids: readonly string[]): Promise<readonly Work[]> {
+    const claimed = await this.store.queue.claim({ limit: 1_000 });
+    return claimed.filter((work) => ids.includes(work.kind === 'task' ? work.taskId : work.issuanceId));
+  }
+
+  /** A once-only assertion that nobody has used. */
+  assertion(): NonNullable<SingleUse['assertion']> {
+    const digest = this.store.newId().replaceAll('-', '').repeat(2);
+    return { digest, expiresAt: new Date('2026-07-02T00:00:00Z') };
+  }
+
+  key(): string {
+    return this.assertion().digest;
+  }
+}
+
+/** The reason of a refusal, or the kind of any other answer. */
+export function saying(result: { readonly kind: string; readonly reason?: string }): string {
+  return result.reason ?? result.kind;
+}

@@ -1,0 +1,267 @@
+import { digestOf } from '@mayfly/audit';
+import {
+  type Attestor,
+  compilePattern,
+  type Delivered,
+  type ExchangePorts,
+  type ExchangeRequest,
+  exchange,
+  Fault,
+  type Identity,
+  type LifecyclePorts,
+  type Minter,
+  type NewId,
+  type Pattern,
+  type PolicySet,
+  type Provider,
+  type ReapPorts,
+  Refusal,
+  type Refused,
+  reapOnce,
+  Secret,
+  type Template,
+  type TrustedIssuer,
+  type Workload,
+} from '@mayfly/core';
+import { seededIds, TestClock } from './clock.ts';
+import { FakeCloud } from './fake-cloud.ts';
+import { createMemoryPolicies, MemoryDocuments } from './memory/policies.ts';
+import { createMemoryStore, type MemoryStore, type StorePorts } from './memory-store.ts';
+import { checkFakePlan, createFakeLocalMinter, createFakeMinter, type FakeMinterOptions } from './minter.ts';
+import { Trace } from './trace.ts';
+
+export const issuerUrl = 'https://issuer.example';
+export const otherIssuerUrl = 'https://other.example';
+
+/** Compiles or throws: for tests, which write only patterns that are some. */
+export function pattern(text: string): Pattern {
+  const compiled = compilePattern(text);
+  if ('problem' in compiled) throw new TypeError(`${text}: ${compiled.problem}`);
+  return compiled;
+}
+
+export interface WorldOptions {
+  readonly template?: Partial<Template>;
+  readonly issuer?: Partial<TrustedIssuer>;
+  readonly minter?: Omit<FakeMinterOptions, 'cloud'>;
+  /** How tool tokens of the local minter end. */
+  readonly localEnds?: 'denied' | 'expired';
+  readonly concurrency?: number;
+}
+
+/** What one broker process has: its ports, what it did with them, and what it reported. */
+export interface Broker {
+  readonly ports: ExchangePorts & ReapPorts & LifecyclePorts;
+  readonly trace: Trace;
+  readonly reports: { readonly message: string; readonly context: Readonly<Record<string, unknown>> }[];
+  /** Aborts every call that runs under the mint deadline now. */
+  passMintDeadline(): void;
+  exchange(request: Partial<ExchangeRequest>): Promise<Delivered | Refused>;
+  reap(): ReturnType<typeof reapOnce>;
+}
+
+export interface World extends Broker {
+  readonly clock: TestClock;
+  readonly newId: NewId;
+  readonly store: MemoryStore;
+  readonly documents: MemoryDocuments;
+  readonly cloud: FakeCloud;
+  readonly template: Template;
+  readonly issuer: TrustedIssuer;
+  /** What the issuer says of its subjects; empty at first. */
+  readonly claims: Map<string, Identity['claims']>;
+  /** Set to make the issuer's keys unreadable. */
+  issuerDown(): void;
+  /** Another process over the same database and cloud. */
+  anotherBroker(): Broker;
+}
+
+/**
+ * A broker in memory: one issuer, one template with a grant on a cloud and one for a tool server, a clock that stands
+ * still. A subject token is `SUBJECT:JTI`; what the issuer knows of the subject is in `claims`.
+ */
+export function coreWorld(options: WorldOptions = {}): World {
+  const clock = new TestClock();
+  const newId = seededIds(clock);
+  const store = createMemoryStore({ now: () => clock.now() });
+  const template = { ...reconcile, ...options.template };
+  const issuer = { ...trustedIssuer, ...options.issuer };
+  const documents = new MemoryDocuments(store.rows, policyOf(template, issuer));
+  const cloud = new FakeCloud();
+  const claims = new Map<string, Identity['claims']>();
+  const down = { issuer: false };
+  const shared = { clock, newId, documents, cloud, claims, options, down };
+  const broker = (ports: StorePorts) => createBroker(ports, shared);
+  return {
+    ...broker(store),
+    ...{ clock, newId, store, documents, cloud, template, issuer, claims },
+    issuerDown: () => {
+      down.issuer = true;
+    },
+    anotherBroker: () => broker(store.replica()),
+  };
+}
+
+interface Shared extends Pick<World, 'clock' | 'newId' | 'documents' | 'cloud' | 'claims'> {
+  readonly options: WorldOptions;
+  readonly down: { readonly issuer: boolean };
+}
+
+function createBroker(storage: StorePorts, shared: Shared): Broker {
+  const { clock, newId, documents, options } = shared;
+  const trace = new Trace();
+  const reports: Broker['reports'] = [];
+  let deadline = new AbortController();
+  const ledger = trace.wrap('ledger', storage.ledger);
+  const local = createFakeLocalMinter({ ends: options.localEnds ?? 'denied' });
+  const made: readonly Minter[] = [createFakeMinter({ ...options.minter, cloud: shared.cloud }), local];
+  const minters = new Map(made.map((one) => [one.kind, trace.wrap('minter', one)]));
+  const policies = createMemoryPolicies(documents);
+  const ports: Broker['ports'] = {
+    ...{ clock, newId, policies, ledger, minters, tasks: trace.wrap('tasks', storage.tasks) },
+    now: () => clock.now(),
+    queue: trace.wrap('queue', storage.queue),
+    attestor: (iss) => attestorOf(iss, shared),
+    issuerOf,
+    taskTokens: trace.wrap('taskTokens', taskTokens),
+    check: checkFakePlan,
+    deadline: () => deadline.signal,
+    digest: digestOf,
+    unattested: trace.wrap('unattested', { append: (event) => storage.ledger.append(event) }),
+    baseFlights: new Map(),
+    report: (message, context) => void reports.push({ message, context }),
+    skewSeconds: 30,
+    concurrency: options.concurrency ?? 4,
+  };
+  return {
+    ...{ ports, trace, reports },
+    passMintDeadline: () => {
+      deadline.abort();
+      deadline = new AbortController();
+    },
+    exchange: (request) => exchange({ ...emptyRequest, ...request }, ports),
+    reap: () => reapOnce(ports),
+  };
+}
+
+const emptyRequest: ExchangeRequest = {
+  subject: { kind: 'assertion', token: 'reconciler:1' },
+  detail: null,
+  grantId: null,
+  requestedTokenType: null,
+  resource: null,
+  idempotencyKey: null,
+  requestId: 'request-1',
+};
+
+const taskTokens: ExchangePorts['taskTokens'] = {
+  verify: async (token) => {
+    if (!token.startsWith('task-token:')) throw new Refusal('assertion_invalid', { detail: 'no task token' });
+    return { taskId: token.slice('task-token:'.length) };
+  },
+  sign: async ({ id }) => new Secret(`task-token:${id}`),
+};
+
+/** The same for every assertion, however often it is shown. */
+const assertionExpiresAt = new Date('2026-07-02T00:00:00Z');
+
+/** `SUBJECT:JTI` comes from the one issuer, `other/...` from one that is registered nowhere. */
+function issuerOf(assertion: string): string | undefined {
+  if (assertion.startsWith('other/')) return otherIssuerUrl;
+  return assertion.includes(':') ? issuerUrl : undefined;
+}
+
+function attestorOf(iss: string, { claims, documents, down }: Shared): Attestor | undefined {
+  const issuer = documents.set.issuers.get(iss);
+  if (issuer === undefined) return undefined;
+  return {
+    issuer: iss,
+    attest: async (assertion): Promise<Workload> => {
+      if (down.issuer) throw new Fault('issuer_unavailable', { effect: 'none', detail: 'no keys' });
+      const [subject = '', jti = ''] = assertion.split(':');
+      if (jti === '' || !issuer.subjects.some((one) => one.matches(subject)))
+        throw new Refusal('assertion_invalid', { detail: 'not a subject of this issuer' });
+      return {
+        issuer: iss,
+        issuerName: issuer.name,
+        subject,
+        claims: { ...claims.get(subject), sub: subject },
+        assertionId: digestOf([iss, jti]),
+        assertionExpiresAt,
+        replay: issuer.replay,
+        people: issuer.people,
+      };
+    },
+  };
+}
+
+const trustedIssuer: TrustedIssuer = {
+  name: 'agents',
+  issuer: issuerUrl,
+  audience: 'https://mayfly.example',
+  jwksUri: null,
+  jwksFile: null,
+  algorithms: ['ES256'],
+  subjects: [pattern('*')],
+  claims: [],
+  maxLifetimeSeconds: 3600,
+  replay: 'once',
+  people: false,
+};
+
+const reconcile: Template = {
+  name: 'invoice-reconcile',
+  version: 1,
+  owner: 'team-finance',
+  mode: 'enforce',
+  workloads: [{ issuerName: 'agents', match: { sub: [pattern('reconciler*')] }, bind: [] }],
+  openers: [{ kind: 'self' }],
+  params: { quarter: { fromClaim: null, accepts: (value) => /^20[0-9]{2}q[1-4]$/.test(value) } },
+  task: { maxDurationSeconds: 1800, leaseSeconds: 60, maxOpen: null, opensPerHour: null },
+  grants: [
+    {
+      name: 'read-invoices',
+      tool: 's3.read',
+      resource: 'arn:aws:s3:::invoices/${params.quarter}/**',
+      provider: 'cloud',
+      access: 's3.object',
+      mint: {},
+      actions: ['read', 'list'],
+      effects: ['read'],
+      data: ['invoices'],
+      ttl: { defaultSeconds: 60, maxSeconds: 120 },
+      endsWithinSeconds: null,
+      budget: { exchanges: null, perMinute: null },
+    },
+    {
+      name: 'post-report',
+      tool: 'report.post',
+      resource: 'https://reports.example/${params.quarter}',
+      provider: 'local',
+      access: 'token',
+      mint: { server: 'reports' },
+      actions: ['write'],
+      effects: ['write'],
+      data: [],
+      ttl: { defaultSeconds: 30, maxSeconds: 30 },
+      endsWithinSeconds: null,
+      budget: { exchanges: null, perMinute: null },
+    },
+  ],
+};
+
+function policyOf(template: Template, issuer: TrustedIssuer): Omit<PolicySet, 'epoch' | 'frozen'> {
+  const providers: readonly Provider[] = [
+    { name: 'cloud', type: 'fake', spec: {} },
+    { name: 'local', type: 'fake-local', spec: {} },
+    { name: 'dormant', type: 'nobody-mints-this', spec: {} },
+  ];
+  const reports = { name: 'reports', audience: 'https://reports.example', cacheSeconds: 5, subjects: [] };
+  return {
+    issuers: new Map([[issuer.issuer, issuer]]),
+    templates: new Map([[template.name, template]]),
+    providers: new Map(providers.map((provider) => [provider.name, provider])),
+    servers: new Map([['reports', { ...reports, verification: 'introspect' }]]),
+    bindings: [],
+  };
+}
