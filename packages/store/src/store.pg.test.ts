@@ -72,6 +72,8 @@ function moves(owner: pg.Pool) {
     nextWindow: () => run('delete from counter'),
     passWriterLease: (role) =>
       run(`update deny_document set writer_until = ${ago} where role = $1`, [role, 1]),
+    neededUntil: (role, seconds) =>
+      run(`update deny_entry set needed_until = ${ago} where role = $1`, [role, -seconds]),
     readAgo: (role, seconds) =>
       run(`update deny_document set read_at = ${ago} where role = $1`, [role, seconds]),
   } satisfies Partial<Hooks>;

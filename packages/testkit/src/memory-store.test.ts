@@ -47,6 +47,11 @@ function moveTime(rows: MemoryRows) {
       const row = rows.denyDocuments.get(role);
       if (row !== undefined) rows.denyDocuments.set(role, { ...row, writerUntil: rows.inSeconds(-1) });
     },
+    neededUntil: async (role, seconds) => {
+      for (const [key, entry] of rows.denyEntries)
+        if (entry.role === role)
+          rows.denyEntries.set(key, { ...entry, neededUntil: rows.inSeconds(seconds) });
+    },
     readAgo: async (role, seconds) => {
       const row = rows.denyDocuments.get(role);
       if (row !== undefined) rows.denyDocuments.set(role, { ...row, readAt: rows.inSeconds(-seconds) });

@@ -1,4 +1,5 @@
 import {
+  type BaseCheck,
   compilePattern,
   Fault,
   type Minted,
@@ -83,6 +84,12 @@ export const checkFakePlan: PlanCheck = (plan, allowed) => {
   if (!Array.isArray(sent) || sent.length === 0) return 'names no verbs';
   if (!sent.every((verb) => allowed.actions.includes(verb))) return 'verbs exceed the grant';
   return Date.parse(plan.notAfter) > allowed.notAfter.getTime() ? 'lives longer than decided' : null;
+};
+
+/** As the real one: what a base session shares with the credential that is cut from it. */
+export const checkFakeBase: BaseCheck = (base, plan) => {
+  if (base.purpose !== 'base' || base.issuanceId === plan.issuanceId) return 'no base session of its own';
+  return base.reach === plan.reach && base.grantId === plan.grantId ? null : 'another reach than the plan';
 };
 
 function planFake(request: MintRequest, { kind, ends }: { kind: string; ends: Revocability }): MintPlan {

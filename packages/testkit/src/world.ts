@@ -27,7 +27,13 @@ import { seededIds, TestClock } from './clock.ts';
 import { FakeCloud } from './fake-cloud.ts';
 import { createMemoryPolicies, MemoryDocuments } from './memory/policies.ts';
 import { createMemoryStore, type MemoryStore, type StorePorts } from './memory-store.ts';
-import { checkFakePlan, createFakeLocalMinter, createFakeMinter, type FakeMinterOptions } from './minter.ts';
+import {
+  checkFakeBase,
+  checkFakePlan,
+  createFakeLocalMinter,
+  createFakeMinter,
+  type FakeMinterOptions,
+} from './minter.ts';
 import { Trace } from './trace.ts';
 
 export const issuerUrl = 'https://issuer.example';
@@ -125,6 +131,7 @@ function createBroker(storage: StorePorts, shared: Shared): Broker {
     issuerOf,
     taskTokens: trace.wrap('taskTokens', taskTokens),
     check: checkFakePlan,
+    checkBase: checkFakeBase,
     deadline: () => deadline.signal,
     digest: digestOf,
     unattested: trace.wrap('unattested', { append: (event) => storage.ledger.append(event) }),

@@ -3,6 +3,8 @@ import type { DenyDocumentRow, MemoryRows } from './rows.ts';
 
 /** Kept longer than any session can live, for the clocks and caches of the cloud. */
 const keptSeconds = 300;
+/** A document that nobody can shrink (its provider is gone) is looked at no longer than this. */
+const watchedSeconds = 86_400;
 
 /** Deny documents, as `deny_request`, `deny_acknowledge` and `deny_reopen`. */
 export function createMemoryDenyStore(rows: MemoryRows): DenyStore {
@@ -15,6 +17,10 @@ export function createMemoryDenyStore(rows: MemoryRows): DenyStore {
       const acked = { ackedVersion: version, readAt: rows.now(), writerUntil: null };
       rows.denyDocuments.set(role, { ...row, ...acked });
       return true;
+    },
+    release: async (role, version) => {
+      const row = rows.denyDocuments.get(role);
+      if (row?.version === version) rows.denyDocuments.set(role, { ...row, writerUntil: null });
     },
     due: async (olderThanSeconds) =>
       [...rows.denyDocuments.values()].flatMap((row) => dueOf(rows, row, olderThanSeconds)),
@@ -57,13 +63,15 @@ function entriesOf(rows: MemoryRows, role: string) {
 }
 
 function dueOf(rows: MemoryRows, row: DenyDocumentRow, olderThanSeconds: number): DenyDue[] {
-  const { role, provider, version, readAt, writerUntil } = row;
+  const { role, provider, version, ackedVersion, readAt, writerUntil } = row;
   const entries = entriesOf(rows, role);
   if (entries.length === 0) return [];
   if (readAt !== null && readAt >= rows.inSeconds(-olderThanSeconds)) return [];
   if (writerUntil !== null && writerUntil >= rows.now()) return [];
   const shrinks = entries.some(({ neededUntil }) => neededUntil < rows.inSeconds(-keptSeconds));
-  return [{ role, provider, version, entries: entries.map((entry) => entry.sourceIdentity), shrinks }];
+  if (entries.every(({ neededUntil }) => neededUntil <= rows.inSeconds(-watchedSeconds))) return [];
+  const names = entries.map((entry) => entry.sourceIdentity);
+  return [{ role, provider, version, entries: names, shrinks, acknowledged: ackedVersion === version }];
 }
 
 /** Everything that the document should have denied and that can still live goes back to revoking. */

@@ -6,6 +6,7 @@ import type { Scene } from './scene.ts';
 export function describeDenyStore(scene: () => Scene): void {
   describe('deny documents: one writer', () => testWriters(scene));
   describe('deny documents: looked at again', () => testLooks(scene));
+  describe('deny documents: not ours any more', () => testForeign(scene));
 }
 
 const leaseSeconds = 30;
@@ -56,6 +57,16 @@ function testWriters(scene: () => Scene): void {
     expect(await deny.acknowledge(role, 2)).toBe(true);
   });
 
+  test('a lease that its writer gives back is free at once; a lease of another version is not', async () => {
+    const { deny } = scene().store;
+    const role = roleOf(scene());
+    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await deny.release(role, 7);
+    expect(await deny.request(role, [], leaseSeconds)).toBeNull();
+    await deny.release(role, 1);
+    expect(await deny.request(role, [], leaseSeconds)).toEqual({ version: 2, entries: ['mf-a-1'] });
+  });
+
   test('an entry that no session can need any more leaves the document', async () => {
     const { deny } = scene().store;
     const role = roleOf(scene());
@@ -77,11 +88,46 @@ function testLooks(scene: () => Scene): void {
     expect(await due(role)).toBeUndefined();
     await readAgo(role, 11);
     const document = { role, provider: 'cloud', version: 1, entries: ['mf-a-1'], shrinks: false };
-    expect(await due(role)).toEqual(document);
+    expect(await due(role)).toEqual({ ...document, acknowledged: true });
     await deny.observed(role, { intact: true, audit: null });
     expect(await due(role)).toBeUndefined();
   });
 
+  test('a write that was never acknowledged is due as unfinished; released, another may write at once', async () => {
+    const { deny, readAgo } = scene().store;
+    const role = roleOf(scene());
+    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await deny.acknowledge(role, 1);
+    expect((await deny.request(role, [], leaseSeconds))?.version).toBe(2);
+    await deny.release(role, 1); // Another version's lease is not theirs to give back.
+    expect(await deny.request(role, [], leaseSeconds)).toBeNull();
+    await deny.release(role, 2);
+    await readAgo(role, 11);
+    expect(await due(role)).toMatchObject({ version: 2, acknowledged: false });
+    expect((await deny.request(role, [], leaseSeconds))?.version).toBe(3);
+  });
+
+  test('a write that was never read back is due as unfinished', async () => {
+    const { deny, passWriterLease } = scene().store;
+    const role = roleOf(scene());
+    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await passWriterLease(role);
+    expect(await due(role)).toMatchObject({ version: 1, acknowledged: false });
+  });
+
+  test('a document whose entries nobody has needed for a day is looked at no more', async () => {
+    const { deny, passWriterLease, neededUntil } = scene().store;
+    const role = roleOf(scene());
+    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await passWriterLease(role);
+    await neededUntil(role, -86_300);
+    expect(await due(role)).toMatchObject({ shrinks: true });
+    await neededUntil(role, -86_500);
+    expect(await due(role)).toBeUndefined();
+  });
+}
+
+function testForeign(scene: () => Scene): void {
   const ended = async (reach: string) => {
     const task = await scene().opened();
     const { plan } = await scene().delivered(task, { reach });

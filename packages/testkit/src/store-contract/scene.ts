@@ -39,6 +39,8 @@ export interface StoreUnderTest extends StorePorts {
   passWriterLease(role: string): Promise<void>;
   /** The role's document was last read so long ago. */
   readAgo(role: string, seconds: number): Promise<void>;
+  /** Every entry of the role's document is needed until so many seconds from now. */
+  neededUntil(role: string, seconds: number): Promise<void>;
   /** Types of the events of a task, in order. */
   events(taskId: string): Promise<readonly string[]>;
   work(id: string): Promise<{ state: string; dueInSeconds: number; attempts: number } | undefined>;
