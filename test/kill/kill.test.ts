@@ -69,6 +69,11 @@ const foreignDeny: Scenario = async (child) => {
   await survivor.sql(`update deny_document set read_at = now() - interval '1 hour'`);
 };
 
+const refusedDeny: Scenario = async (child) => {
+  survivor.clouds.aws.faults.arm({ action: 'PutRolePolicy', mode: 'refuse' });
+  await task('end')(child);
+};
+
 /** How each effect is reached. */
 const cases: Readonly<Record<string, Scenario>> = {
   'ledger.intend': exchange,
@@ -88,6 +93,7 @@ const cases: Readonly<Record<string, Scenario>> = {
   'queue.taskDue': lapse,
   'deny.request': task('end'),
   'deny.acknowledge': task('end'),
+  'deny.release': refusedDeny,
   'deny.due': openTask,
   'deny.observed': foreignDeny,
   'minter.aws.mint': exchange,

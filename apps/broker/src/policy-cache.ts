@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { createOidcAttestor, type OidcAttestorOptions } from '@mayfly/attestors';
-import type { Attestor, Policies, PolicySet, Template } from '@mayfly/core';
+import type { Attestor, Policies, PolicySet, Template, TrustedIssuer } from '@mayfly/core';
 import { compileDocuments, compileTemplate, reopenDocument } from '@mayfly/policy';
 import type { Store } from '@mayfly/store';
 
@@ -25,7 +25,7 @@ export interface PolicyCache extends Policies {
 export function createPolicyCache(options: PolicyCacheOptions): PolicyCache {
   const { documents } = options.store;
   const versions = new Map<string, Template>();
-  const attestors = new Map<string, { readonly issuer: unknown; readonly attestor: Attestor }>();
+  const attestors = new Map<string, { readonly spec: string; readonly attestor: Attestor }>();
   let current: PolicySet | undefined;
   let loading: Promise<PolicySet> | undefined;
   const load = () => {
@@ -67,15 +67,21 @@ export function createPolicyCache(options: PolicyCacheOptions): PolicyCache {
       const issuer = current?.issuers.get(iss);
       if (issuer === undefined) return undefined;
       const made = attestors.get(iss);
-      if (made?.issuer === issuer) return made.attestor;
+      // The same document keeps its keys over an epoch: a new one would fetch them again at every apply.
+      const spec = specOf(issuer);
+      if (made?.spec === spec) return made.attestor;
       const attestor = createOidcAttestor(issuer, {
         ...options.attestors,
         readFile: (path) => readFile(path, 'utf8'),
       });
-      attestors.set(iss, { issuer, attestor });
+      attestors.set(iss, { spec, attestor });
       return attestor;
     },
   };
+}
+
+function specOf({ subjects, ...issuer }: TrustedIssuer): string {
+  return JSON.stringify([issuer, subjects.map(({ text }) => text)]);
 }
 
 async function loadSet({ store, brokerIssuer }: PolicyCacheOptions): Promise<PolicySet> {

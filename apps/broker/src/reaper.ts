@@ -21,20 +21,26 @@ export function startReaper(broker: Wired): Reaper {
     wake();
   });
   const ports = reapPorts(broker);
+  // Each on its own: a cloud that does not answer delays neither other ends nor tomorrow's partitions.
+  const attempt = async <T>(what: string, run: () => Promise<T>): Promise<T | undefined> => {
+    try {
+      return await run();
+    } catch (error) {
+      log.warn({ err: error, what }, 'reaper step failed; it goes on');
+      return undefined;
+    }
+  };
+  const watch = onlyOne(() => attempt('watch of deny documents', () => watchDenials(broker)));
   const loop = async () => {
     let upkeepAt = 0;
     while (!stopping.signal.aborted) {
-      let busy = false;
-      try {
-        busy = await pass(broker, ports);
-        await watchDenials(broker);
-        await broker.unattested.flush();
-        if (performance.now() > upkeepAt) {
-          await broker.store.keepPartitions(Math.floor(config.retention / 86_400_000));
-          upkeepAt = performance.now() + upkeepMs;
-        }
-      } catch (error) {
-        log.warn({ err: error }, 'reaper pass failed; it goes on');
+      const busy = await attempt('pass', () => pass(broker, ports));
+      watch.start();
+      await attempt('counted refusals', () => broker.unattested.flush());
+      if (performance.now() > upkeepAt) {
+        const days = Math.floor(config.retention / 86_400_000);
+        await attempt('partitions', () => broker.store.keepPartitions(days));
+        upkeepAt = performance.now() + upkeepMs;
       }
       if (!busy && !nudged)
         await pause(config.reapInterval, stopping.signal, (run) => {
@@ -42,6 +48,7 @@ export function startReaper(broker: Wired): Reaper {
         });
       nudged = false;
     }
+    await watch.settled();
   };
   const running = loop();
   return {
@@ -49,6 +56,19 @@ export function startReaper(broker: Wired): Reaper {
       stopping.abort();
       await running;
     },
+  };
+}
+
+/** Starts nothing while the last one still runs. */
+function onlyOne(run: () => Promise<unknown>): { start(): void; settled(): Promise<unknown> } {
+  let running: Promise<unknown> | undefined;
+  return {
+    start: () => {
+      running ??= run().finally(() => {
+        running = undefined;
+      });
+    },
+    settled: async () => running,
   };
 }
 

@@ -1,7 +1,7 @@
 import { issuerOf, resolveHost } from '@mayfly/attestors';
 import { digestOf } from '@mayfly/audit';
 import { type ExchangePorts, Fault, type LifecyclePorts, type Minter } from '@mayfly/core';
-import { type AwsMinter, checkPlan } from '@mayfly/minters';
+import { type AwsMinter, checkBase, checkPlan } from '@mayfly/minters';
 import { createStore, type Store } from '@mayfly/store';
 import type { Broker } from './broker.ts';
 import { type ClockWatch, createClockWatch } from './clock-watch.ts';
@@ -182,6 +182,7 @@ function exchangePorts(parts: Parts): ExchangePorts {
     ledger: store.ledger,
     minters,
     check: checkPlan,
+    checkBase,
     deadline: () => AbortSignal.timeout(config.mintDeadline),
     digest: digestOf,
     unattested,

@@ -5,7 +5,10 @@ import type { Minter, MintPlan } from './minter.ts';
 import { baseRecord } from './record.ts';
 import type { PolicySet } from './template.ts';
 
-type BasePorts = Pick<ExchangePorts, 'minters' | 'ledger' | 'newId' | 'clock' | 'baseFlights' | 'digest'>;
+type BasePorts = Pick<
+  ExchangePorts,
+  'minters' | 'ledger' | 'newId' | 'clock' | 'baseFlights' | 'digest' | 'checkBase'
+>;
 
 interface Context {
   readonly ports: BasePorts;
@@ -27,6 +30,8 @@ export async function ensureBase(plan: MintPlan, context: Context): Promise<void
   if (running !== undefined) await running;
   const base = minter.base(plan, { issuanceId: ports.newId(), now });
   if (base === undefined) return;
+  const problem = ports.checkBase(base, plan);
+  if (problem !== null) throw new Fault('plan_check_failed', { effect: 'none', detail: `base: ${problem}` });
   const flight = ports.baseFlights.get(flightKey) ?? start(flightKey, base, minter, context);
   await flight;
 }

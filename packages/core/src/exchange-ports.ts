@@ -1,4 +1,4 @@
-import type { Minter, PlanCheck } from './minter.ts';
+import type { BaseCheck, Minter, PlanCheck } from './minter.ts';
 import type { Attestor, AuditEvent, Clock, Ledger, NewId, Policies, Tasks } from './ports.ts';
 import type { Secret } from './secret.ts';
 import type { Task } from './task.ts';
@@ -21,6 +21,7 @@ export interface ExchangePorts {
   readonly ledger: Ledger;
   readonly minters: ReadonlyMap<string, Minter>;
   readonly check: PlanCheck;
+  readonly checkBase: BaseCheck;
   /** Aborts at the mint deadline, by monotonic time. */
   deadline(): AbortSignal;
   /** SHA-256 hex of the canonical form. */

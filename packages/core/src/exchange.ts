@@ -159,13 +159,21 @@ function planAndCheck(
   });
   refuseOtherTarget(request, plan, server?.audience ?? null);
   const identifier = wanted.identifier;
+  const { resource, tool, access, mint, id: grantId } = grant;
   const problem = ports.check(plan, {
-    resource: grant.resource,
+    resource,
     actions,
     identifier,
     notAfter,
     provider,
     server,
+    taskId: found.task.id,
+    grantId,
+    tool,
+    access,
+    workload: workloadName(caller.identity),
+    mint,
+    argsDigest: request.detail?.args_digest ?? null,
   });
   if (problem !== null) throw new Fault('plan_check_failed', { effect: 'none', detail: problem });
   return trail.planned(plan);

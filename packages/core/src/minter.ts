@@ -117,5 +117,20 @@ export type PlanCheck = (
     readonly notAfter: Date;
     readonly provider: Provider;
     readonly server: ResourceServer | null;
+    readonly taskId: string;
+    readonly grantId: string;
+    readonly tool: string;
+    readonly access: string;
+    /** `ISSUERNAME/SUBJECT`. */
+    readonly workload: string;
+    /** The grant's `mint:` block. */
+    readonly mint: Readonly<Record<string, unknown>>;
+    readonly argsDigest: string | null;
   },
 ) => string | null;
+
+/**
+ * The same for a base session, which no agent ever holds: it must be the one that `plan` can be cut from, and nothing
+ * that would escape what ends `plan`. Returns the first thing that is wrong, or null.
+ */
+export type BaseCheck = (base: MintPlan, plan: MintPlan) => string | null;

@@ -213,6 +213,8 @@ export interface DenyStore {
   request(role: string, add: readonly DenyEntry[], leaseSeconds: number): Promise<DenyWrite | null>;
   /** Records that this version was read back; false when a newer one was requested meanwhile (fencing). */
   acknowledge(role: string, version: number): Promise<boolean>;
+  /** A write that surely changed nothing gives the writer's lease of its version back, so that the next try need not wait. */
+  release(role: string, version: number): Promise<void>;
   /** Documents with entries that were last read more than `olderThanSeconds` ago; `shrinks`: some entry is needed no longer. */
   due(olderThanSeconds: number): Promise<readonly DenyDue[]>;
   /** The document was read and is the acknowledged one; false verdicts put the role's issuances back to revoking. */
@@ -226,6 +228,8 @@ export interface DenyDue {
   /** Exactly what the document of this version holds, sorted. */
   readonly entries: readonly string[];
   readonly shrinks: boolean;
+  /** This version was read back once; else its write is unfinished. */
+  readonly acknowledged: boolean;
 }
 
 export interface DenyEntry {

@@ -60,17 +60,23 @@ export class MemoryDenyStore implements DenyStore {
     return true;
   }
 
+  async release(role: string, version: number): Promise<void> {
+    const document = this.#documents.get(role);
+    if (document?.version === version) document.writerUntil = 0;
+  }
+
   async due(olderThanSeconds: number): Promise<readonly DenyDue[]> {
     const now = this.#now().getTime();
     return [...this.#documents]
       .filter(([, one]) => one.entries.size > 0 && one.writerUntil <= now)
       .filter(([, one]) => one.readAt < now - olderThanSeconds * 1000)
-      .map(([role, { provider, version, entries }]) => ({
+      .map(([role, { provider, version, acknowledged, entries }]) => ({
         provider,
         role,
         version,
         entries: [...entries.keys()].sort(),
         shrinks: [...entries.values()].some((until) => until < now - graceMs),
+        acknowledged: acknowledged === version,
       }));
   }
 

@@ -89,6 +89,13 @@ export function allowedFor(request: MintRequest, more: Partial<Allowed> = {}): A
     notAfter: request.notAfter,
     provider,
     server: request.server,
+    taskId: request.taskId,
+    grantId: request.grantId,
+    tool: request.tool,
+    access: request.access,
+    workload: request.workload,
+    mint: request.mint,
+    argsDigest: request.argsDigest,
     ...more,
   };
 }

@@ -4,7 +4,8 @@ import { expect, test } from '@jest/globals';
 import { compileDocuments, formatError, formatFinding, jsonSchemas, lint, parseDocuments } from './index.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
-const sources = readdirSync(`${root}examples`).map((file) => ({
+const documents = readdirSync(`${root}examples`).filter((file) => file.endsWith('.yaml'));
+const sources = documents.map((file) => ({
   file: `examples/${file}`,
   text: readFileSync(`${root}examples/${file}`, 'utf8'),
 }));

@@ -10,7 +10,9 @@ const rewrite = process.env['MAYFLY_GOLDEN'] === 'write';
 
 const files = readdirSync(golden).filter((file) => file.endsWith('.yaml'));
 const inForce = parseDocuments(
-  readdirSync(examples).map((file) => ({ file, text: readFileSync(examples + file, 'utf8') })),
+  readdirSync(examples)
+    .filter((file) => file.endsWith('.yaml'))
+    .map((file) => ({ file, text: readFileSync(examples + file, 'utf8') })),
 ).documents.map(({ document }) => document);
 
 function findingsOf(file: string): { lines: readonly string[]; refused: boolean } {

@@ -19,12 +19,17 @@ export function createDenyStore(database: Database): DenyStore {
       const [row] = await database.call<{ ok: boolean }>('deny_acknowledge', text, [role, version]);
       return row?.ok === true;
     },
+    release: async (role, version) => {
+      const text = 'update deny_document set writer_until = null where role = $1 and version = $2';
+      await database.call('deny_release', text, [role, version]);
+    },
     due: async (olderThanSeconds) => {
-      const text = `select d.role, d.provider, d.version::int as version, array_agg(e.source_identity order by e.source_identity) as entries, bool_or(e.needed_until < clock_timestamp() - interval '5 minutes') as shrinks
+      const text = `select d.role, d.provider, d.version::int as version, array_agg(e.source_identity order by e.source_identity) as entries, bool_or(e.needed_until < clock_timestamp() - interval '5 minutes') as shrinks, d.acked_version = d.version as acknowledged
         from deny_document d join deny_entry e on e.role = d.role
         where (d.read_at is null or d.read_at < clock_timestamp() - make_interval(secs => $1))
           and (d.writer_until is null or d.writer_until < clock_timestamp())
-        group by d.role, d.provider, d.version`;
+        group by d.role, d.provider, d.version, d.acked_version
+        having max(e.needed_until) > clock_timestamp() - interval '1 day'`;
       return database.call<DenyDue & Record<string, unknown>>('deny_due', text, [olderThanSeconds]);
     },
     observed: async (role, { intact, audit }) => {

@@ -1,17 +1,30 @@
 import { Fault } from '@mayfly/core';
+import { NodeHttpHandler } from '@smithy/node-http-handler';
 
 /** Time to connect, and to answer, of one STS or IAM call; the mint deadline cuts both. */
 export const connectTimeoutMs = 2_000;
 export const answerTimeoutMs = 8_000;
 
+/** An idle connection is closed after this: before AWS would, so that no call is sent into a closing one. */
+const idleMs = 8_000;
+const socketsMax = 50;
+
+/** Connections kept open between calls: a TLS handshake per mint would cost more than the mint. */
+export type Connections = NodeHttpHandler;
+
+export function createConnections(): Connections {
+  const agent = { keepAlive: true, maxSockets: socketsMax, timeout: idleMs };
+  return new NodeHttpHandler({
+    connectionTimeout: connectTimeoutMs,
+    requestTimeout: answerTimeoutMs,
+    httpAgent: agent,
+    httpsAgent: agent,
+  });
+}
+
 /** Client options that leave nothing to the environment: no retries of the SDK's, its own endpoint, bounded time. */
-export function clientOptions(endpoint: string, region: string) {
-  return {
-    endpoint,
-    region,
-    maxAttempts: 1,
-    requestHandler: { connectionTimeout: connectTimeoutMs, requestTimeout: answerTimeoutMs },
-  };
+export function clientOptions(endpoint: string, region: string, requestHandler: Connections) {
+  return { endpoint, region, maxAttempts: 1, requestHandler };
 }
 
 // Refused by STS or IAM as such: nothing happened, and asking again changes nothing.

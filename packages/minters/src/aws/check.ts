@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { MintPlan, PlanCheck } from '@mayfly/core';
+import type { BaseCheck, MintPlan, PlanCheck } from '@mayfly/core';
 import { parseId, uuidTime } from '@mayfly/protocol';
 import { z } from 'zod';
 import { insidePattern } from '../inside-pattern.ts';
@@ -69,10 +69,25 @@ function checkTarget(access: string, { identifier, resource }: Allowed): string 
   return insidePattern(resource, identifier) ? null : 'the identifier lies outside the grant';
 }
 
-function checkSession(plan: MintPlan, body: Sent, { provider }: Allowed): string | null {
+/** A session of at most fifteen minutes in the same role, under the same SourceIdentity, so that one denial ends both. */
+export const checkAwsBase: BaseCheck = (base, plan) => {
+  const parsed = sent.extend({ policy: z.null() }).safeParse(base.body);
+  if (!parsed.success) return 'body: not the known form';
+  const { role, sourceIdentity, sessionName, durationSeconds, description } = parsed.data;
+  if (role !== plan.body['role']) return 'role is not that of the plan';
+  if (sourceIdentity !== plan.reach) return 'SourceIdentity is not the reach of the plan';
+  if (sessionName !== expectedSessionName(base.issuanceId)) return 'session name is not that of the issuance';
+  if (!/^[0-9A-Z]{26}$/.test(description) || parseId('isn', description) !== base.issuanceId)
+    return 'description does not name the issuance';
+  const lifeMs = Date.parse(base.notAfter) - uuidTime(base.issuanceId).getTime();
+  return durationSeconds * 1000 <= lifeMs + lifeSlackMs ? null : 'duration is longer than the plan';
+};
+
+function checkSession(plan: MintPlan, body: Sent, { provider, mint }: Allowed): string | null {
   const { role, sourceIdentity, sessionName, durationSeconds, description } = body;
   const roles = provider.spec['roles'];
   if (!Array.isArray(roles) || !roles.includes(role)) return 'role is not a ceiling of the provider';
+  if (role !== (mint['role'] ?? roles[0])) return 'role is not the one that the grant names';
   const [, grant = '', generation] = /^mf-([0-9A-Z]{26})-(0|[1-9][0-9]*)$/.exec(sourceIdentity) ?? [];
   if (parseId('grt', grant) !== plan.grantId || Number(generation) !== plan.generation)
     return 'SourceIdentity does not name grant and generation';

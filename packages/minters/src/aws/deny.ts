@@ -6,7 +6,7 @@ import {
   PutRolePolicyCommand,
 } from '@aws-sdk/client-iam';
 import { auditEvent, type CallContext, type DenyDue, type DenyWrite, Fault } from '@mayfly/core';
-import { awsCall, clientOptions } from './call.ts';
+import { awsCall, type Connections, clientOptions } from './call.ts';
 import type { AwsMinterOptions } from './minter.ts';
 import { baseSeconds } from './plan.ts';
 import { type AwsProvider, iamEndpoint, parseAwsProvider, splitRole } from './provider.ts';
@@ -35,12 +35,17 @@ export interface DenyDocuments {
   watch(olderThanSeconds: number, context: CallContext, newId: () => string): Promise<void>;
 }
 
+/** What the documents need of their minter. */
+export interface DenyOptions extends AwsMinterOptions {
+  readonly connections: Connections;
+}
+
 interface Batch {
   readonly targets: DenyTarget[];
   readonly done: Promise<void>;
 }
 
-export function createDenyDocuments(options: AwsMinterOptions): DenyDocuments {
+export function createDenyDocuments(options: DenyOptions): DenyDocuments {
   const batches = new Map<string, Batch>();
   /** The last document of each role, written or gathering; one per role that was ever denied. */
   const writing = new Map<string, Promise<void>>();
@@ -80,24 +85,16 @@ export function createDenyDocuments(options: AwsMinterOptions): DenyDocuments {
       });
     await publish(document, { provider, role, context });
   };
-  const publish = async (
-    document: DenyWrite,
-    call: { provider: AwsProvider; role: string; context: CallContext },
-  ) => {
-    const { provider, role, context } = call;
-    const client = await iamClient(provider, context, { options, revokers });
+  const publish = async (document: DenyWrite, call: Publishing) => {
     try {
-      await put(client, role, document, context.signal);
-      const seen = await read(client, role, context.signal);
-      if (seen !== wanted(document))
-        throw new Fault('provider_unavailable', {
-          effect: 'unknown',
-          detail: 'read-back shows another deny document',
-        });
-    } finally {
-      client.destroy();
+      await writeAndRead(document, call, { options, revokers });
+    } catch (error) {
+      // Surely unchanged: another may write at once. In doubt the lease runs out first.
+      if (error instanceof Fault && error.effect === 'none')
+        await options.deny.release(call.role, document.version);
+      throw error;
     }
-    if (!(await options.deny.acknowledge(role, document.version)))
+    if (!(await options.deny.acknowledge(call.role, document.version)))
       throw new Fault('provider_unavailable', {
         effect: 'none',
         detail: 'a newer deny document was requested meanwhile',
@@ -120,6 +117,32 @@ export function createDenyDocuments(options: AwsMinterOptions): DenyDocuments {
   };
 }
 
+interface Publishing {
+  readonly provider: AwsProvider;
+  readonly role: string;
+  readonly context: CallContext;
+}
+
+async function writeAndRead(
+  document: DenyWrite,
+  { provider, role, context }: Publishing,
+  parts: { options: DenyOptions; revokers: Map<string, Session> },
+): Promise<void> {
+  const client = await iamClient(provider, context, parts);
+  await put(client, role, document, context.signal);
+  const seen = await read(client, role, context.signal).catch((error: unknown) => {
+    if (!(error instanceof Fault)) throw error;
+    // The document was written, whatever the failed look says of itself.
+    const { reason, detail = reason } = error;
+    throw new Fault(reason, { effect: 'unknown', detail, cause: error });
+  });
+  if (seen !== wanted(document))
+    throw new Fault('provider_unavailable', {
+      effect: 'unknown',
+      detail: 'read-back shows another deny document',
+    });
+}
+
 interface Looking {
   readonly due: DenyDue;
   readonly context: CallContext;
@@ -127,12 +150,9 @@ interface Looking {
 }
 
 interface Parts {
-  readonly options: AwsMinterOptions;
+  readonly options: DenyOptions;
   readonly revokers: Map<string, Session>;
-  publish(
-    document: DenyWrite,
-    call: { provider: AwsProvider; role: string; context: CallContext },
-  ): Promise<void>;
+  publish(document: DenyWrite, call: Publishing): Promise<void>;
 }
 
 // IAM has no compare-and-set: a delayed write may land after a newer one, so what was acknowledged is looked at again.
@@ -140,12 +160,13 @@ async function lookAt(
   { due, context, newId }: Looking,
   { options, revokers, publish }: Parts,
 ): Promise<void> {
-  const { role, version, shrinks } = due;
+  const { role, version, shrinks, acknowledged } = due;
   const provider = providerOf(options, due.provider);
   const client = await iamClient(provider, context, { options, revokers });
-  const seen = await read(client, role, context.signal).finally(() => client.destroy());
+  const seen = await read(client, role, context.signal);
   const intact = seen === wanted(due);
-  if (!intact) {
+  // What was requested and never acknowledged is only unfinished: no alarm, it is written now.
+  if (!intact && acknowledged) {
     options.report('deny document is not the one acknowledged; written again', {
       role,
       version,
@@ -154,7 +175,7 @@ async function lookAt(
     const event = { type: 'deny.foreign', actor: 'mayfly', body: { role, version } };
     const audit = auditEvent({ newId, now: context.now }, event);
     await options.deny.observed(role, { intact, audit });
-  } else await options.deny.observed(role, { intact, audit: null });
+  } else if (intact) await options.deny.observed(role, { intact, audit: null });
   if (intact && !shrinks) return;
   const document = await options.deny.request(role, [], writerLeaseSeconds);
   if (document !== null) await publish(document, { provider, role, context });
@@ -220,9 +241,9 @@ async function ignoreAbsent<T>(call: Promise<T>): Promise<T | undefined> {
 async function iamClient(
   provider: AwsProvider,
   context: CallContext,
-  { options, revokers }: { options: AwsMinterOptions; revokers: Map<string, Session> },
+  { options, revokers }: { options: DenyOptions; revokers: Map<string, Session> },
 ): Promise<IAMClient> {
-  const base = clientOptions(iamEndpoint(provider), provider.region);
+  const base = clientOptions(iamEndpoint(provider), provider.region, options.connections);
   const role = provider.revoker?.role;
   if (role === undefined) return new IAMClient(base);
   const kept = revokers.get(role);
@@ -238,7 +259,7 @@ async function iamClient(
 function assumeRevoker(
   provider: AwsProvider,
   role: string,
-  { options, context }: { options: AwsMinterOptions; context: CallContext },
+  { options, context }: { options: DenyOptions; context: CallContext },
 ): Promise<Session> {
   const sessionName = `mayfly-reaper-${createHash('sha256').update(`${role}${context.now.getTime()}`).digest('hex').slice(0, 16)}`;
   const request = {
@@ -249,10 +270,13 @@ function assumeRevoker(
     sourceIdentity: null,
     policy: null,
   };
-  return assume({ ...request, durationSeconds: baseSeconds }, { ...context, federation: options.federation });
+  return assume(
+    { ...request, durationSeconds: baseSeconds },
+    { ...context, federation: options.federation, connections: options.connections },
+  );
 }
 
-function providerOf(options: AwsMinterOptions, name: string): AwsProvider {
+function providerOf(options: DenyOptions, name: string): AwsProvider {
   const provider = options.provider(name);
   if (provider === undefined)
     throw new Fault('provider_refused', { effect: 'none', detail: `provider ${name} is gone` });

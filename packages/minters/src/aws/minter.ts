@@ -11,7 +11,7 @@ import {
   Secret,
 } from '@mayfly/core';
 import { BaseSessions } from './base-sessions.ts';
-import { awsCall, clientOptions, isUnknownAction } from './call.ts';
+import { awsCall, type Connections, clientOptions, createConnections, isUnknownAction } from './call.ts';
 import { createDenyDocuments, type DenyDocuments } from './deny.ts';
 import { type AwsBody, awsBody, baseSeconds, planAws, planBase } from './plan.ts';
 import { type AwsProvider, parseAwsProvider, stsEndpoint } from './provider.ts';
@@ -39,8 +39,9 @@ export interface AwsMinter extends Minter {
  */
 export function createAwsMinter(options: AwsMinterOptions): AwsMinter {
   const bases = new BaseSessions();
+  const connections = createConnections();
   const withoutScoped = new Map<string, number>();
-  const denyDocuments = createDenyDocuments(options);
+  const denyDocuments = createDenyDocuments({ ...options, connections });
   const providerOf = (plan: MintPlan) => {
     const provider = options.provider(plan.provider);
     if (provider === undefined)
@@ -65,13 +66,15 @@ export function createAwsMinter(options: AwsMinterOptions): AwsMinter {
       const body = awsBody.parse(plan.body);
       const { federation } = options;
       if (plan.purpose === 'base') {
-        const session = await assume(sessionOf(provider, body), { ...context, federation });
+        const session = await assume(sessionOf(provider, body), { ...context, federation, connections });
         bases.keep(body.role, body.sourceIdentity, session, context.now);
         return { credential: new Secret(''), expiresAt: session.expiresAt, keyHash: keyHash(session) };
       }
       const base = bases.find(body.role, body.sourceIdentity, new Date(plan.notAfter));
       const scoped =
-        base === undefined ? undefined : await scopedOrUndefined(base, { provider, body, context });
+        base === undefined
+          ? undefined
+          : await scopedOrUndefined(base, { provider, body, context, connections });
       if (base !== undefined && scoped === undefined)
         withoutScoped.set(stsEndpoint(provider), context.now.getTime());
       const session =
@@ -79,6 +82,7 @@ export function createAwsMinter(options: AwsMinterOptions): AwsMinter {
         (await assume(sessionOf(provider, { ...body, durationSeconds: baseSeconds }), {
           ...context,
           federation,
+          connections,
         }));
       return answer(session, plan);
     },
@@ -90,15 +94,16 @@ interface ScopedCall {
   readonly provider: AwsProvider;
   readonly body: AwsBody;
   readonly context: CallContext;
+  readonly connections: Connections;
 }
 
 /** The agent's session, or undefined where the endpoint does not know scoped sessions. */
 async function scopedOrUndefined(
   base: Session,
-  { provider, body, context }: ScopedCall,
+  { provider, body, context, connections }: ScopedCall,
 ): Promise<Session | undefined> {
   const options = {
-    ...clientOptions(stsEndpoint(provider), provider.region),
+    ...clientOptions(stsEndpoint(provider), provider.region, connections),
     credentials: base.keys.reveal(),
   };
   const client = new STSClient(options);
@@ -122,8 +127,6 @@ async function scopedOrUndefined(
   } catch (error) {
     if (isUnknownAction(error)) return undefined;
     throw error;
-  } finally {
-    client.destroy();
   }
 }
 

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { type Cloud, outcome, startCloud } from '../../test/cloud.ts';
 import { MemoryDenyStore } from '../../test/deny-store.ts';
 import { awsProvider, awsRequest, now, role, taskId } from '../../test/plans.ts';
+import { createConnections } from './call.ts';
 import { createAwsMinter } from './minter.ts';
 import { parseAwsProvider } from './provider.ts';
 import { assume, checkCredentials } from './session.ts';
@@ -59,7 +60,8 @@ const assumed = (
   return xml({ Credentials, AssumedRoleUser: user, SourceIdentity: told.sourceIdentity });
 };
 const federation = { sign: async () => 'header.payload.signature' };
-const context = () => ({ federation, now, signal: AbortSignal.timeout(20_000) });
+const connections = createConnections();
+const context = () => ({ federation, connections, now, signal: AbortSignal.timeout(20_000) });
 const assuming = (answer: string, spec: object = {}) => {
   answers = { AssumeRoleWithWebIdentity: answer };
   const provider = parseAwsProvider(awsProvider({ endpoints: { sts: url }, ...spec }));

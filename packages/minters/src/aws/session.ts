@@ -5,7 +5,7 @@ import {
   STSClient,
 } from '@aws-sdk/client-sts';
 import { Fault, type Secret, Secret as SecretOf } from '@mayfly/core';
-import { awsCall, clientOptions } from './call.ts';
+import { awsCall, type Connections, clientOptions } from './call.ts';
 import { type AwsProvider, splitRole, stsEndpoint } from './provider.ts';
 
 /** Clocks of AWS and ours: an answer later than asked by more is a lie. */
@@ -46,6 +46,7 @@ export interface SessionRequest {
 
 export interface SessionContext {
   readonly federation: FederationSigner;
+  readonly connections: Connections;
   readonly now: Date;
   readonly signal: AbortSignal;
 }
@@ -56,25 +57,21 @@ const audience = 'sts.amazonaws.com';
 /** AssumeRoleWithWebIdentity with our own assertion, or AssumeRole with the broker's ambient identity. */
 export async function assume(request: SessionRequest, context: SessionContext): Promise<Session> {
   const { provider } = request;
-  const client = new STSClient(clientOptions(stsEndpoint(provider), provider.region));
-  try {
-    const answer = await (provider.auth === 'webIdentity' ? withWebIdentity : withAmbient)(
-      client,
-      request,
-      context,
-    );
-    const { Credentials, AssumedRoleUser, SourceIdentity } = answer;
-    const { partition, account, name } = splitRole(request.role);
-    const arn = `arn:${partition}:sts::${account}:assumed-role/${name}/${request.sessionName}`;
-    if (AssumedRoleUser?.Arn !== arn) throw lying('another identity than asked for');
-    // A denial names the SourceIdentity: a session without it could not be taken back.
-    if (isDeniable(provider) && (SourceIdentity ?? null) !== request.sourceIdentity)
-      throw lying('another SourceIdentity than asked for');
-    const { durationSeconds } = request;
-    return checkCredentials(Credentials, { now: context.now, durationSeconds, arn });
-  } finally {
-    client.destroy();
-  }
+  const client = new STSClient(clientOptions(stsEndpoint(provider), provider.region, context.connections));
+  const answer = await (provider.auth === 'webIdentity' ? withWebIdentity : withAmbient)(
+    client,
+    request,
+    context,
+  );
+  const { Credentials, AssumedRoleUser, SourceIdentity } = answer;
+  const { partition, account, name } = splitRole(request.role);
+  const arn = `arn:${partition}:sts::${account}:assumed-role/${name}/${request.sessionName}`;
+  if (AssumedRoleUser?.Arn !== arn) throw lying('another identity than asked for');
+  // A denial names the SourceIdentity: a session without it could not be taken back.
+  if (isDeniable(provider) && (SourceIdentity ?? null) !== request.sourceIdentity)
+    throw lying('another SourceIdentity than asked for');
+  const { durationSeconds } = request;
+  return checkCredentials(Credentials, { now: context.now, durationSeconds, arn });
 }
 
 async function withWebIdentity(

@@ -40,7 +40,12 @@ export const checkTokenPlan: PlanCheck = (plan, allowed) => {
   const parsed = body.safeParse(plan.body);
   if (!parsed.success) return 'claims: not the known form';
   const { claims } = parsed.data;
-  return checkReach(plan, claims, allowed) ?? checkNames(plan, claims) ?? checkPromises(plan, allowed);
+  return (
+    checkReach(plan, claims, allowed) ??
+    checkNames(plan, claims) ??
+    checkCall(claims, allowed) ??
+    checkPromises(plan, allowed)
+  );
 };
 
 function checkReach(plan: MintPlan, claims: Claims, allowed: Allowed): string | null {
@@ -69,6 +74,13 @@ function checkNames(plan: MintPlan, { sub, client_id, txn, jti, authorization_de
   if (!jti.startsWith('isn_') || parseId('isn', jti) !== plan.issuanceId || jti !== plan.reach)
     return 'jti is another issuance';
   return null;
+}
+
+/** Who calls which tool with which arguments: what the tool server decides by. */
+function checkCall({ sub, authorization_details: [detail] }: Claims, allowed: Allowed): string | null {
+  if (sub !== allowed.workload) return 'sub is another workload';
+  if (detail.tool !== allowed.tool) return 'tool is not the one granted';
+  return (detail.args_digest ?? null) === allowed.argsDigest ? null : 'args_digest is not the one asked for';
 }
 
 /** What the caller and the log are told must not be better than what the server holds. */
