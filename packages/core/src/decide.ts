@@ -22,6 +22,8 @@ export interface DecideInput {
   readonly status: Pick<TaskStatus, 'state'>;
   /** The version the task was opened with; undefined when it cannot be proven. */
   readonly pinned: Template | undefined;
+  /** Set when the request names this grant: no other is looked at. */
+  readonly grant?: Grant | null;
   readonly wanted: Wanted;
   readonly now: Date;
 }
@@ -131,9 +133,11 @@ function covers(pattern: string, identifier: string): boolean {
 
 function chooseGrant({
   task,
+  grant: named = null,
   wanted,
 }: DecideInput): { grant: Grant; actions: readonly Action[] } | { reason: Reason } {
-  const ofTool = task.grants.filter((grant) => grant.tool === wanted.tool);
+  const usable = named === null ? task.grants : task.grants.filter(({ id }) => id === named.id);
+  const ofTool = usable.filter((grant) => grant.tool === wanted.tool);
   if (ofTool.length === 0) return { reason: 'tool_not_granted' };
   const ofResource = ofTool.filter((grant) => covers(grant.resource, wanted.identifier));
   if (ofResource.length === 0) return { reason: 'resource_outside_grant' };

@@ -192,10 +192,11 @@ function refuseOtherTarget(request: ExchangeRequest, plan: MintPlan, audience: s
 /** Signed in memory: nothing has left the process before the one commit, so intend and deliver are one statement. */
 async function issueLocal(step: Step, ports: ExchangePorts, trail: Trail): Promise<Minted | 'again'> {
   const minted = await mint(step.plan, ports);
-  return settle(
-    await ports.ledger.issueLocal(intentOf(step, ports, trail), deliveryOf(step, minted, ports)),
-    () => minted,
-  );
+  const delivery = deliveryOf(step, minted, ports);
+  return settle(await ports.ledger.issueLocal(intentOf(step, ports, trail), delivery), () => {
+    trail.intended();
+    return minted;
+  });
 }
 
 async function issueCloud(step: Step, ports: ExchangePorts, trail: Trail): Promise<Minted | 'again'> {
@@ -282,13 +283,15 @@ function deliveryOf({ caller, found, plan }: Step, minted: Minted, ports: Exchan
 }
 
 async function answer(
-  { found, decision, plan, now }: Step,
+  { found, decision, plan }: Step,
   minted: Minted,
   ports: ExchangePorts,
 ): Promise<Delivered> {
   const { task } = found;
   const taskId = formatId('tsk', task.id);
-  const lifeSeconds = Math.max(0, Math.floor((minted.expiresAt.getTime() - now.getTime()) / 1000));
+  // As of the answer: a mint may have taken seconds, and a caller that believes in more would use a dead credential.
+  const lifeMs = minted.expiresAt.getTime() - ports.clock.now().getTime();
+  const lifeSeconds = Math.max(0, Math.floor(lifeMs / 1000));
   const { ends } = plan;
   const guaranteed = ends.by === 'expired' ? undefined : ends.guaranteedSeconds;
   const typical = ends.by === 'expired' ? undefined : ends.typicalSeconds;

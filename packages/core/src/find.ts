@@ -42,7 +42,11 @@ export async function findTask(request: ExchangeRequest, caller: Caller, context
 }
 
 async function findByGrant(grantId: string, caller: Caller, context: Context): Promise<Found> {
-  const found = await owned(await context.ports.tasks.findByGrant(grantId), caller, context);
+  const { tasks } = context.ports;
+  const known = await tasks.findByGrant(grantId);
+  // Memory may answer an older state and generation for ever; only a look by id can be asked to be fresh.
+  const current = context.fresh && known ? await tasks.find(known.task.id, { fresh: true }) : known;
+  const found = await owned(current, caller, context);
   if (caller.viaTask !== null && caller.viaTask.task.id !== found.task.id) throw new Refusal('task_unknown');
   const grant = found.task.grants.find(({ id }) => id === grantId) ?? null;
   return { ...found, grant };

@@ -98,10 +98,12 @@ async function settleIssuance(work: IssuanceWork, ports: ReapPorts): Promise<Set
   }
 }
 
-// A mint may still run elsewhere: absence is final after a second look at a thing that deletion removes.
+// A mint may still run elsewhere: absence is final after a second look at a thing that deletion removes. What was
+// delivered did exist: it is gone by an earlier try whose answer was lost.
 function whenAbsent(work: IssuanceWork, ports: ReapPorts): Promise<Settled> | Settled {
-  const { plan, attempts } = work;
-  return plan.ends.by === 'deleted' && attempts >= 2 ? ended(work, 'never_minted', ports) : wait(work, ports);
+  const { plan, attempts, state } = work;
+  if (plan.ends.by !== 'deleted' || attempts < 2) return wait(work, ports);
+  return ended(work, state === 'revoking' ? 'deleted' : 'never_minted', ports);
 }
 
 async function wait({ issuanceId, secondsPastNotAfter }: IssuanceWork, ports: ReapPorts): Promise<Settled> {

@@ -38,6 +38,7 @@ export class Trail {
     this.grant = undefined;
     this.plan = undefined;
     this.#found = undefined;
+    this.#wanted = undefined;
     this.#decision = undefined;
   }
 
@@ -102,8 +103,10 @@ export class Trail {
   /** SHA-256 of everything the decision was made from, so that it can be shown again (invariant I9). */
   inputDigest(): string {
     const { caller, task } = this;
+    const { detail, grantId, resource, requestedTokenType } = this.request;
     return this.#digest({
       request: this.summary(),
+      asked: { detail, grantId, resource, requestedTokenType },
       identity: caller === undefined ? null : { ...caller.identity },
       task:
         task === undefined
