@@ -70,7 +70,12 @@ const foreignDeny: Scenario = async (child) => {
 };
 
 const refusedDeny: Scenario = async (child) => {
-  survivor.clouds.aws.faults.arm({ action: 'PutRolePolicy', mode: 'refuse' });
+  survivor.clouds.aws.faults.arm({
+    action: 'PutRolePolicy',
+    mode: 'refuse',
+    status: 403,
+    code: 'AccessDenied',
+  });
   await task('end')(child);
 };
 
@@ -196,6 +201,7 @@ async function startChild(): Promise<Child> {
       await lines.next('AT');
     },
     kill: async () => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
       const gone = new Promise((resolve) => child.once('exit', resolve));
       child.kill('SIGKILL');
       await gone;
@@ -319,11 +325,15 @@ test.each(matrix)(
   'killed at %s, %s, call %i: nothing lives that should not',
   async (name, side, nth) => {
     const child = await startChild();
-    await child.arm(`${name} ${side} ${nth}`);
-    const running = cases[name]?.(child);
-    await child.reached();
-    await child.kill();
-    await running;
+    try {
+      await child.arm(`${name} ${side} ${nth}`);
+      const running = cases[name]?.(child);
+      await child.reached();
+      await child.kill();
+      await running;
+    } finally {
+      await child.kill(); // A barrier that was not reached must not leave its process to the next case.
+    }
     await settle();
     expect(await invariants()).toEqual([]);
     // Whatever is still open can be ended by the survivor, and then nothing is left but what waits for its time.
