@@ -21,24 +21,27 @@ export function isPlain(text: string): boolean {
   return !text.includes('*');
 }
 
-// Linear in the value for the usual one or two stars; `open` lets any non-empty rest follow the last `/`.
+// Each star looks once at each place of the value; `open` lets any non-empty rest follow the last `/`.
 function matchPieces(pieces: readonly string[], open: boolean, value: string): boolean {
   const [first = '', ...rest] = pieces;
   if (!value.startsWith(first)) return false;
-  let ends = [first.length];
+  let ends: ReadonlySet<number> = new Set([first.length]);
   for (const piece of rest) {
-    const next = new Set<number>();
-    for (const from of ends) for (const end of runsTo(value, from, piece)) next.add(end);
-    if (next.size === 0) return false;
-    ends = [...next];
+    ends = endsAfter(piece, ends, value);
+    if (ends.size === 0) return false;
   }
-  return ends.some((end) => (open ? end < value.length : end === value.length));
+  return open ? [...ends].some((end) => end < value.length) : ends.has(value.length);
 }
 
-function* runsTo(value: string, from: number, piece: string): Generator<number> {
-  for (let at = from; at <= value.length; at += 1) {
-    if (value.startsWith(piece, at)) yield at + piece.length;
+/** Where `piece` may end when a run that stays inside its segment leads to it from any of `starts`. */
+function endsAfter(piece: string, starts: ReadonlySet<number>, value: string): ReadonlySet<number> {
+  const ends = new Set<number>();
+  let inRun = false;
+  for (let at = 0; at <= value.length; at += 1) {
+    inRun ||= starts.has(at);
+    if (inRun && value.startsWith(piece, at)) ends.add(at + piece.length);
     const character = value[at];
-    if (character === '/' || character === ':') return;
+    if (character === '/' || character === ':') inRun = false;
   }
+  return ends;
 }
