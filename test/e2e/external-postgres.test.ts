@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type LocalIssuer, startIssuer } from '@mayfly/standins';
 import { decodeProtectedHeader } from 'jose';
 import pg from 'pg';
+import { bundle } from './external-bundle.ts';
 import {
   type ExternalPostgres,
   startEmbeddedAsExternal,
@@ -402,30 +403,4 @@ function stopped(child: ChildProcess): Promise<number | null> {
     child.once('exit', (code) => resolve(code));
     child.kill('SIGTERM');
   });
-}
-
-function bundle(workloads: string, people: string): string {
-  return `apiVersion: mayfly/v1
-kind: TrustedIssuer
-metadata: { name: workloads }
-spec: { type: oidc, issuer: "${workloads}", algorithms: [ES256], subjects: ["agent", "server"], maxLifetime: 10m }
----
-apiVersion: mayfly/v1
-kind: TrustedIssuer
-metadata: { name: people }
-spec: { type: oidc, issuer: "${people}", algorithms: [ES256], subjects: ["*@corp.example"], maxLifetime: 1h, people: true }
----
-apiVersion: mayfly/v1
-kind: ResourceServer
-metadata: { name: reports }
-spec: { audience: "https://reports.example/mcp", subjects: [{ issuer: workloads, match: { sub: server } }] }
----
-apiVersion: mayfly/v1
-kind: GrantTemplate
-metadata: { name: report, owner: team }
-spec:
-  workloads: [{ issuer: workloads, match: { sub: agent } }]
-  grants:
-    - { name: g, tool: report.post, resource: "https://reports.example/x", mint: { provider: token, server: reports }, actions: [write], effects: [write] }
-`;
 }

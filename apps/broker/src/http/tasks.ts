@@ -100,8 +100,8 @@ async function open(call: Call) {
   );
   // The task token is the owner's: another opener gets the task without it.
   const token = request_.opener === null ? await broker.tokens.signTask(found.task) : null;
-  const { id, state, grants, leaseExpiresAt, expiresAt } = taskView(found);
-  const view = { id, state, grants, leaseExpiresAt, expiresAt };
+  const { id, state, template: name, templateVersion, grants, leaseExpiresAt, expiresAt } = taskView(found);
+  const view = { id, state, template: name, templateVersion, grants, leaseExpiresAt, expiresAt };
   return ok(token === null ? view : { ...view, taskToken: token.reveal() }, found.opened ? 201 : 200);
 }
 
