@@ -11,13 +11,21 @@ export function createUnattested(options: {
   let second = 0;
   let rows = 0;
   let counted = new Map<string, number>();
+  const count = (reason: string, times: number) => {
+    counted.set(reason, (counted.get(reason) ?? 0) + times);
+  };
   const flush = async () => {
     if (counted.size === 0) return;
-    const reasons = Object.fromEntries(counted);
+    const taken = counted;
     counted = new Map();
     const { newId } = options;
-    const event = { type: 'exchange.refused_aggregate', body: { reasons } };
-    await options.ledger.append(auditEvent({ newId, now: options.now() }, event));
+    const event = { type: 'exchange.refused_aggregate', body: { reasons: Object.fromEntries(taken) } };
+    try {
+      await options.ledger.append(auditEvent({ newId, now: options.now() }, event));
+    } catch (error) {
+      for (const [reason, times] of taken) count(reason, times);
+      throw error;
+    }
   };
   return {
     flush,
@@ -30,8 +38,7 @@ export function createUnattested(options: {
       }
       rows += 1;
       if (rows <= options.rowsPerSecond) return options.ledger.append(event);
-      const reason = String(event.body['reason']);
-      counted.set(reason, (counted.get(reason) ?? 0) + 1);
+      count(String(event.body['reason']), 1);
     },
   };
 }
