@@ -209,23 +209,26 @@ export function baseRecord(
   };
 }
 
+// An allowed one keeps its plan: what stands there, and in columns, is not written a second time.
 function explain(trail: Trail, reason: Reason | null): Readonly<Record<string, unknown>> {
-  const { decision } = trail;
-  return {
+  const { decision, task } = trail;
+  const common = {
     decision: reason === null ? 'allow' : 'deny',
     reason,
     checks: decision?.checks ?? [],
     failed: decision !== undefined && !decision.allowed ? decision.failed : null,
     limitedBy: decision?.allowed ? decision.limitedBy : null,
-    request: trail.summary(),
     grantResource: trail.grant?.resource ?? null,
-    granted:
-      trail.task?.grants.map(({ name, tool, resource, actions }) => ({ name, tool, resource, actions })) ??
-      [],
-    owner: trail.task === undefined ? null : (trail.policy.templates.get(trail.task.template)?.owner ?? null),
-    ends: trail.plan?.ends ?? null,
-    enforcement: trail.plan?.enforcement ?? null,
+    owner: task === undefined ? null : (trail.policy.templates.get(task.template)?.owner ?? null),
   };
+  if (reason === null) return common;
+  const granted = task?.grants.map(({ name, tool, resource, actions }) => ({
+    name,
+    tool,
+    resource,
+    actions,
+  }));
+  return { ...common, request: trail.summary(), granted: granted ?? [] };
 }
 
 function worstCase({ ends }: MintPlan, lifeSeconds: number): number {

@@ -104,7 +104,8 @@ function scopeClause(scopes: readonly IssuanceScope[], bind: (value: unknown) =>
 }
 
 async function explanation(database: Database, id: string): Promise<Record<string, unknown> | undefined> {
-  const text = `select i.explanation, i.input_digest, i.policy_epoch, i.template, i.template_version, i.provider, i.tool,
+  const text = `select i.explanation || case when i.plan is null then '{}' else
+      jsonb_build_object('ends', i.plan->'ends', 'enforcement', i.plan->'enforcement') end as explanation, i.input_digest, i.policy_epoch, i.template, i.template_version, i.provider, i.tool,
       i.decision, i.reason, i.intended_at as at, i.workload_issuer || '/' || i.workload_subject as workload, i.resource
     from issuance i where i.id = $1 and i.intended_at = uuid_time($1)`;
   const [row] = await database.call('explanation', text, [id]);
