@@ -1,5 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { coreWorld, eventsOf, lostAnswer, onlyTask, reading, reasonOf } from '@mayfly/testkit';
+import { exchange } from './exchange.ts';
+import { endTask } from './lifecycle.ts';
 
 const withBase = () => coreWorld({ minter: { base: true } });
 const by = (jti: number, change: Parameters<typeof reading>[0] = {}) => ({
@@ -111,6 +113,20 @@ describe('a base session that fails', () => {
   test('to be intended, because the task ended meanwhile, is not minted', async () => {
     const world = withBase();
     world.trace.beforeNext('ledger.intend', () => {
+      world.trace.beforeNext('ledger.intend', () => {
+        const cause = { state: 'cancelled', reason: 'enough', actor: 'sso/ada' } as const;
+        return endTask(onlyTask(world).task.id, cause, world.ports);
+      });
+    });
+    const answer = await world.exchange(by(1));
+    expect(answer).toMatchObject({ error: { reason: 'not_delivered', detail: 'base session: refused' } });
+    expect(world.cloud.minted).toEqual([]);
+    expect(base(world)).toBeUndefined();
+  });
+
+  test('to be intended, because the policy moved meanwhile, is not minted', async () => {
+    const world = withBase();
+    world.trace.beforeNext('ledger.intend', () => {
       world.trace.beforeNext('ledger.intend', () => world.documents.publish({}));
     });
     expect(reasonOf(await world.exchange(by(1)))).toBe('not_delivered');
@@ -135,7 +151,6 @@ describe('a base session that fails', () => {
 
   test('its own check is not intended', async () => {
     const world = withBase();
-    const { exchange } = await import('./exchange.ts');
     const ports = { ...world.ports, checkBase: () => 'would escape' };
     const rest = {
       grantId: null,

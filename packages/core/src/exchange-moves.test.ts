@@ -1,5 +1,4 @@
 import { describe, expect, test } from '@jest/globals';
-import { auditEvent } from '@mayfly/core';
 import {
   coreWorld,
   deliveredOf,
@@ -10,6 +9,8 @@ import {
   reasonOf,
   type World,
 } from '@mayfly/testkit';
+import { auditEvent } from './audit-event.ts';
+import { exchange } from './exchange.ts';
 import { endTask, resumeTask, suspendTask } from './lifecycle.ts';
 
 const again = { subject: { kind: 'assertion' as const, token: 'reconciler:2' }, detail: reading() };
@@ -89,7 +90,6 @@ describe('a refusal', () => {
     const { world } = await opened();
     const { policies } = world.ports;
     const failing = { ...policies, refresh: () => Promise.reject(new Error('away')) };
-    const { exchange } = await import('./exchange.ts');
     const request = { detail: reading({ tool: 'unknown.tool' }), grantId: null, requestedTokenType: null };
     const rest = { resource: null, idempotencyKey: null, requestId: 'r', subject: again.subject };
     const answer = await exchange({ ...request, ...rest }, { ...world.ports, policies: failing });

@@ -144,8 +144,10 @@ describe('a refusal', () => {
     await world.exchange({ detail: reading() });
     const answer = await world.exchange({ ...by('reconciler:2'), detail: reading() });
     expect(answer).toMatchObject({ error: { reason: 'rate_limited', retryAfterSeconds: 60 } });
-    world.clock.advance(60);
+    world.clock.advance(30);
     await world.ports.tasks.heartbeat(onlyTask(world).task.id);
+    world.clock.advance(30);
+    expect(reasonOf(await world.exchange({ ...by('reconciler:2'), detail: reading() }))).toBe('delivered');
   });
 
   test('a spent budget', async () => {
