@@ -148,6 +148,17 @@ describe('a task that another process suspended and resumed', () => {
     expect(after?.endsWith('-2')).toBe(true);
   });
 
+  test('is looked at again when this process has seen it suspended, and no policy has moved since', async () => {
+    const { world, taskId, token } = await opened();
+    const other = world.anotherBroker();
+    await suspendTask(taskId, operator, other.ports);
+    await world.ports.tasks.find(taskId, { fresh: true });
+    await resumeTask(taskId, operator, other.ports);
+    const { task: _, ...unnamed } = reading();
+    const request = { subject: { kind: 'task-token' as const, token }, detail: unnamed };
+    expect(reasonOf(await world.exchange(request))).toBe('delivered');
+  });
+
   test('is served with the new generation when only that was missed', async () => {
     const { world, taskId, token } = await opened();
     const other = world.anotherBroker();

@@ -48,6 +48,19 @@ describe('an assertion', () => {
     expect(world.store.rows.issuances.size).toBe(0);
   });
 
+  test('of an issuer that the policy does not name is not shown to an attestor, even where one is left', async () => {
+    const world = coreWorld();
+    const left = world.ports.attestor(world.issuer.issuer);
+    world.documents.publish({ issuers: new Map() });
+    const rest = {
+      ...{ grantId: null, requestedTokenType: null, resource: null },
+      ...{ idempotencyKey: null, requestId: 'r' },
+    };
+    const ports = { ...world.ports, attestor: () => left };
+    const answer = await exchange({ ...by('reconciler:1'), ...rest, detail: reading() }, ports);
+    expect(answer).toMatchObject({ issuanceId: null, error: { reason: 'assertion_invalid' } });
+  });
+
   test('of an issuer that was removed proves nothing any more', async () => {
     const world = coreWorld();
     await world.exchange({ detail: reading() });
@@ -122,6 +135,14 @@ describe('a refusal', () => {
       ...by('reconciler-two:2'),
       detail: reading({ task: world.newId() }),
     });
+    const ids = [foreign, unknown].map(
+      (answer) => (answer.kind === 'refused' ? answer.issuanceId : null) ?? '',
+    );
+    for (const id of ids)
+      expect(world.store.rows.issuances.get(id)?.record).toMatchObject({
+        taskId: null,
+        templateVersion: null,
+      });
     for (const answer of [foreign, unknown])
       expect(answer).toMatchObject({
         error: { name: 'Refusal', reason: 'task_unknown', message: 'No such task.' },
