@@ -7,10 +7,10 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type LocalIssuer, startIssuer } from '@mayfly/standins';
 import { decodeProtectedHeader } from 'jose';
-import pg from 'pg';
 import { bundle } from './external-bundle.ts';
 import {
   type ExternalPostgres,
+  sql,
   startEmbeddedAsExternal,
   startSystemPostgres,
   systemPostgres,
@@ -386,16 +386,6 @@ describe.each(kinds)('%s by DATABASE_URL', (_, startPostgres) => {
     }
   });
 });
-
-async function sql(url: string, text: string): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    return (await client.query<Record<string, unknown>>(text)).rows;
-  } finally {
-    await client.end();
-  }
-}
 
 function stopped(child: ChildProcess): Promise<number | null> {
   return new Promise((resolve) => {

@@ -120,3 +120,14 @@ function ended(server: ChildProcess): Promise<void> {
     server.kill('SIGINT'); // Fast shutdown.
   });
 }
+
+/** One statement on a connection of its own. */
+export async function sql(url: string, text: string): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    return (await client.query<Record<string, unknown>>(text)).rows;
+  } finally {
+    await client.end();
+  }
+}

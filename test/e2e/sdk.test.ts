@@ -296,15 +296,12 @@ test('examples/agents/agent.ts runs as a program of its own', async () => {
 });
 
 test('the packed package works without type stripping, on the Node of the system', async () => {
-  const packed = await run('npx', [
-    '--yes',
-    'pnpm@12.21.0',
-    '--dir',
-    join(root, 'packages/sdk'),
-    'pack',
-    '--pack-destination',
-    scratch,
-  ]);
+  const pack = ['--dir', join(root, 'packages/sdk'), 'pack', '--pack-destination', scratch];
+  // As from a terminal: with how the registry is reached, without what `npm test` says to the npm within.
+  const env: Record<string, string> = {};
+  for (const [name, value] of Object.entries(process.env))
+    if (value !== undefined && !/^npm_/.test(name)) env[name] = value;
+  const packed = await run('npx', ['--yes', 'pnpm@12.21.0', ...pack], { env });
   expect([packed.code, packed.code === 0 ? '' : packed.out + packed.err]).toEqual([0, '']);
   const app = join(scratch, 'packed');
   const home = join(app, 'node_modules/@mayfly/sdk');
@@ -318,8 +315,8 @@ const options = { template: 'invoice-reconcile', params: { quarter: '2026q3' } }
 const keys = await new Mayfly().run(options, (task) => task.aws('s3.read', '${arn}')());
 console.log(process.version, Object.keys(keys).join(), JSON.stringify({ keys }));`;
   writeFileSync(join(app, 'app.mjs'), program);
-  const env = { MAYFLY_SERVER: world.url, MAYFLY_ASSERTION: await world.workload() };
-  const { code, out, err } = await run(await systemNode(), ['app.mjs'], { cwd: app, env });
+  const setting = { MAYFLY_SERVER: world.url, MAYFLY_ASSERTION: await world.workload() };
+  const { code, out, err } = await run(await systemNode(), ['app.mjs'], { cwd: app, env: setting });
   expect([code, err]).toEqual([0, '']);
   expect(out).toMatch(
     /^v\d+\.\S+ accessKeyId,secretAccessKey,sessionToken,expiration {"keys":"\[secret\]"}\n$/,

@@ -165,10 +165,10 @@ begin
   return jsonb_build_object('kind', 'intended');
 end $$;
 
--- A lease is written at most eight times per its length: the row is otherwise left alone.
+-- A lease is written at most eight times per its length: the row is otherwise left alone. A lapsed one stays lapsed.
 create function renew_lease(task uuid) returns void language sql as $$
   update task set lease_until = clock_timestamp() + make_interval(secs => lease_seconds)
-  where id = renew_lease.task and state = 'open'
+  where id = renew_lease.task and state = 'open' and lease_until > clock_timestamp()
     and lease_until < clock_timestamp() + make_interval(secs => lease_seconds * 0.875)
 $$;
 

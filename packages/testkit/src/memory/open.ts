@@ -40,9 +40,10 @@ export function useAssertion(rows: MemoryRows, assertion: { digest: string; expi
   return true;
 }
 
-/** `renew_lease`: at most eight times per lease; an open task only. */
+/** `renew_lease`: at most eight times per lease; an open task only, and a lapsed lease stays lapsed. */
 export function renewLease(rows: MemoryRows, taskId: string): void {
   const row = rows.tasks.get(taskId);
-  if (row?.state !== 'open' || row.leaseUntil >= rows.inSeconds(row.task.leaseSeconds * 0.875)) return;
+  if (row?.state !== 'open' || row.leaseUntil <= rows.now()) return;
+  if (row.leaseUntil >= rows.inSeconds(row.task.leaseSeconds * 0.875)) return;
   rows.tasks.set(taskId, { ...row, leaseUntil: rows.inSeconds(row.task.leaseSeconds) });
 }

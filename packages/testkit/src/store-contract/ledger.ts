@@ -288,4 +288,12 @@ function testLeases(scene: () => Scene): void {
     await scene().issuedLocally(task);
     expect(await leaseLeft(task.id)).toBeGreaterThan(55);
   });
+
+  test('a delivery does not bring back a lease that has lapsed meanwhile', async () => {
+    const task = await scene().opened();
+    const intent = await scene().intended(task);
+    await scene().store.leaveLease(task.id, -5);
+    await scene().store.ledger.deliver(await scene().delivery(intent));
+    expect(await leaseLeft(task.id)).toBeLessThan(0);
+  });
 }
