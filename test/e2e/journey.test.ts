@@ -3,9 +3,9 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import * as oauth from 'oauth4webapi';
+import { s3Status } from './s3.ts';
 import { accessTokenType, form, opening, startWorld, type World } from './world.ts';
 
 let world: World;
@@ -15,29 +15,6 @@ beforeAll(async () => {
 }, 60_000);
 
 afterAll(() => world.stop());
-
-async function s3Status(credentialJson: string, key: string): Promise<number> {
-  const keys = JSON.parse(credentialJson);
-  const client = new S3Client({
-    endpoint: world.file.aws,
-    region: 'eu-west-1',
-    forcePathStyle: true,
-    maxAttempts: 1,
-    credentials: {
-      accessKeyId: keys.AccessKeyId,
-      secretAccessKey: keys.SecretAccessKey,
-      sessionToken: keys.SessionToken,
-    },
-  });
-  try {
-    return (
-      (await client.send(new GetObjectCommand({ Bucket: 'invoices', Key: key }))).$metadata.httpStatusCode ??
-      0
-    );
-  } catch (error) {
-    return (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode ?? 0;
-  }
-}
 
 /** Standard output, or what went wrong; never blocks, since the servers live in this process. */
 async function output(program: string, args: string[], env = process.env): Promise<string> {
@@ -83,15 +60,15 @@ test('an exchange gives keys for one object, the end of the task denies them, an
     },
     authorization_details: [{ type: 'mayfly_tool_call', tool: 's3.read', actions: ['read'], ttl: 60 }],
   });
-  expect(await s3Status(body.access_token, '2026q3/a.pdf')).toBe(200);
-  expect(await s3Status(body.access_token, '2026q3/b.pdf')).toBe(403);
+  expect(await s3Status(world, body.access_token, '2026q3/a.pdf')).toBe(200);
+  expect(await s3Status(world, body.access_token, '2026q3/b.pdf')).toBe(403);
   const end = await world.api('POST', `/v1/tasks/${body.issuance.task}/end`, {
     bearer: body.task_token,
     json: { outcome: 'completed' },
   });
   expect(end.body).toMatchObject({ state: 'completed', ending: { total: 1 } });
   expect(await ended(body.issuance.task)).toMatchObject([{ state: 'ended', endedBy: 'denied' }]);
-  expect(await s3Status(body.access_token, '2026q3/a.pdf')).toBe(403);
+  expect(await s3Status(world, body.access_token, '2026q3/a.pdf')).toBe(403);
 });
 
 test('a second credential of the grant is cut from the same base session, and siblings live on after another task ends', async () => {
@@ -109,8 +86,8 @@ test('a second credential of the grant is cut from the same base session, and si
   expect(new Set(identities).size).toBe(identities.length);
   await world.api('POST', `/v1/tasks/${first.body.issuance.task}/end`, { bearer: first.body.task_token });
   await ended(first.body.issuance.task);
-  expect(await s3Status(second.body.access_token, '2026q3/a.pdf')).toBe(403);
-  expect(await s3Status(other.body.access_token, '2026q3/a.pdf')).toBe(200);
+  expect(await s3Status(world, second.body.access_token, '2026q3/a.pdf')).toBe(403);
+  expect(await s3Status(world, other.body.access_token, '2026q3/a.pdf')).toBe(200);
 });
 
 test('every successful mint in the cloud’s ledger joins to exactly one issuance', async () => {
@@ -217,7 +194,7 @@ test('suspension denies what is out, resumption gives a new generation', async (
   });
   expect([suspended.status, suspended.body.state]).toEqual([200, 'suspended']);
   await ended(task);
-  expect(await s3Status(body.access_token, '2026q3/a.pdf')).toBe(403);
+  expect(await s3Status(world, body.access_token, '2026q3/a.pdf')).toBe(403);
   expect(
     (await world.exchange(form(body.task_token, {}, { subject_token_type: accessTokenType }))).body.reason,
   ).toBe('task_suspended');
@@ -227,8 +204,8 @@ test('suspension denies what is out, resumption gives a new generation', async (
     generation: 2,
   });
   const fresh = await world.exchange(form(body.task_token, {}, { subject_token_type: accessTokenType }));
-  expect(await s3Status(fresh.body.access_token, '2026q3/a.pdf')).toBe(200);
-  expect(await s3Status(body.access_token, '2026q3/a.pdf')).toBe(403);
+  expect(await s3Status(world, fresh.body.access_token, '2026q3/a.pdf')).toBe(200);
+  expect(await s3Status(world, body.access_token, '2026q3/a.pdf')).toBe(403);
 });
 
 test('a freeze stops issuing at once and a thaw ends it', async () => {

@@ -1,8 +1,8 @@
-import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { reaperPass } from '@mayfly/broker';
 import pg from 'pg';
-import { type Answer, accessTokenType, form, startWorld, type World } from '../e2e/world.ts';
+import { s3Status } from '../e2e/s3.ts';
+import { accessTokenType, form, startWorld, type World } from '../e2e/world.ts';
 
 /**
  * End and exchange meet on two connections, in both orders, with each transaction held open in its middle: a trigger
@@ -103,27 +103,6 @@ async function introspect(token: string): Promise<unknown> {
   return answer.json();
 }
 
-async function s3Status({ body }: Answer): Promise<number> {
-  const keys = JSON.parse(body.access_token);
-  const client = new S3Client({
-    endpoint: world.file.aws,
-    region: 'eu-west-1',
-    forcePathStyle: true,
-    maxAttempts: 1,
-    credentials: {
-      accessKeyId: keys.AccessKeyId,
-      secretAccessKey: keys.SecretAccessKey,
-      sessionToken: keys.SessionToken,
-    },
-  });
-  const command = new GetObjectCommand({ Bucket: 'invoices', Key: '2026q3/a.pdf' });
-  return client.send(command).then(
-    ({ $metadata }) => $metadata.httpStatusCode ?? 0,
-    (error: unknown) =>
-      Number(Reflect.get(Object(Reflect.get(Object(error), '$metadata')), 'httpStatusCode')),
-  );
-}
-
 /** Nothing of this task is out: no work row in a state that a living credential has. */
 async function nothingLives({ id }: Task): Promise<void> {
   for (let pass = 0; pass < 3; pass += 1) {
@@ -188,7 +167,7 @@ test('keys that are just being delivered when the end comes are denied by the cl
   );
   expect([issued.status, ended.body.ending.total]).toEqual([200, 2]);
   await nothingLives(task);
-  expect(await s3Status(issued)).toBe(403);
+  expect(await s3Status(world, issued.body.access_token, '2026q3/a.pdf')).toBe(403);
 });
 
 test('keys that would be delivered while the end takes them back are withheld', async () => {
