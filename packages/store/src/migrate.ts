@@ -34,7 +34,7 @@ export async function migrate(url: string, options: { plan?: boolean } = {}): Pr
   }
   try {
     if (options.plan) return { applied: [], pending: (await pendingOf(client)).map(({ name }) => name) };
-    await client.query(ledger);
+    await alone(client, () => client.query(ledger));
     await ensureRoles(client);
     const applied: string[] = [];
     for (;;) {
@@ -52,6 +52,9 @@ interface MigrationFile {
   readonly sql: string;
   readonly checksum: string;
 }
+
+/** Any number that no other program is likely to take: "mayf". */
+const ledgerLock = 0x6d617966;
 
 const ledger = `create table if not exists _prisma_migrations (
   id varchar(36) primary key, checksum varchar(64) not null, finished_at timestamptz, migration_name varchar(255) not null,
@@ -117,6 +120,19 @@ async function readLedger(client: pg.Client): Promise<Map<string, string>> {
     if (finished === null)
       throw new MigrationError(`migration ${name} is unfinished; see _prisma_migrations`);
   return new Map(rows.map(({ migration_name: name, checksum }) => [name, checksum]));
+}
+
+/** `create table if not exists` of two at once fails in one of them: they take turns, for this transaction only. */
+async function alone(client: pg.Client, run: () => Promise<unknown>): Promise<void> {
+  await client.query('begin');
+  try {
+    await client.query('select pg_advisory_xact_lock($1)', [ledgerLock]);
+    await run();
+    await client.query('commit');
+  } catch (error) {
+    await client.query('rollback');
+    throw error;
+  }
 }
 
 /** Roles belong to the whole server, so they are made outside the ledger, where they are missing. */

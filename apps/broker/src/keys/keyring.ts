@@ -83,16 +83,22 @@ export async function makeSigningKey(
   options: { kek: Buffer; now: Date; activeFrom: Date },
 ): Promise<StoredKey> {
   const alg = algorithms[purpose];
+  const { id, publicJwk, privateKey } = await makeKeyPair(alg);
+  const plain = privateKey.export({ format: 'der', type: 'pkcs8' });
+  const wrapped = wrapKey(options.kek, plain, { id, purpose });
+  const { now: createdAt, activeFrom } = options;
+  return { id, purpose, alg, publicJwk, wrapped, createdAt, activeFrom, retiredAt: null };
+}
+
+async function makeKeyPair(alg: 'ES256' | 'RS256') {
   const { privateKey, publicKey } =
     alg === 'ES256'
       ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
       : generateKeyPairSync('rsa', { modulusLength: 2048 });
   const publicJwk = await exportJWK(publicKey);
   const id = await calculateJwkThumbprint(publicJwk);
-  const plain = privateKey.export({ format: 'der', type: 'pkcs8' });
-  const wrapped = wrapKey(options.kek, plain, { id, purpose });
-  const { now: createdAt, activeFrom } = options;
-  return { id, purpose, alg, publicJwk, wrapped, createdAt, activeFrom, retiredAt: null };
+  // On a command line a leading dash would be an option: `mayfly keys retire ID`.
+  return id.startsWith('-') ? makeKeyPair(alg) : { id, publicJwk, privateKey };
 }
 
 /** The secret under which rows that decide carry an HMAC: a writer in the database alone cannot forge one. */
