@@ -90,7 +90,14 @@ export async function makeSigningKey(
   return { id, purpose, alg, publicJwk, wrapped, createdAt, activeFrom, retiredAt: null };
 }
 
-async function makeKeyPair(alg: 'ES256' | 'RS256') {
+interface KeyPair {
+  /** RFC 7638 thumbprint. */
+  readonly id: string;
+  readonly publicJwk: JWK;
+  readonly privateKey: KeyObject;
+}
+
+async function makeKeyPair(alg: 'ES256' | 'RS256'): Promise<KeyPair> {
   const { privateKey, publicKey } =
     alg === 'ES256'
       ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
