@@ -191,6 +191,7 @@ test('an opening that is refused says so, and one by ref finds its task again', 
   const other = { ...options, params: { quarter: '2026q4' } };
   expect((await rejection(client().task(other), Refused)).reason).toBe('ref_conflict');
   await one.complete();
+  await two.complete(); // The same end again: its own heartbeats stop too.
 });
 
 test('a tool token is active at its server until the task ends', async () => {
