@@ -254,4 +254,10 @@ describe('the digest of the input (invariant I9)', () => {
   ])('changes with %s', (_, walk) => {
     expect(walked(walk).inputDigest()).not.toBe(reference);
   });
+
+  test('changes with the state, when nothing else tells two states apart', () => {
+    const ended = (state: 'completed' | 'failed') =>
+      walked({ found: { ...base, status: { ...base.status, state } } }).inputDigest();
+    expect(ended('completed')).not.toBe(ended('failed'));
+  });
 });
