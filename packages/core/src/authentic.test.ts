@@ -13,7 +13,10 @@ const template: Template = {
     ...world.template.params,
     team: { fromClaim: 'team', accepts: (value) => /^[a-z]+$/.test(value) },
   },
-  grants: base === undefined ? [] : [{ ...base, mint: { role: 'finance', deep: { keys: ['a', 'b'] } } }],
+  grants:
+    base === undefined
+      ? []
+      : [{ ...base, mint: { role: 'finance', whole: true, none: null, deep: { keys: ['a', 'b'] } } }],
 };
 const workload = {
   issuerName: 'agents',
@@ -55,14 +58,16 @@ describe('a stored grant is not authentic', () => {
     ['with another access', { access: 's3.prefix' }],
     ['with one action more', { actions: ['read', 'list', 'delete'] }],
     ['with its actions in another order', { actions: ['list', 'read'] }],
-    ['with another mint block', { mint: { role: 'admin', deep: { keys: ['a', 'b'] } } }],
+    ['with another mint block', { mint: { ...grant.mint, role: 'admin' } }],
     ['with one key more in its mint block', { mint: { ...grant.mint, session: 'long' } }],
-    ['with one key less in its mint block', { mint: { role: 'finance' } }],
-    ['with another value deep in its mint block', { mint: { role: 'finance', deep: { keys: ['a', 'c'] } } }],
-    ['with nothing where a value was', { mint: { role: null, deep: { keys: ['a', 'b'] } } }],
-    ['with nothing where a list was', { mint: { role: 'finance', deep: null } }],
-    ['with a text where a structure was', { mint: { role: 'finance', deep: 'keys' } }],
-    ['with an object where a list was', { mint: { role: 'finance', deep: { keys: { 0: 'a', 1: 'b' } } } }],
+    ['with one key less in its mint block', { mint: { role: 'finance', whole: true, none: null } }],
+    ['with another value deep in its mint block', { mint: { ...grant.mint, deep: { keys: ['a', 'c'] } } }],
+    ['with nothing where a value was', { mint: { ...grant.mint, role: null } }],
+    ['with nothing where a list was', { mint: { ...grant.mint, deep: null } }],
+    ['with a text where a structure was', { mint: { ...grant.mint, deep: 'keys' } }],
+    ['with an empty structure where a value was', { mint: { ...grant.mint, whole: {} } }],
+    ['with an empty structure where nothing was', { mint: { ...grant.mint, none: {} } }],
+    ['with an object where a list was', { mint: { ...grant.mint, deep: { keys: { 0: 'a', 1: 'b' } } } }],
     ['with a longer life', { ttl }],
     ['with a promise to end that was taken away', { endsWithinSeconds: 5 }],
     ['with a budget of another size', { budget: { exchanges: 1, perMinute: null } }],

@@ -75,6 +75,7 @@ test('what satisfies every rule is allowed, and says which rules held, in order'
     ttlSeconds: 60,
     notAfter: new Date('2026-07-01T12:01:00Z'),
     limitedBy: 'ttl',
+    budget: grant?.budget,
     checks: order,
   });
 });
@@ -145,6 +146,12 @@ describe('each rule denies alone, with its reason, and names what held before it
     const checks = order.slice(0, order.indexOf(failed));
     expect(decide({ ...sound, ...change })).toEqual({ allowed: false, reason, checks, failed });
   });
+});
+
+test('one matching entry of the active version is enough', () => {
+  const others = { issuerName: 'agents', match: { sub: [pattern('somebody-else')] }, bind: [] };
+  const active = { ...template, workloads: [others, ...template.workloads] };
+  expect(decide({ ...sound, policy: withTemplate(active) }).allowed).toBe(true);
 });
 
 describe('an identifier names one thing, byte for byte', () => {

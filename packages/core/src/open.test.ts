@@ -106,6 +106,11 @@ describe('openers', () => {
   test.each([
     ['a role that is held', binding(), 'allowed'],
     ['a role held for this template', binding({ scope: scoped('invoice-*') }), 'allowed'],
+    [
+      'a role held for one of several',
+      binding({ scope: { templates: [pattern('payroll-*'), pattern('invoice-*')], providers: null } }),
+      'allowed',
+    ],
     ['not a role held for another template', binding({ scope: scoped('payroll-*') }), 'opener_not_allowed'],
     ['not another role', binding({ roles: ['operator'] }), 'opener_not_allowed'],
     ['not a role that others hold', binding({ subjects: [] }), 'opener_not_allowed'],
