@@ -83,6 +83,16 @@ const outside = { issuer: 'https://mayfly.example' };
 
 test.each<[string, Record<string, unknown>, string | null]>([
   ['http beyond loopback', { issuer: 'http://mayfly.example' }, 'https is required beyond loopback'],
+  [
+    'one issuer for both',
+    { ...outside, federationIssuer: 'https://mayfly.example' },
+    'must differ from issuer',
+  ],
+  [
+    'a federation issuer over http',
+    { ...outside, federationIssuer: 'http://b.example/x' },
+    'https is required',
+  ],
   ['http on loopback', { issuer: 'http://localhost:8080' }, null],
   ['an issuer with a path', { issuer: 'https://mayfly.example/x' }, 'an origin such as'],
   ['a reap age that a pause could outlast', { reapAge: '55s' }, 'reapAge must be greater'],

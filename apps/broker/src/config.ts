@@ -97,6 +97,12 @@ function contradictions(config: Config): string[] {
   const loopback = isLoopbackHost(url.hostname);
   if (url.protocol !== 'https:' && !loopback)
     problems.push('issuer (MAYFLY_ISSUER): https is required beyond loopback');
+  const federation = new URL(config.federationIssuer);
+  if (config.federationIssuer === config.issuer)
+    problems.push('federationIssuer (MAYFLY_FEDERATION_ISSUER): must differ from issuer');
+  const own = federation.origin === config.issuer;
+  if (!own && federation.protocol !== 'https:' && !isLoopbackHost(federation.hostname))
+    problems.push('federationIssuer (MAYFLY_FEDERATION_ISSUER): https is required beyond loopback');
   if (config.allowLoopbackIssuers.length > 0 && !loopback)
     problems.push('allowLoopbackIssuers: only while the issuer itself is loopback');
   if (config.allowPrivateIssuers.some((one) => !one.startsWith('https://')))

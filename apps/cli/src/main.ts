@@ -42,7 +42,9 @@ export async function main(argv: readonly string[]): Promise<number> {
     await program.parseAsync([...argv], { from: 'user' });
     return Number(process.exitCode ?? 0);
   } catch (error) {
-    return explain(error);
+    const code = explain(error);
+    // As `terraform plan -detailed-exitcode`: 2 says changes, so every error is 1.
+    return first === 'plan' && code !== 0 ? 1 : code;
   }
 }
 

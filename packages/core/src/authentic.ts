@@ -39,8 +39,17 @@ function paramsFit({ params, workload }: Task, { params: specs }: Template): boo
   });
 }
 
+/** Would this version accept the parameters of a task that is open already? Those that it does not know are its past's. */
+export function acceptsParams({ params: specs }: Template, { params, workload }: Task): boolean {
+  return Object.entries(specs).every(([name, spec]) => {
+    const value = Object.hasOwn(params, name) ? params[name] : undefined;
+    if (value === undefined) return true;
+    return spec.accepts(value) && (spec.fromClaim === null || workload.claims[spec.fromClaim] === value);
+  });
+}
+
 /** Plain JSON values, whatever the order of their keys. */
-function sameValue(left: unknown, right: unknown): boolean {
+export function sameValue(left: unknown, right: unknown): boolean {
   if (typeof left !== 'object' || left === null || typeof right !== 'object' || right === null)
     return left === right;
   if (Array.isArray(left) !== Array.isArray(right)) return false;

@@ -52,7 +52,7 @@ async function makeBase(base: MintPlan, minter: Minter, { ports, signal, policy 
     generation: base.generation,
     use: { assertion: null, idempotencyKey: null },
     opening: null,
-    perMinute: null,
+    budget: { exchanges: null, perMinute: null },
     audit: auditEvent(at, {
       type: 'base.intended',
       ...ids,

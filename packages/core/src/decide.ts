@@ -1,5 +1,5 @@
 import { type Action, bareId, type Reason } from '@mayfly/protocol';
-import { isAuthentic } from './authentic.ts';
+import { acceptsParams, isAuthentic, sameValue } from './authentic.ts';
 import { compilePattern } from './pattern.ts';
 import type { Grant, Task, TaskStatus } from './task.ts';
 import type { GrantSpec, PolicySet, Template } from './template.ts';
@@ -36,6 +36,8 @@ export interface Allowed {
   /** Absolute, whole seconds. */
   readonly notAfter: Date;
   readonly limitedBy: 'ttl' | 'task' | 'template';
+  /** The narrower of the stored grant's and the active version's. */
+  readonly budget: Grant['budget'];
   readonly checks: readonly string[];
 }
 
@@ -66,11 +68,11 @@ export function decide(input: DecideInput): Allowed | Denied {
   if (input.pinned === undefined || !isAuthentic(found.grant, input.task, input.pinned))
     return { allowed: false, reason: 'grant_not_authentic', checks, failed: 'grant-authentic' };
   checks.push('grant-authentic');
-  const narrowed = activeLimit(input, found.actions);
+  const narrowed = activeSpec(input, found);
   if (typeof narrowed === 'string')
     return { allowed: false, reason: narrowed, checks, failed: 'active-version-covers' };
   checks.push('active-version-covers');
-  return settleLife(input, { ...found, activeMaxSeconds: narrowed }, checks);
+  return settleLife(input, { ...found, ...narrowed }, checks);
 }
 
 const rules: readonly Rule[] = [
@@ -148,34 +150,49 @@ function chooseGrant({
   return { grant, actions: [...new Set(wanted.actions ?? grant.actions)] };
 }
 
-/** The longest life that the version active now gives to the same thing, or why it gives none. */
-function activeLimit(input: DecideInput, actions: readonly Action[]): number | Reason {
+/** What the version active now gives to the same thing, or why it gives nothing: narrowing reaches open tasks. */
+function activeSpec(
+  input: DecideInput,
+  { grant, actions }: { grant: Grant; actions: readonly Action[] },
+): { spec: GrantSpec; template: Template } | Reason {
   const { task, wanted, policy } = input;
-  const active = activeTemplate(policy, task);
-  if (active === undefined) return 'template_disabled';
+  const template = activeTemplate(policy, task);
+  if (template === undefined) return 'template_disabled';
+  if (!acceptsParams(template, task)) return 'params_invalid';
   const values = { params: task.params, claims: task.workload.claims, taskId: bareId(task.id) };
-  const ofTool = active.grants.filter((spec) => spec.tool === wanted.tool);
+  const ofTool = template.grants.filter((spec) => spec.tool === wanted.tool && opensAlike(spec, grant));
   if (ofTool.length === 0) return 'tool_not_granted';
   const reach = (spec: GrantSpec) => covers(resolveVariables(spec.resource, values) ?? '', wanted.identifier);
   const ofResource = ofTool.filter(reach);
   if (ofResource.length === 0) return 'resource_outside_grant';
   const spec = ofResource.find((one) => actions.every((action) => one.actions.includes(action)));
-  return spec?.ttl.maxSeconds ?? 'action_outside_grant';
+  return spec === undefined ? 'action_outside_grant' : { spec, template };
+}
+
+/** Through the same provider, access and role or server: another size or ceiling is another grant. */
+function opensAlike(spec: GrantSpec, { provider, access, mint }: Grant): boolean {
+  return spec.provider === provider && spec.access === access && sameValue(spec.mint, mint);
+}
+
+function narrower(left: number | null, right: number | null): number | null {
+  if (left === null || right === null) return left ?? right;
+  return Math.min(left, right);
 }
 
 function settleLife(
   { wanted, task, now }: DecideInput,
-  found: { grant: Grant; actions: readonly Action[]; activeMaxSeconds: number },
+  found: { grant: Grant; actions: readonly Action[]; spec: GrantSpec; template: Template },
   checks: readonly string[],
 ): Allowed | Denied {
-  const { grant, actions, activeMaxSeconds } = found;
-  const maxSeconds = Math.min(grant.ttl.maxSeconds, activeMaxSeconds);
+  const { grant, actions, spec, template } = found;
+  const maxSeconds = Math.min(grant.ttl.maxSeconds, spec.ttl.maxSeconds);
   if (wanted.ttlSeconds !== null && wanted.ttlSeconds > maxSeconds)
     return { allowed: false, reason: 'ttl_too_long', checks, failed: 'ttl-within-grant' };
   const asked = wanted.ttlSeconds ?? grant.ttl.defaultSeconds;
   const ttlSeconds = Math.min(asked, maxSeconds);
   const nowSeconds = Math.floor(now.getTime() / 1000);
-  const taskEnd = Math.floor(task.expiresAt.getTime() / 1000);
+  const activeEndMs = task.openedAt.getTime() + template.task.maxDurationSeconds * 1000;
+  const taskEnd = Math.floor(Math.min(task.expiresAt.getTime(), activeEndMs) / 1000);
   const end = Math.min(nowSeconds + ttlSeconds, taskEnd);
   if (end <= nowSeconds) return { allowed: false, reason: 'task_ended', checks, failed: 'time-left' };
   const limitedBy = end < nowSeconds + ttlSeconds ? 'task' : ttlSeconds < asked ? 'template' : 'ttl';
@@ -186,6 +203,10 @@ function settleLife(
     ttlSeconds: end - nowSeconds,
     notAfter: new Date(end * 1000),
     limitedBy,
+    budget: {
+      exchanges: narrower(grant.budget.exchanges, spec.budget.exchanges),
+      perMinute: narrower(grant.budget.perMinute, spec.budget.perMinute),
+    },
     checks: [...checks, 'ttl-within-grant'],
   };
 }

@@ -105,7 +105,7 @@ describe('what is handed on', () => {
     };
     const recorded = { ...world.ports, ledger: { ...ledger, intend } };
     await exchange(again, recorded);
-    expect(intents).toMatchObject([{ perMinute: 7, epoch: 1, generation: 1 }]);
+    expect(intents).toMatchObject([{ budget: { exchanges: 9, perMinute: 7 }, epoch: 1, generation: 1 }]);
   });
 });
 

@@ -237,7 +237,11 @@ function settle<T>(result: IntendResult, intended: () => T): T | 'again' {
   }
 }
 
-function intentOf({ request, caller, found, plan, now }: Step, ports: ExchangePorts, trail: Trail): Intent {
+function intentOf(
+  { request, caller, found, decision, plan, now }: Step,
+  ports: ExchangePorts,
+  trail: Trail,
+): Intent {
   const record = issuanceRecord(trail);
   const key = request.idempotencyKey;
   return {
@@ -247,10 +251,10 @@ function intentOf({ request, caller, found, plan, now }: Step, ports: ExchangePo
     generation: found.status.generation,
     use: {
       assertion: caller.singleUse,
-      idempotencyKey: key === null ? null : { digest: ports.digest(['token', caller.name, key]) },
+      idempotencyKey: key === null ? null : { digest: ports.digest(['token', found.task.owner, key]) },
     },
     opening: found.opening,
-    perMinute: trail.grant?.budget.perMinute ?? null,
+    budget: decision.budget,
     audit: auditEvent(
       { newId: ports.newId, now },
       {

@@ -81,7 +81,8 @@ export interface Intent {
   readonly use: SingleUse;
   /** Set when this intent also opens the task: task row, grants and intent are one transaction. */
   readonly opening: Opening | null;
-  readonly perMinute: number | null;
+  /** The narrower of the stored grant's and the active version's; the statement counts against it. */
+  readonly budget: Grant['budget'];
   /** Taken from the intended event; `deliver` appends the delivered one. */
   readonly audit: AuditEvent;
 }

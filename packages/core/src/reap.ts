@@ -17,6 +17,9 @@ export interface ReapPorts extends LifecyclePorts {
   report(message: string, context: Readonly<Record<string, unknown>>): void;
 }
 
+/** Tries after which an end that still fails needs a person: about a minute of backoff. */
+const alarmAttempts = 5;
+
 /** What one pass did; `claimed` at the limit means that more is due. */
 export interface ReapPass {
   readonly claimed: number;
@@ -62,6 +65,7 @@ async function settleWork(work: Work, ports: ReapPorts): Promise<Settled> {
       id,
       attempts: work.attempts,
       detail,
+      ...(work.attempts >= alarmAttempts ? { alarm: 'ending_stuck' } : {}),
     });
     return 'failed';
   }

@@ -68,6 +68,16 @@ export function lintProvider({ metadata, spec }: DocumentOf<'Provider'>, report:
       ['spec', 'revoke'],
       'the minting identity would also write deny policies; name a revoker role',
     );
+  // IAM takes a role's bare name in the caller's own account: a denial would land on a namesake there.
+  const revoker = spec.revoke === 'none' ? undefined : spec.revoker?.role;
+  for (const [index, role] of spec.roles.entries())
+    if (revoker !== undefined && accountOf(role) !== accountOf(revoker))
+      report(
+        'ERROR',
+        'revoker-in-another-account',
+        ['spec', 'roles', index],
+        'the revoker can write deny policies only in its own account; make one Provider per account',
+      );
   if (spec.revoker !== undefined && spec.roles.includes(spec.revoker.role))
     report(
       'ERROR',
@@ -75,6 +85,12 @@ export function lintProvider({ metadata, spec }: DocumentOf<'Provider'>, report:
       ['spec', 'revoker', 'role'],
       'the role of the reaper must not be one that credentials are cut from',
     );
+}
+
+/** Partition and account of a role. */
+function accountOf(role: string): string {
+  const [, partition, , , account] = role.split(':');
+  return `${partition}:${account}`;
 }
 
 export function lintServer(

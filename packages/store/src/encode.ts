@@ -40,7 +40,7 @@ export function encodeIntent(
   intent: Intent,
   options: { delivered: AuditEvent | null; reapAgeSeconds: number },
 ): Record<string, unknown> {
-  const { record, plan, epoch, generation, use, opening, audit } = intent;
+  const { record, plan, epoch, generation, use, opening, budget, audit } = intent;
   return {
     record: encodeRecord(record, plan, options.delivered !== null),
     epoch,
@@ -50,6 +50,8 @@ export function encodeIntent(
     assertionExpiresAt: use.assertion?.expiresAt.toISOString() ?? null,
     idempotencyDigest: use.idempotencyKey?.digest ?? null,
     opening: opening === null ? null : encodeOpening(opening),
+    exchangesMax: budget.exchanges,
+    perMinute: budget.perMinute,
     audit: encodeAudit(audit),
     delivered: options.delivered === null ? null : encodeAudit(options.delivered),
   };

@@ -190,6 +190,7 @@ function seqCursor(cursor: string): bigint {
 }
 
 function uuidCursor(cursor: string): string {
-  if (!/^[0-9a-f-]{36}$/.test(cursor)) throw new Refusal('malformed_request', { detail: 'cursor' });
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(cursor))
+    throw new Refusal('malformed_request', { detail: 'cursor' });
   return cursor;
 }

@@ -63,8 +63,10 @@ export function createTasks(database: Database, facts: TaskFacts): Tasks {
       return ending(id);
     },
     suspend: async (id, { reason, audit }) => {
-      await change(id, 'suspend_task', { reason, audit: encodeAudit(audit) });
-      return ending(id);
+      const suspended = await change(id, 'suspend_task', { reason, audit: encodeAudit(audit) });
+      const counts = await ending(id);
+      // Resumed by another meanwhile: it was suspended all the same.
+      return suspended && counts !== undefined ? { ...counts, state: 'suspended' } : counts;
     },
     resume: async (id, { audit }: { audit: AuditEvent }) => {
       const resumed = await change(id, 'resume_task', { audit: encodeAudit(audit) });

@@ -105,6 +105,9 @@ begin
   end if;
   select * into g from task_grant where id = (r->>'grantId')::uuid for no key update;
   if not found then return jsonb_build_object('kind', 'refused', 'reason', 'task_unknown'); end if;
+  -- A template that was narrowed since counts for open tasks too.
+  g.exchanges_max := least(g.exchanges_max, (i->>'exchangesMax')::int);
+  g.per_minute := least(g.per_minute, (i->>'perMinute')::int);
   select * into t from task where id = g.task_id;
   select * into c from config_epoch;
   if t.state = 'suspended' then return jsonb_build_object('kind', 'refused', 'reason', 'task_suspended'); end if;

@@ -45,7 +45,7 @@ left join task t on t.id = i.task_id
 left join task_grant g on g.id = i.grant_id
 left join lateral (
   select x.at, x.method, x.requested_at from issuance_end x
-  where x.issuance_id = i.id and x.intended_at = i.intended_at order by x.at desc limit 1
+  where x.issuance_id = i.id and x.intended_at = i.intended_at and w.id is null order by x.at desc limit 1
 ) e on true;
 
 -- mayfly_app changes no issuance and no audit row; mayfly_auditor sees views only.

@@ -28,6 +28,9 @@ export function createApp(broker: Broker): Express {
   app.disable('x-powered-by');
   app.set('etag', false);
   app.set('query parser', false);
+  // One spelling of a path: admission and proxies decide by it.
+  app.enable('case sensitive routing');
+  app.enable('strict routing');
   app.use(createAdmission(broker));
   const get = (path: string, handle: Handler) => {
     mount(app, broker, { path, methods: { GET: handle }, asError: problem, bodyMax: 0 });
@@ -52,8 +55,10 @@ export function createApp(broker: Broker): Express {
   app.use(async (request: Request, response: Response) => {
     await send(response, problem(new Refusal('not_found'), contextOf(broker, request)));
   });
-  app.use(async (error: unknown, request: Request, response: Response, _next: NextFunction) => {
-    reportFailure(broker, error, contextOf(broker, request));
+  app.use(async (thrown: unknown, request: Request, response: Response, _next: NextFunction) => {
+    // A path that does not decode names nothing.
+    const error = thrown instanceof URIError ? new Refusal('not_found') : thrown;
+    if (!(error instanceof Refusal)) reportFailure(broker, error, contextOf(broker, request));
     if (response.headersSent) response.destroy();
     else await send(response, problem(error, contextOf(broker, request)));
   });
@@ -66,7 +71,10 @@ function mountFederation(broker: Broker, get: (path: string, handle: Handler) =>
   // Elsewhere it is published as static files (`mayfly keys export --federation DIR`).
   if (origin !== issuer || pathname === '/') return;
   get(`${pathname}/.well-known/openid-configuration`, () => federationMetadata(broker));
-  get(`${pathname}/jwks`, () => federationJwks(broker));
+  get(`${pathname}/jwks`, async () => {
+    await broker.policies.refresh();
+    return federationJwks(broker);
+  });
 }
 
 function mountOauth(app: Express, broker: Broker): void {

@@ -16,7 +16,7 @@ export async function remember(
   if (typeof key !== 'string' || key === '') return run();
   if (key.length > 255) throw new Refusal('malformed_request', { detail: 'Idempotency-Key' });
   const route = `${request.method} ${request.path}`;
-  const digest = broker.exchange.digest(['v1', principal.name, route, key]);
+  const digest = broker.exchange.digest(['v1', principal.name, principal.identity.claims, route, key]);
   const bodyDigest = createHash('sha256').update(request.body).digest('hex');
   const { store } = broker;
   const reserved = await store.reserveAnswer(digest, bodyDigest);

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { Refusal } from '@mayfly/core';
+import { isStorableText } from '@mayfly/protocol';
 import type { Request } from 'express';
 
 /** A request within its limits: what a handler may look at. */
@@ -28,12 +29,16 @@ export async function readRequest(
   if (bodyType !== undefined && type !== bodyType) throw new Refusal('unsupported_media_type');
   const url = request.originalUrl;
   const mark = url.indexOf('?');
+  const query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
+  for (const [name, value] of query)
+    if (!isStorableText(name) || !isStorableText(value))
+      throw new Refusal('malformed_request', { detail: 'query' });
   return {
     id: requestId(request),
     method: request.method,
     path: request.path,
     params: Object.fromEntries(Object.entries(request.params).map(([name, value]) => [name, String(value)])),
-    query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)),
+    query,
     headers: request.headers,
     body: await readBody(request, bodyMax),
   };

@@ -122,13 +122,14 @@ async function list({ broker, principal, request }: Call) {
     limit,
     cursor,
   });
-  const visible = page.items.filter(
-    ({ task }) =>
-      workloadName(task.workload) === principal.name ||
-      scopes.some(
-        ({ scope }) => scope.templates?.some((one) => one.matches(task.template)) ?? scope.providers === null,
-      ),
-  );
+  const visible: TaskFound[] = [];
+  for (const found of page.items) {
+    const { template } = found.task;
+    const inScope = scopes.some(
+      ({ scope }) => scope.templates?.some((one) => one.matches(template)) ?? scope.providers === null,
+    );
+    if (inScope || (await relationsTo(found, principal, broker)).has('owner')) visible.push(found);
+  }
   return ok({ items: visible.map(taskView), nextCursor: page.nextCursor });
 }
 

@@ -3,6 +3,8 @@ import { grantTypeTokenExchange, parseAuthorizationDetails, parseId, tokenType }
 
 /** Longest subject token; workload tokens with many claims stay well below. */
 const tokenCharactersMax = 16_384;
+/** Far above what any client sends. */
+const parametersMax = 64;
 /** RFC 8693 section 2.1: only these may be sent more than once. */
 const repeatable = new Set(['resource', 'audience']);
 
@@ -26,8 +28,7 @@ export function parseForm(body: Uint8Array): URLSearchParams {
 /** The parameters of RFC 8693 section 2.1, RFC 8707 and RFC 9396 as one ExchangeRequest. Pure. */
 export function parseTokenRequest(form: URLSearchParams, context: FormContext): ExchangeRequest {
   const single = (name: string) => form.getAll(name).find((value) => value !== '') ?? null;
-  for (const name of new Set(form.keys()))
-    if (!repeatable.has(name) && form.getAll(name).length > 1) throw new Refusal('repeated_parameter');
+  refuseRepeated(form);
   const grantType = single('grant_type');
   if (grantType === null) throw new Refusal('missing_parameter', { detail: 'grant_type' });
   if (grantType !== grantTypeTokenExchange) throw new Refusal('unsupported_grant_type');
@@ -50,6 +51,16 @@ export function parseTokenRequest(form: URLSearchParams, context: FormContext): 
     idempotencyKey: context.idempotencyKey,
     requestId: context.requestId,
   };
+}
+
+// One pass: looking each name up again would take seconds for a body of nothing but names.
+function refuseRepeated(form: URLSearchParams): void {
+  if (form.size > parametersMax) throw new Refusal('malformed_request', { detail: 'too many parameters' });
+  const seen = new Set<string>();
+  for (const name of form.keys()) {
+    if (seen.has(name) && !repeatable.has(name)) throw new Refusal('repeated_parameter');
+    seen.add(name);
+  }
 }
 
 function refuseActor(actorToken: string | null, actorTokenType: string | null): void {

@@ -113,24 +113,25 @@ function movedOn(rows: MemoryRows, { generation }: GrantRow, intent: Intent): In
 }
 
 /** Idempotency key, budget, limit per minute, the assertion's one use: in the order of the migrations. */
-function spend(rows: MemoryRows, row: GrantRow, { record, use }: Intent): IntendResult | null {
+function spend(rows: MemoryRows, row: GrantRow, { record, use, budget }: Intent): IntendResult | null {
   const { grant, uses } = row;
+  const exchangesMax = Math.min(grant.budget.exchanges ?? Infinity, budget.exchanges ?? Infinity);
+  const perMinute = Math.min(grant.budget.perMinute ?? Infinity, budget.perMinute ?? Infinity);
   const key = use.idempotencyKey?.digest;
   const earlier = key === undefined ? undefined : rows.idempotency.get(key);
   if (earlier !== undefined && earlier.expiresAt > rows.now())
     return { kind: 'already_issued', issuanceId: earlier.issuanceId };
-  if (grant.budget.exchanges !== null && uses >= grant.budget.exchanges)
-    return { kind: 'refused', reason: 'budget_spent' };
+  if (uses >= exchangesMax) return { kind: 'refused', reason: 'budget_spent' };
   const { owner = '', template = '' } = rows.tasks.get(grant.taskId)?.task ?? {};
   const minute = new WindowCounter(rows, ['perMinute', owner, template, grant.name], 60);
-  const limited = minute.refuseAt(grant.budget.perMinute);
+  const limited = minute.refuseAt(Number.isFinite(perMinute) ? perMinute : null);
   if (limited !== null) return limited;
   if (use.assertion !== null && !useAssertion(rows, use.assertion))
     return { kind: 'refused', reason: 'assertion_replayed' };
   if (key !== undefined)
     rows.idempotency.set(key, { issuanceId: record.id, expiresAt: rows.inSeconds(idempotencySeconds) });
   rows.grants.set(grant.id, { ...row, uses: uses + 1 });
-  if (grant.budget.perMinute !== null) minute.raise();
+  if (Number.isFinite(perMinute)) minute.raise();
   return null;
 }
 

@@ -289,6 +289,20 @@ function testLeases(scene: () => Scene): void {
     expect(await leaseLeft(task.id)).toBeGreaterThan(55);
   });
 
+  test('what the active version leaves of a budget counts, where the grant’s own is wider', async () => {
+    const task = await scene().opened({ exchanges: 5 });
+    const narrowed = { budget: { exchanges: 1, perMinute: null } };
+    const { ledger } = scene().store;
+    expect(await ledger.intend(await scene().intent(task, narrowed))).toEqual({ kind: 'intended' });
+    const spent = await ledger.intend(await scene().intent(task, narrowed));
+    expect(spent).toEqual({ kind: 'refused', reason: 'budget_spent' });
+    const paced = await scene().opened();
+    const slower = { budget: { exchanges: null, perMinute: 1 } };
+    expect(await ledger.intend(await scene().intent(paced, slower))).toEqual({ kind: 'intended' });
+    const limited = await ledger.intend(await scene().intent(paced, slower));
+    expect(limited).toMatchObject({ kind: 'refused', reason: 'rate_limited' });
+  });
+
   test('a delivery does not bring back a lease that has lapsed meanwhile', async () => {
     const task = await scene().opened();
     const intent = await scene().intended(task);

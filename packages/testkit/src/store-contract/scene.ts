@@ -60,6 +60,8 @@ export interface TaskWishes {
 }
 
 export interface IntentWishes {
+  /** What the active version leaves of the grant's budget. */
+  readonly budget?: Intent['budget'];
   readonly epoch?: number;
   readonly generation?: number;
   readonly assertion?: SingleUse['assertion'];
@@ -128,7 +130,7 @@ export class Scene {
       generation,
       use: { assertion, idempotencyKey: key === null ? null : { digest: key } },
       opening,
-      perMinute: null,
+      budget: wishes.budget ?? { exchanges: null, perMinute: null },
       audit: await this.event('exchange.intended', task.id, plan.issuanceId),
     };
   }
