@@ -302,3 +302,99 @@ test('exports stream every row that fits, as CSV and as one JSON object a line',
     );
   expect((await world.api('GET', '/v1/issuances?actor=local/x', { bearer })).body.items).toEqual([]);
 });
+
+test('one spelling of a path, plain text in a query, and only parameters that the route knows', async () => {
+  const bearer = await world.person();
+  for (const path of ['/Token', '/token/', '/V1/tasks', '/v1/tasks/'])
+    expect([path, (await world.api('POST', path, { bearer })).status]).toEqual([path, 404]);
+  const undecodable = await world.api('GET', '/v1/tasks/%E0%A4%A', { bearer });
+  expect([undecodable.status, undecodable.body.reason]).toEqual([404, 'not_found']);
+  for (const query of ['tool=%00', 'nonsense=1', 'limit=1&limit=2']) {
+    const { status, body } = await world.api('GET', `/v1/issuances?${query}`, { bearer });
+    expect([query, status, body.reason]).toEqual([query, 400, 'malformed_request']);
+  }
+  for (const query of ['set=a&endOutstanding=true', 'set=a&dryRun=true', 'set=a&prune=1', 'set=a&set=b']) {
+    const { status, body } = await world.api('POST', `/v1/apply?${query}`, { bearer, yaml: '' });
+    expect([query, status, body.reason]).toEqual([query, 400, 'malformed_request']);
+  }
+});
+
+test('a form of thousands of names is refused in one look', async () => {
+  const names = Array.from({ length: 6_000 }, (_, index) => `p${index}=1`).join('&');
+  const { status, body } = await world.exchange(names);
+  expect([status, body.reason]).toEqual([400, 'malformed_request']);
+});
+
+test('a task token lists its own task only', async () => {
+  const one = await open(await world.workload(), { ref: 'listed-1' });
+  await open(await world.workload(), { ref: 'listed-2' });
+  const { body } = await world.api('GET', '/v1/tasks', { bearer: one.body.taskToken });
+  expect(body.items.map(({ id }: { id: string }) => id)).toEqual([one.body.id]);
+});
+
+test('claims that a template binds make two of one subject strangers, on every route', async () => {
+  const yaml = `apiVersion: mayfly/v1
+kind: GrantTemplate
+metadata: { name: bound, owner: t }
+spec:
+  workloads: [{ issuer: local, match: { sub: "batch/*" }, bind: [groups] }]
+  grants:
+    - { name: g, tool: t, resource: "https://reports.example/x", mint: { provider: token, server: reports }, actions: [read], effects: [read] }
+`;
+  await world.api('POST', '/v1/apply?set=bound', { bearer: await world.person(), yaml });
+  const pod = (name: string) => world.workload('batch/b', { groups: name });
+  const key = { 'idempotency-key': 'bound' };
+  const json = { template: 'bound' };
+  const opened = await world.api('POST', '/v1/tasks', { bearer: await pod('one'), json, headers: key });
+  const detail = { tool: 't', identifier: 'https://reports.example/x', task: opened.body.id };
+  const issued = await world.exchange(form(await pod('one'), detail));
+  expect(issued.status).toBe(200);
+  const stranger = () => pod('two');
+  expect((await world.exchange(form(await stranger(), detail))).body.reason).toBe('task_unknown');
+  const own = await world.api('POST', '/v1/tasks', { bearer: await stranger(), json, headers: key });
+  expect(own.body.id).not.toBe(opened.body.id);
+  const listed = await world.api('GET', '/v1/tasks', { bearer: await stranger() });
+  expect(listed.body.items.map(({ id }: { id: string }) => id)).toEqual([own.body.id]);
+  const { id } = issued.body.issuance;
+  for (const path of [`/v1/issuances/${id}`, `/v1/issuances/${id}/explanation`])
+    expect((await world.api('GET', path, { bearer: await stranger() })).status).toBe(404);
+  const rows = await world.api('GET', '/v1/issuances?decision=allow', { bearer: await stranger() });
+  expect(rows.body.items).toEqual([]);
+  expect((await world.api('GET', `/v1/issuances/${id}`, { bearer: await pod('one') })).status).toBe(200);
+});
+
+test('narrowed parameters, server and budget reach a task that is open', async () => {
+  const bearer = await world.person();
+  const apply = async (values: string, budget: number) => {
+    const yaml = `apiVersion: mayfly/v1
+kind: GrantTemplate
+metadata: { name: narrowed, owner: t }
+spec:
+  workloads: [{ issuer: local, match: { sub: "reconciler" } }]
+  params: { q: { enum: [${values}], example: a } }
+  grants:
+    - { name: g, tool: t, resource: "https://reports.example/\${params.q}", mint: { provider: token, server: reports }, actions: [read], effects: [read], budget: { exchanges: ${budget} } }
+`;
+    expect((await world.api('POST', '/v1/apply?set=narrowed', { bearer, yaml })).status).toBe(200);
+  };
+  const opened = await (async () => {
+    await apply('a, b', 100);
+    const json = { template: 'narrowed', params: { q: 'b' } };
+    return world.api('POST', '/v1/tasks', { bearer: await world.workload(), json });
+  })();
+  const ask = async () =>
+    world.exchange(
+      form(await world.workload(), {
+        tool: 't',
+        identifier: 'https://reports.example/b',
+        task: opened.body.id,
+      }),
+    );
+  expect((await ask()).status).toBe(200);
+  await apply('a, b', 1);
+  expect((await ask()).body.reason).toBe('budget_spent');
+  await apply('a', 100);
+  expect((await ask()).body.reason).toBe('params_invalid');
+  await apply('a, b', 100);
+  expect((await ask()).status).toBe(200);
+});

@@ -93,6 +93,13 @@ function mountOauth(app: Express, broker: Broker): void {
   });
 }
 
+/** A mistyped filter would show everything, a mistyped flag would do something else: both are refused. */
+function refuseUnknownQuery({ query: known = [] }: Route, { query }: RawRequest): void {
+  for (const name of new Set(query.keys()))
+    if (!known.includes(name) || query.getAll(name).length > 1)
+      throw new Refusal('malformed_request', { detail: 'unknown or repeated query parameter' });
+}
+
 function asApiBodyError(broker: Broker, path: string): ErrorForm {
   return async (error, context) => {
     if (error instanceof Refusal)
@@ -117,6 +124,7 @@ async function handleRoute(broker: Broker, route: Route, request: RawRequest): P
   try {
     principal = await authenticate(broker, request);
     if (typeof route.access !== 'string') requireRole(principal, route.access);
+    refuseUnknownQuery(route, request);
     return await route.handle({ broker, request, principal });
   } catch (error) {
     const named = `${route.method} ${route.path}`;

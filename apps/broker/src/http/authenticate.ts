@@ -80,6 +80,13 @@ export function holdsRole(
   return roles.some((held) => wanted.includes(held.role) && (anywhere || reaches(held, thing)));
 }
 
+/** One of these roles, without any scope: for what no scope can name. */
+export function holdsUnscoped({ roles }: Principal, wanted: readonly Role[]): boolean {
+  return roles.some(
+    ({ role, scope }) => wanted.includes(role) && scope.templates === null && scope.providers === null,
+  );
+}
+
 function bearer({ headers }: RawRequest): string {
   const [, token] = /^Bearer ([A-Za-z0-9._~+/=-]{1,16384})$/i.exec(headers.authorization ?? '') ?? [];
   if (token === undefined) throw new Refusal('unauthenticated', { detail: 'no bearer token' });

@@ -18,7 +18,7 @@ import {
 import { bundleSet } from '@mayfly/store';
 import type { Broker } from '../broker.ts';
 import { isLoopbackHost } from '../net.ts';
-import { holdsRole, type Principal } from './authenticate.ts';
+import { holdsRole, holdsUnscoped, type Principal } from './authenticate.ts';
 import { DocumentsRefused } from './errors.ts';
 import { type Call, ok, type Route } from './route.ts';
 
@@ -45,7 +45,15 @@ export const documentRoutes: readonly Route[] = [
     says: 'What applying these documents would change',
     consumes: yaml,
     query: ['set', 'prune', 'takeOver'],
-    handle: async (call) => ok(await planned(call, readRequest(call))),
+    handle: async (call) => {
+      // What a plan says of documents outside a scope would be read through it.
+      if (
+        !holdsRole(call.principal, ['admin', 'template-admin']) &&
+        !holdsUnscoped(call.principal, ['auditor'])
+      )
+        throw new Refusal('role_required', { detail: 'auditor without scope' });
+      return ok(await planned(call, readRequest(call)));
+    },
   },
   {
     method: 'POST',
@@ -62,6 +70,7 @@ export const documentRoutes: readonly Route[] = [
       path: `/v1/${path}`,
       access: readers,
       says: `Lists documents of kind ${kind}`,
+      query: ['limit', 'cursor'],
       handle: async (call) => ok({ items: (await visible(call, kind)).map(summary), nextCursor: null }),
     },
     {
@@ -95,7 +104,11 @@ function readRequest({ request, broker }: Call): ApplyRequest {
   const text = new TextDecoder().decode(request.body);
   // No document at all empties the set, when it is also pruned.
   const documents = checkDocuments(text.trim() === '' ? [] : [{ file: 'request', text }], broker);
-  const flag = (name: string) => request.query.get(name) === 'true';
+  const flag = (name: string) => {
+    const value = request.query.get(name) ?? 'false';
+    if (value !== 'true' && value !== 'false') throw new Refusal('malformed_request', { detail: name });
+    return value === 'true';
+  };
   return { set, prune: flag('prune'), takeOver: flag('takeOver'), documents, text };
 }
 
@@ -244,7 +257,8 @@ async function visible({ broker, principal }: Call, kind: Kind): Promise<readonl
   return documents.filter((one) => {
     if (one.kind !== kind) return false;
     if (kind === 'GrantTemplate') return holdsRole(principal, readers, { template: one.name });
-    return kind !== 'Provider' || holdsRole(principal, readers, { provider: one.name });
+    if (kind === 'Provider') return holdsRole(principal, readers, { provider: one.name });
+    return holdsUnscoped(principal, readers);
   });
 }
 

@@ -1,4 +1,4 @@
-import { Refusal } from '@mayfly/core';
+import { ownsTask, Refusal } from '@mayfly/core';
 import { formatId, parseId } from '@mayfly/protocol';
 import type { IssuanceColumn, IssuanceScope } from '@mayfly/store';
 import { holdsRole, type Principal } from './authenticate.ts';
@@ -91,14 +91,15 @@ function toCsv(rows: readonly Record<string, unknown>[], first: boolean): string
   return `${[...(first ? [Object.keys(head).join(',')] : []), ...lines].join('\r\n')}\r\n`;
 }
 
-function read({ broker, principal, request }: Call, page: { limit: number; cursor: string | null }) {
+async function read(call: Call, page: { limit: number; cursor: string | null }) {
+  const { broker, principal, request } = call;
   const { query } = request;
   const where: Partial<Record<IssuanceColumn, string>> = {};
   for (const name of filters) {
     const value = query.get(name);
     if (value !== null) where[name] = name === 'task' ? taskId(value) : value;
   }
-  return broker.store.issuances({
+  const found = await broker.store.issuances({
     ...page,
     where: { ...where, kind: 'agent', ...seenBy(principal) },
     from: moment(query.get('from')),
@@ -106,6 +107,27 @@ function read({ broker, principal, request }: Call, page: { limit: number; curso
     asOf: moment(query.get('asOf')),
     scopes: scopesOf(principal),
   });
+  return { ...found, items: await owned(call, found.items) };
+}
+
+/** Without a role, and with an assertion, one sees what belongs to tasks that one owns: `bind` makes two of one subject. */
+async function owned(
+  { broker, principal }: Call,
+  rows: readonly Record<string, unknown>[],
+): Promise<readonly Record<string, unknown>[]> {
+  if (principal.viaTask !== null || holdsRole(principal, readers)) return rows;
+  const seen: Record<string, unknown>[] = [];
+  for (const row of rows) {
+    const taskId = row['task_id'];
+    const found = typeof taskId === 'string' ? await broker.exchange.tasks.find(taskId) : undefined;
+    if (found !== undefined) {
+      const { template, templateVersion } = found.task;
+      const pinned = await broker.policies.version(template, templateVersion);
+      if (!ownsTask(found.task, pinned, principal.identity)) continue;
+    }
+    seen.push(row);
+  }
+  return seen;
 }
 
 /** Without a reading role one sees one's own; a task token those of its task. */
@@ -143,7 +165,7 @@ async function one(call: Call): Promise<Record<string, unknown>> {
     asOf: null,
     scopes: scopesOf(principal),
   });
-  const [row] = page.items;
+  const [row] = await owned(call, page.items);
   if (row === undefined) throw new Refusal('not_found');
   return view(row);
 }

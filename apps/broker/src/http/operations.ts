@@ -1,5 +1,6 @@
 import { auditEvent, Refusal, rolesOf } from '@mayfly/core';
 import { formatId, parseId, reasonBody } from '@mayfly/protocol';
+import { holdsUnscoped } from './authenticate.ts';
 import { type Call, ok, pageOf, parseBody, type Route } from './route.ts';
 import { related } from './tasks.ts';
 
@@ -39,7 +40,7 @@ export const operationRoutes: readonly Route[] = [
     path: '/v1/grants',
     access: 'task',
     says: 'The grants of a task',
-    query: ['task'],
+    query: ['task', 'limit', 'cursor'],
     handle: grants,
   },
   {
@@ -54,11 +55,8 @@ export const operationRoutes: readonly Route[] = [
 
 async function setFreeze({ broker, principal, request }: Call, frozen: boolean) {
   // A freeze of everything reaches beyond any scope.
-  const everywhere = principal.roles.some(
-    ({ role, scope }) =>
-      ['operator', 'admin'].includes(role) && scope.templates === null && scope.providers === null,
-  );
-  if (!everywhere) throw new Refusal('role_required', { detail: 'operator without scope' });
+  if (!holdsUnscoped(principal, ['operator', 'admin']))
+    throw new Refusal('role_required', { detail: 'operator without scope' });
   const { reason } = parseBody(reasonBody, request);
   const { newId, clock } = broker.exchange;
   const type = frozen ? 'installation.frozen' : 'installation.thawed';
@@ -115,11 +113,8 @@ async function grants(call: Call) {
 }
 
 async function auditEvents({ broker, request, principal }: Call) {
-  const unscoped = principal.roles.some(
-    ({ role, scope }) =>
-      ['auditor', 'admin'].includes(role) && scope.templates === null && scope.providers === null,
-  );
-  if (!unscoped) throw new Refusal('role_required', { detail: 'auditor without scope' });
+  if (!holdsUnscoped(principal, ['auditor', 'admin']))
+    throw new Refusal('role_required', { detail: 'auditor without scope' });
   const { query } = request;
   const { limit, cursor } = pageOf(query);
   const id = (prefix: 'tsk' | 'isn', name: string) => {
