@@ -375,7 +375,7 @@ describe.each(kinds)('%s by DATABASE_URL', (_, startPostgres) => {
     );
     await sql(database.appUrl, 'select drop_partitions(90)');
     expect(await names()).not.toContain('audit_entry_20200101');
-    for (const table of ['audit_entry', 'issuance', 'issuance_delivery', 'issuance_end', 'replay'])
+    for (const table of ['audit_entry', 'issuance', 'issuance_delivery', 'issuance_end'])
       expect(await sql(database.ownerUrl, `select from ${table}_default limit 1`)).toEqual([]);
   });
 

@@ -50,7 +50,9 @@ export async function databaseNow(database: Database): Promise<Date> {
 export async function keepPartitions(database: Database, retentionDays: number): Promise<void> {
   await database.call('ensure_partitions', 'select ensure_partitions(7)', []);
   await database.call('drop_partitions', 'select drop_partitions($1)', [retentionDays]);
-  const sweep = `with c as (delete from counter where window_start < now() - interval '2 hours')
+  // Kept past every skew that an attestor may allow.
+  const sweep = `with c as (delete from counter where window_start < now() - interval '2 hours'),
+    r as (delete from replay where expires_at < now() - interval '1 hour')
     delete from idempotency where expires_at < now()`;
   await database.call('sweep', sweep, []);
 }

@@ -109,11 +109,13 @@ create table counter (
   primary key (scope, window_start)
 ) with (fillfactor = 60);
 
+-- One row per assertion that was used: the key is (iss, jti) alone, since an issuer may sign one jti with two expiries.
+-- Swept by expiry; a BRIN costs nothing to write.
 create table replay (
-  digest bytea not null,
-  expires_at timestamptz not null,
-  primary key (digest, expires_at)
-) partition by range (expires_at);
+  digest bytea primary key,
+  expires_at timestamptz not null
+) with (autovacuum_vacuum_scale_factor = 0.05);
+create index replay_expiry on replay using brin (expires_at);
 
 create table idempotency (
   digest bytea primary key,
@@ -234,7 +236,6 @@ create table deny_entry (
 );
 
 -- What falls outside every made-ahead partition is still kept; `mayfly doctor` names a default that is not empty.
-create table replay_default partition of replay default;
 create table issuance_default partition of issuance default;
 create table issuance_delivery_default partition of issuance_delivery default;
 create table issuance_end_default partition of issuance_end default;
@@ -250,7 +251,7 @@ declare
   made integer := 0;
 begin
   if days not between 1 and 60 then raise exception 'days out of range'; end if;
-  foreach parent in array array['replay', 'issuance', 'issuance_delivery', 'issuance_end', 'audit_entry'] loop
+  foreach parent in array array['issuance', 'issuance_delivery', 'issuance_end', 'audit_entry'] loop
     for day in select generate_series((now() at time zone 'utc')::date - 1, (now() at time zone 'utc')::date + days, interval '1 day')::date loop
       child := format('%s_%s', parent, to_char(day, 'YYYYMMDD'));
       if to_regclass(format('public.%I', child)) is null then
@@ -263,7 +264,7 @@ begin
   return made;
 end $$;
 
--- Retention is dropping whole days. Replay keys go as soon as their day is over, the rest at `keep_days`.
+-- Retention is dropping whole days.
 create function drop_partitions(keep_days integer) returns integer
 language plpgsql security definer set search_path = public, pg_temp as $$
 declare
@@ -274,11 +275,11 @@ begin
   for child in
     select c.relname, p.relname as parent
     from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
-    where p.relname in ('replay', 'issuance', 'issuance_delivery', 'issuance_end', 'audit_entry')
+    where p.relname in ('issuance', 'issuance_delivery', 'issuance_end', 'audit_entry')
       and c.relname ~ '_[0-9]{8}$'
   loop
     if to_date(right(child.relname, 8), 'YYYYMMDD')
-      < (now() at time zone 'utc')::date - (case child.parent when 'replay' then 2 else keep_days end) then
+      < (now() at time zone 'utc')::date - keep_days then
       execute format('drop table %I', child.relname);
       dropped := dropped + 1;
     end if;

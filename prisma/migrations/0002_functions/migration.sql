@@ -1,6 +1,6 @@
 -- The hot steps, one client statement each. Every statement inside a VOLATILE plpgsql function has a fresh READ
 -- COMMITTED snapshot, so what is read after the grant lock is what the last holder of the lock committed.
--- Lock order everywhere: grants by id, tasks by id, counters, replay keys, work.
+-- Lock order everywhere: grants by id, counters, replay keys, then tasks by id, work.
 
 create function uuid_time(id uuid) returns timestamptz language sql immutable strict parallel safe as $$
   select to_timestamp(('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint / 1000.0)
@@ -146,7 +146,7 @@ begin
       values (idem, (r->>'id')::uuid, clock_timestamp() + interval '24 hours') on conflict do nothing;
       if not found then
         -- Another request with this key committed while we looked: give the assertion back.
-        delete from replay where digest = assertion and expires_at = (i->>'assertionExpiresAt')::timestamptz;
+        delete from replay where digest = assertion;
         select issuance_id into earlier from idempotency where digest = idem;
         return jsonb_build_object('kind', 'already_issued', 'issuanceId', earlier);
       end if;
@@ -418,7 +418,7 @@ declare
   fresh boolean := true;
 begin
   if assertion is not null then
-    if exists (select from replay where digest = decode(assertion, 'hex') and expires_at = assertion_expires) then
+    if exists (select from replay where digest = decode(assertion, 'hex')) then
       return jsonb_build_object('kind', 'refused', 'reason', 'assertion_replayed');
     end if;
   end if;

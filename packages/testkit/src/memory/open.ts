@@ -33,10 +33,9 @@ export function openTaskRow(rows: MemoryRows, opening: Opening, knownEpoch: numb
 }
 
 /** Uses a once-only assertion; false when it was used before. */
-export function useAssertion(rows: MemoryRows, assertion: { digest: string; expiresAt: Date }): boolean {
-  const key = `${assertion.digest}@${assertion.expiresAt.toISOString()}`;
-  if (rows.replay.has(key)) return false;
-  rows.replay.set(key, true);
+export function useAssertion(rows: MemoryRows, assertion: { digest: string }): boolean {
+  if (rows.replay.has(assertion.digest)) return false;
+  rows.replay.set(assertion.digest, true);
   return true;
 }
 

@@ -32,7 +32,7 @@ export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
     open: async (opening, { epoch, use }) =>
       rows.atomically(() => {
         const seen = use.assertion;
-        if (seen !== null && rows.replay.has(`${seen.digest}@${seen.expiresAt.toISOString()}`))
+        if (seen !== null && rows.replay.has(seen.digest))
           return { kind: 'refused', reason: 'assertion_replayed' };
         const opened = openTaskRow(rows, opening, epoch);
         if (opened.kind !== 'opened') return opened;

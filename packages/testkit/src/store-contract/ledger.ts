@@ -303,6 +303,21 @@ function testLeases(scene: () => Scene): void {
     expect(limited).toMatchObject({ kind: 'refused', reason: 'rate_limited' });
   });
 
+  test('one assertion id is used once, whatever expiry it comes with the second time', async () => {
+    const task = await scene().opened();
+    const { ledger, tasks, newId, now } = scene().store;
+    const digest = newId().replaceAll('-', '').repeat(2);
+    const expiring = async (seconds: number) => ({
+      digest,
+      expiresAt: new Date((await now()).getTime() + seconds * 1000),
+    });
+    const first = await scene().intent(task, { assertion: await expiring(60) });
+    expect(await ledger.intend(first)).toEqual({ kind: 'intended' });
+    const second = await scene().intent(task, { assertion: await expiring(61) });
+    expect(await ledger.intend(second)).toEqual({ kind: 'refused', reason: 'assertion_replayed' });
+    expect(await tasks.use(await expiring(62))).toBe(false);
+  });
+
   test('a delivery does not bring back a lease that has lapsed meanwhile', async () => {
     const task = await scene().opened();
     const intent = await scene().intended(task);
