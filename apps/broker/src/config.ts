@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
-import { isCidr, isLoopbackHost } from './net.ts';
+import { isCidr, isLoopbackHost, splitAddress } from './net.ts';
 import { type Setting, settings } from './settings.ts';
 
 /** The configuration is wrong: exit 2. Lists every problem. */
@@ -111,7 +111,7 @@ function contradictions(config: Config): string[] {
     problems.push('reapAge must be greater than mintDeadline + maxPause + clockSkew');
   if ((config.tlsCert === undefined) !== (config.tlsKey === undefined))
     problems.push('tlsCert and tlsKey belong together');
-  const host = config.listen.slice(0, config.listen.lastIndexOf(':'));
+  const { host } = splitAddress(config.listen);
   if (!isLoopbackHost(host) && config.tlsCert === undefined && config.trustedProxies.length === 0)
     problems.push('listen beyond loopback needs tlsCert and tlsKey, or trustedProxies');
   for (const cidr of config.trustedProxies)

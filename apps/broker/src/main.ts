@@ -1,4 +1,5 @@
 export { applyBundle, readFolder } from './bundle.ts';
+export { createClockWatch } from './clock-watch.ts';
 export { type Config, ConfigError, completeConfig, loadConfig, schema as configSchema } from './config.ts';
 export { federationDocument } from './http/metadata.ts';
 export { openApi } from './http/openapi.ts';

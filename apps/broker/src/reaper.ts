@@ -38,8 +38,7 @@ export function startReaper(broker: Wired): Reaper {
       watch.start();
       await attempt('counted refusals', () => broker.unattested.flush());
       if (performance.now() > upkeepAt) {
-        const days = Math.floor(config.retention / 86_400_000);
-        await attempt('partitions', () => broker.store.keepPartitions(days));
+        await attempt('partitions', () => keepPartitions(broker));
         upkeepAt = performance.now() + upkeepMs;
       }
       if (!busy && !nudged)
@@ -81,6 +80,11 @@ export async function pass(broker: Wired, ports: ReapPorts = reapPorts(broker)):
   reaped.inc({ result: 'failed' }, failed);
   reaperLagSeconds.set(Date.now() / 1000);
   return claimed === claimLimit;
+}
+
+/** Days to come are made, days beyond the retention dropped; also at start, which may be after a long rest. */
+export function keepPartitions({ config, store }: Wired): Promise<unknown> {
+  return store.keepPartitions(Math.floor(config.retention / 86_400_000));
 }
 
 export function reapPorts(broker: Wired): ReapPorts {

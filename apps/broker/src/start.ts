@@ -6,7 +6,7 @@ import { createApp } from './http/app.ts';
 import { readInstallationKek } from './keys/key-encryption-key.ts';
 import { createLog, type Log } from './log.ts';
 import { createOpsServer } from './ops.ts';
-import { type Reaper, startReaper } from './reaper.ts';
+import { keepPartitions, type Reaper, startReaper } from './reaper.ts';
 import { closeGently, createServer, listen } from './server.ts';
 import { type Wired, type WireOptions, wire } from './wire.ts';
 
@@ -57,7 +57,7 @@ export async function startBroker(options: StartOptions): Promise<Running> {
     });
     undo.unshift(() => broker.store.close());
     await refuseOtherEnvironment(broker, environment);
-    await broker.store.keepPartitions(Math.floor(config.retention / 86_400_000));
+    await keepPartitions(broker);
     const sources = [
       ...(options.documents ?? []),
       ...(config.bundle === undefined ? [] : readFolder(config.bundle)),

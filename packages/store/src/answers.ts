@@ -1,4 +1,5 @@
 import { type Database, orFault } from './database.ts';
+import { digestBytes } from './encode.ts';
 
 export interface RememberedAnswer {
   readonly status: number;
@@ -34,7 +35,7 @@ export function createAnswers(database: Database) {
     /** Nothing was done: the key is free again. */
     releaseAnswer: (digest: string): Promise<void> =>
       orFault(async () => {
-        const where = { digest: new Uint8Array(Buffer.from(digest, 'hex')), status: null };
+        const where = { digest: digestBytes(digest), status: null };
         await prisma.idempotency.deleteMany({ where });
       }),
   };
@@ -49,7 +50,7 @@ async function reserve(database: Database, digest: string, bodyDigest: string): 
   const [mine] = await database.call('reserve_answer', text, [digest, bodyDigest, pendingSeconds]);
   if (mine !== undefined) return { kind: 'reserved' };
   const row = await database.prisma.idempotency.findUnique({
-    where: { digest: new Uint8Array(Buffer.from(digest, 'hex')) },
+    where: { digest: digestBytes(digest) },
   });
   if (row === null) return { kind: 'in_progress' }; // Released meanwhile: the next try takes it.
   if (row.bodyDigest !== bodyDigest) return { kind: 'conflict' };

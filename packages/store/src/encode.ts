@@ -98,3 +98,8 @@ function scopeDigest(kind: string, parts: readonly (string | null)[]): string {
     .update(JSON.stringify([kind, ...parts]))
     .digest('hex');
 }
+
+/** A hex digest as its column holds it. */
+export function digestBytes(hex: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(Buffer.from(hex, 'hex'));
+}

@@ -34,11 +34,11 @@ export async function migrate(url: string, options: { plan?: boolean } = {}): Pr
   }
   try {
     if (options.plan) return { applied: [], pending: (await pendingOf(client)).map(({ name }) => name) };
-    await alone(client, () => client.query(ledger));
+    await inTransaction(client, () => makeLedger(client));
     await ensureRoles(client);
     const applied: string[] = [];
     for (;;) {
-      const name = await applyNext(client);
+      const name = await inTransaction(client, () => applyNext(client));
       if (name === undefined) return { applied, pending: [] };
       applied.push(name);
     }
@@ -76,25 +76,15 @@ function readFiles(): MigrationFile[] {
 }
 
 async function applyNext(client: pg.Client): Promise<string | undefined> {
-  await client.query('begin');
-  try {
-    await client.query('lock table _prisma_migrations in exclusive mode');
-    const [next] = await pendingOf(client);
-    if (next === undefined) {
-      await client.query('rollback');
-      return undefined;
-    }
-    await client.query(next.sql);
-    await client.query(
-      `insert into _prisma_migrations (id, checksum, migration_name, finished_at, applied_steps_count) values ($1, $2, $3, now(), 1)`,
-      [randomUUID(), next.checksum, next.name],
-    );
-    await client.query('commit');
-    return next.name;
-  } catch (error) {
-    await client.query('rollback');
-    throw error;
-  }
+  await client.query('lock table _prisma_migrations in exclusive mode');
+  const [next] = await pendingOf(client);
+  if (next === undefined) return undefined;
+  await client.query(next.sql);
+  await client.query(
+    `insert into _prisma_migrations (id, checksum, migration_name, finished_at, applied_steps_count) values ($1, $2, $3, now(), 1)`,
+    [randomUUID(), next.checksum, next.name],
+  );
+  return next.name;
 }
 
 async function pendingOf(client: pg.Client): Promise<MigrationFile[]> {
@@ -123,12 +113,17 @@ async function readLedger(client: pg.Client): Promise<Map<string, string>> {
 }
 
 /** `create table if not exists` of two at once fails in one of them: they take turns, for this transaction only. */
-async function alone(client: pg.Client, run: () => Promise<unknown>): Promise<void> {
+async function makeLedger(client: pg.Client): Promise<void> {
+  await client.query('select pg_advisory_xact_lock($1)', [ledgerLock]);
+  await client.query(ledger);
+}
+
+async function inTransaction<T>(client: pg.Client, run: () => Promise<T>): Promise<T> {
   await client.query('begin');
   try {
-    await client.query('select pg_advisory_xact_lock($1)', [ledgerLock]);
-    await run();
+    const result = await run();
     await client.query('commit');
+    return result;
   } catch (error) {
     await client.query('rollback');
     throw error;

@@ -2,7 +2,7 @@ import type { AuditEvent, Ending, Opening, OpenResult, SingleUse, TaskFound, Tas
 import type { Reason } from '@mayfly/protocol';
 import { z } from 'zod';
 import { type Database, orFault } from './database.ts';
-import { encodeAudit, encodeOpening, ownerKey } from './encode.ts';
+import { digestBytes, encodeAudit, encodeOpening, ownerKey } from './encode.ts';
 import type { TaskFacts } from './task-facts.ts';
 import { taskFromRow } from './task-rows.ts';
 
@@ -34,8 +34,7 @@ export function createTasks(database: Database, facts: TaskFacts): Tasks {
   const ending = (id: string) => readEnding(database, id);
   return {
     find: async (id, { fresh = false } = {}) => (fresh ? undefined : facts.get(id)) ?? read({ id }),
-    findByRef: ({ template, owner, ref }) =>
-      read({ template, ownerKey: new Uint8Array(Buffer.from(ownerKey(owner), 'hex')), ref }),
+    findByRef: ({ template, owner, ref }) => read({ template, ownerKey: digestBytes(ownerKey(owner)), ref }),
     findByGrant: async (grantId) => {
       const known = facts.byGrant(grantId);
       if (known !== undefined) return known;

@@ -273,7 +273,7 @@ declare
 begin
   if keep_days < 1 then raise exception 'keep_days out of range'; end if;
   for child in
-    select c.relname, p.relname as parent
+    select c.relname
     from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
     where p.relname in ('issuance', 'issuance_delivery', 'issuance_end', 'audit_entry')
       and c.relname ~ '_[0-9]{8}$'

@@ -102,8 +102,7 @@ function refuseUnknownQuery({ query: known = [] }: Route, { query }: RawRequest)
 
 function asApiBodyError(broker: Broker, path: string): ErrorForm {
   return async (error, context) => {
-    if (error instanceof Refusal)
-      await recordRefusal(broker, error, { id: context.requestId, route: path, principal: undefined });
+    await recordRefusal(broker, error, { id: context.requestId, route: path, principal: undefined });
     return problem(error, context);
   };
 }
@@ -128,8 +127,7 @@ async function handleRoute(broker: Broker, route: Route, request: RawRequest): P
     return await route.handle({ broker, request, principal });
   } catch (error) {
     const named = `${route.method} ${route.path}`;
-    if (error instanceof Refusal)
-      await recordRefusal(broker, error, { id: request.id, route: named, principal });
+    await recordRefusal(broker, error, { id: request.id, route: named, principal });
     throw error;
   }
 }

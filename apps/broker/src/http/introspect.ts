@@ -15,8 +15,7 @@ export async function postIntrospect(broker: Broker, request: RawRequest): Promi
   try {
     return await introspect(broker, request);
   } catch (error) {
-    if (error instanceof Refusal)
-      await recordRefusal(broker, error, { id: request.id, route: 'POST /introspect', principal: undefined });
+    await recordRefusal(broker, error, { id: request.id, route: 'POST /introspect', principal: undefined });
     throw error;
   }
 }

@@ -1,9 +1,10 @@
-import { ownsTask, Refusal } from '@mayfly/core';
+import { Refusal } from '@mayfly/core';
 import { formatId, parseId } from '@mayfly/protocol';
 import type { IssuanceColumn, IssuanceScope } from '@mayfly/store';
-import { holdsRole, type Principal } from './authenticate.ts';
+import { holdsRole, holdsUnscoped, type Principal } from './authenticate.ts';
 import type { Reply } from './errors.ts';
 import { type Call, ok, pageOf, type Route } from './route.ts';
+import { relationsTo } from './tasks.ts';
 
 const readers = ['auditor', 'operator', 'admin'] as const;
 const filters = [
@@ -120,12 +121,7 @@ async function owned(
   for (const row of rows) {
     const taskId = row['task_id'];
     const found = typeof taskId === 'string' ? await broker.exchange.tasks.find(taskId) : undefined;
-    if (found !== undefined) {
-      const { template, templateVersion } = found.task;
-      const pinned = await broker.policies.version(template, templateVersion);
-      if (!ownsTask(found.task, pinned, principal.identity)) continue;
-    }
-    seen.push(row);
+    if (found === undefined || (await relationsTo(found, principal, broker)).has('owner')) seen.push(row);
   }
   return seen;
 }
@@ -140,7 +136,7 @@ function seenBy(principal: Principal): Partial<Record<IssuanceColumn, string>> {
 function scopesOf(principal: Principal): readonly IssuanceScope[] | null {
   const held = principal.roles.filter(({ role }) => (readers as readonly string[]).includes(role));
   if (held.length === 0) return null; // Then `seenBy` narrows to the caller's own.
-  if (held.some(({ scope }) => scope.templates === null && scope.providers === null)) return null;
+  if (holdsUnscoped(principal, readers)) return null;
   return held.map(({ scope }) => ({
     templates: scope.templates?.map(({ text }) => sqlPattern(text)) ?? null,
     providers: scope.providers?.map(({ text }) => sqlPattern(text)) ?? null,

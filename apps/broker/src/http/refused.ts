@@ -1,4 +1,4 @@
-import { auditEvent, type Refusal } from '@mayfly/core';
+import { auditEvent, Refusal } from '@mayfly/core';
 import type { Broker } from '../broker.ts';
 import type { Principal } from './authenticate.ts';
 
@@ -8,9 +8,10 @@ import type { Principal } from './authenticate.ts';
  */
 export async function recordRefusal(
   broker: Broker,
-  error: Refusal,
+  error: unknown,
   request: { readonly id: string; readonly route: string; readonly principal: Principal | undefined },
 ): Promise<void> {
+  if (!(error instanceof Refusal)) return; // A failure is no decision: it goes to the log.
   const { newId, clock, unattested, report, ledger } = broker.exchange;
   const { id: requestId, route, principal } = request;
   const event = auditEvent(

@@ -206,7 +206,7 @@ export async function related(
   return found;
 }
 
-async function relationsTo(
+export async function relationsTo(
   { task }: TaskFound,
   principal: Principal,
   broker: Broker,
