@@ -2,6 +2,14 @@ import type { Pattern } from './pattern.ts';
 
 export type ClaimValue = string | readonly string[];
 
+/** The key that a caller has proven to hold: the thumbprint of a DPoP key (RFC 9449) or of a client certificate (RFC 8705). */
+export interface Confirmation {
+  /** RFC 7638 thumbprint, SHA-256, base64url. */
+  readonly jkt?: string;
+  /** SHA-256 of the certificate's DER, base64url. */
+  readonly x5tS256?: string;
+}
+
 /** A proven caller: who signed, not what it may do. Times are the assertion's own. */
 export interface Workload {
   /** Exact `iss` of the assertion. */
@@ -17,6 +25,10 @@ export interface Workload {
   /** `once`: this assertion may open or mint one time. */
   readonly replay: 'once' | 'reuse';
   readonly people: boolean;
+  /** `cnf` of the assertion (RFC 7800): whoever shows it must prove that key. */
+  readonly confirmation?: Confirmation;
+  /** `may_act` of the assertion (RFC 8693 section 4.4): who alone may act for this subject. */
+  readonly mayAct?: { readonly issuer: string; readonly subject: string };
 }
 
 /** Who a caller is to the rest of the core; a task token speaks for its task's workload. */
