@@ -134,7 +134,7 @@ test('a task token sees its own task, its grants and issuances, and no sibling o
   const seen = await world.api('GET', '/v1/issuances', { bearer });
   expect(seen.body.items).toEqual([]);
   const opened = await open(bearer);
-  expect([opened.status, opened.body.reason]).toEqual([403, 'opener_not_allowed']);
+  expect([opened.status, opened.body.reason]).toEqual([403, 'child_not_allowed']);
 });
 
 test('roles with a scope see and change only what the scope names', async () => {

@@ -110,7 +110,11 @@ const cases: readonly Case[] = [
   },
   {
     name: 'actor without delegation rule',
-    form: async () => ({ ...form(taskToken, {}), actor_token: 'x', actor_token_type: jwtType }),
+    form: async () => ({
+      ...form(await world.workload(), opening(crypto.randomUUID())),
+      actor_token: await world.workload('tools/reports'),
+      actor_token_type: jwtType,
+    }),
     error: 'invalid_request',
     reason: 'delegation_not_granted',
   },

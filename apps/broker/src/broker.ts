@@ -5,6 +5,7 @@ import type { Keyring } from './keys/keyring.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { PolicyCache } from './policy-cache.ts';
+import type { Nonces } from './proof/nonce.ts';
 import type { Tokens } from './tokens.ts';
 
 /** Everything a route may use. Made once by wire.ts; holds no request state. */
@@ -15,6 +16,7 @@ export interface Broker {
   readonly policies: PolicyCache;
   readonly store: Store;
   readonly tokens: Tokens;
+  readonly nonces: Nonces;
   keyring(): Keyring;
   readonly log: Log;
   readonly metrics: Metrics;

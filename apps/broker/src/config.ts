@@ -111,6 +111,14 @@ function contradictions(config: Config): string[] {
     problems.push('reapAge must be greater than mintDeadline + maxPause + clockSkew');
   if ((config.tlsCert === undefined) !== (config.tlsKey === undefined))
     problems.push('tlsCert and tlsKey belong together');
+  if (config.tlsClientCertificates === 'request' && config.tlsCert === undefined)
+    problems.push('tlsClientCertificates needs tlsCert and tlsKey');
+  if (config.clientCertificateHeader !== undefined) {
+    if (config.tlsClientCertificates === 'request')
+      problems.push('clientCertificateHeader and tlsClientCertificates: one or the other, never both');
+    if (config.trustedProxies.length === 0)
+      problems.push('clientCertificateHeader needs trustedProxies: from anybody else it is nobody’s word');
+  }
   const { host } = splitAddress(config.listen);
   if (!isLoopbackHost(host) && config.tlsCert === undefined && config.trustedProxies.length === 0)
     problems.push('listen beyond loopback needs tlsCert and tlsKey, or trustedProxies');

@@ -26,6 +26,12 @@ export function isCidr(text: string): boolean {
   return family !== 0 && (bits === undefined || Number.parseInt(bits, 10) <= (family === 6 ? 128 : 32));
 }
 
+/** Does the address of a socket lie in the list? An IPv4-mapped one counts as the IPv4 one. */
+export function isOfPeer(list: BlockList, remoteAddress: string | undefined): boolean {
+  const peer = (remoteAddress ?? '').replace(/^::ffff:/, '');
+  return isIP(peer) !== 0 && list.check(peer, peer.includes(':') ? 'ipv6' : 'ipv4');
+}
+
 /** Which peers may say X-Forwarded-*: exact CIDRs. */
 export function cidrList(cidrs: readonly string[]): BlockList {
   const list = new BlockList();

@@ -13,13 +13,17 @@ const tlsReloadMs = 5_000;
 
 /** The API's listener: plain behind loopback or a trusted proxy, else TLS whose files are read again when they change. */
 export function createServer(app: Express, config: Config): Server {
-  const { tlsCert, tlsKey, requestTimeout } = config;
+  const { tlsCert, tlsKey, requestTimeout, tlsClientCertificates } = config;
   // Node looks at slow connections only every 30 seconds by default, whatever their deadline.
   const options = { connectionsCheckingInterval: Math.min(1_000, Math.ceil(requestTimeout / 4)) };
   const server =
     tlsCert === undefined || tlsKey === undefined
       ? createHttpServer(options, app)
-      : createTls(app, options, { certFile: tlsCert, keyFile: tlsKey });
+      : createTls(app, options, {
+          certFile: tlsCert,
+          keyFile: tlsKey,
+          requestCert: tlsClientCertificates === 'request',
+        });
   // Slow headers and bodies would hold sockets for minutes by default.
   server.headersTimeout = requestTimeout;
   server.requestTimeout = requestTimeout;
@@ -56,10 +60,14 @@ function answerClientError(error: Error, socket: Duplex): void {
 function createTls(
   app: Express,
   options: { connectionsCheckingInterval: number },
-  { certFile, keyFile }: { certFile: string; keyFile: string },
+  { certFile, keyFile, requestCert }: { certFile: string; keyFile: string; requestCert: boolean },
 ): Server {
   const read = () => ({ cert: readFileSync(certFile), key: readFileSync(keyFile) });
-  const server = createHttpsServer({ ...options, ...read(), minVersion: 'TLSv1.2' }, app);
+  const server = createHttpsServer(
+    // RFC 8705 section 3: a token is bound to the key of the certificate, whoever has issued that.
+    { ...options, ...read(), minVersion: 'TLSv1.2', requestCert, rejectUnauthorized: false },
+    app,
+  );
   const reload = () => {
     try {
       server.setSecureContext(read());

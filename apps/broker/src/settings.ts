@@ -92,6 +92,29 @@ export const settings = {
     says: 'certificate chain, PEM; with tlsKey the API speaks TLS',
   },
   tlsKey: { env: 'MAYFLY_TLS_KEY', type: path, says: 'private key of the certificate, PEM file' },
+  tlsClientCertificates: {
+    env: 'MAYFLY_TLS_CLIENT_CERTIFICATES',
+    type: z.enum(['off', 'request']).default('off'),
+    says: 'request: our own TLS asks clients for a certificate, to bind tokens to it (RFC 8705); any issuer, no one need have one',
+  },
+  clientCertificateHeader: {
+    env: 'MAYFLY_CLIENT_CERTIFICATE_HEADER',
+    type: z
+      .string()
+      .regex(/^[a-z][a-z0-9-]{0,63}$/, { error: 'a header name in lower case' })
+      .optional(),
+    says: 'header in which trustedProxies hand on the certificate of their client (RFC 9440 or percent-encoded PEM); not with tlsClientCertificates',
+  },
+  dpopWindow: {
+    env: 'MAYFLY_DPOP_WINDOW',
+    type: durationMs('60s', { min: 1_000, max: 600_000 }),
+    says: 'how far `iat` of a DPoP proof without nonce may be off',
+  },
+  dpopNonce: {
+    env: 'MAYFLY_DPOP_NONCE',
+    type: z.enum(['offered', 'required']).default('offered'),
+    says: 'required: a DPoP proof without a nonce of ours is refused with use_dpop_nonce',
+  },
   trustedProxies: {
     env: 'MAYFLY_TRUSTED_PROXIES',
     type: list,

@@ -1,7 +1,8 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import { Fault, Refusal, Secret, type Task, workloadName } from '@mayfly/core';
+import { type Confirmation, Fault, Refusal, Secret, type Task, workloadName } from '@mayfly/core';
 import { formatId, joseType, parseId } from '@mayfly/protocol';
-import { errors, jwtVerify, SignJWT } from 'jose';
+import { decodeProtectedHeader, errors, jwtVerify, SignJWT } from 'jose';
+import { z } from 'zod';
 import type { Keyring, SigningPurpose } from './keys/keyring.ts';
 
 /** A task token lives as long as the lease, at most this (contract.md section 5). */
@@ -20,11 +21,16 @@ export interface TokenContext {
 export interface Tokens {
   sign(claims: Readonly<Record<string, unknown>>, options: { typ: string }): Promise<string>;
   signTask(task: Task): Promise<Secret<string>>;
-  verifyTask(token: string, now: Date): Promise<{ taskId: string }>;
-  /** A tool token that we signed for `audience`, or undefined; says nothing about whether its task lives. */
-  verifyTool(token: string, audience: string): Promise<Readonly<Record<string, unknown>> | undefined>;
+  verifyTask(token: string, now: Date): Promise<{ taskId: string; confirmation: Confirmation | null }>;
+  /** A tool token that we signed, or undefined; says nothing about whether its task lives, or whose audience it is. */
+  verifyTool(token: string): Promise<ToolClaims | undefined>;
   signFederation(input: FederationInput): Promise<string>;
 }
+
+export type ToolClaims = Readonly<Record<string, unknown>> & {
+  readonly aud: string;
+  readonly confirmation: Confirmation | null;
+};
 
 export interface FederationInput {
   readonly provider: string;
@@ -45,26 +51,46 @@ export function createTokens(context: TokenContext): Tokens {
     signTask: async (task) =>
       new Secret(await signWith('token', taskClaims(task, context), joseType.taskToken)),
     verifyTask: (token, now) => verifyTask(token, now, context),
-    verifyTool: (token, audience) => verifyTool(token, audience, context),
+    verifyTool: (token) => verifyTool(token, context),
     signFederation: (input) => signWith('federation', federationClaims(input, context), joseType.federation),
   };
 }
 
 function taskClaims(task: Task, { issuer, now, newId }: TokenContext): Record<string, unknown> {
   const iat = seconds(now());
-  const name = workloadName(task.workload);
+  const [actor] = task.actors;
   const exp = Math.min(iat + Math.min(task.leaseSeconds, taskTokenSecondsMax), seconds(task.expiresAt));
   return {
     iss: issuer,
     aud: issuer,
-    sub: name,
-    client_id: name,
+    sub: workloadName(task.workload),
+    client_id: workloadName(actor ?? task.workload),
     txn: formatId('tsk', task.id),
     iat,
     exp,
     jti: newId(),
+    ...(task.confirmation === null ? {} : { cnf: cnfOf(task.confirmation) }),
   };
 }
+
+/** RFC 7800, with the members of RFC 9449 section 6.1 and RFC 8705 section 3.1. */
+function cnfOf({ jkt, x5tS256 }: Confirmation): Record<string, string> {
+  return {
+    ...(jkt === undefined ? {} : { jkt }),
+    ...(x5tS256 === undefined ? {} : { 'x5t#S256': x5tS256 }),
+  };
+}
+
+/** Of a token that we signed: a member that we do not know would be a binding that nobody checks. */
+const cnf = z
+  .strictObject({ jkt: z.string().optional(), 'x5t#S256': z.string().optional() })
+  .transform(
+    ({ jkt, 'x5t#S256': x5tS256 }): Confirmation => ({
+      ...(jkt === undefined ? {} : { jkt }),
+      ...(x5tS256 === undefined ? {} : { x5tS256 }),
+    }),
+  )
+  .nullable();
 
 function federationClaims(
   input: FederationInput,
@@ -89,7 +115,7 @@ function federationClaims(
   };
 }
 
-async function verifyTask(token: string, now: Date, context: TokenContext): Promise<{ taskId: string }> {
+async function verifyTask(token: string, now: Date, context: TokenContext) {
   try {
     const { payload } = await jwtVerify(token, (header) => publicKey(header, context), {
       issuer: context.issuer,
@@ -103,7 +129,7 @@ async function verifyTask(token: string, now: Date, context: TokenContext): Prom
     const { txn } = payload;
     const taskId = typeof txn === 'string' ? parseId('tsk', txn) : undefined;
     if (taskId === undefined) throw new Refusal('assertion_invalid', { detail: 'task token without task' });
-    return { taskId };
+    return { taskId, confirmation: cnf.parse(payload['cnf'] ?? null) };
   } catch (cause) {
     if (cause instanceof Refusal || cause instanceof Fault) throw cause;
     const code = cause instanceof errors.JOSEError ? cause.code : 'unreadable';
@@ -111,20 +137,31 @@ async function verifyTask(token: string, now: Date, context: TokenContext): Prom
   }
 }
 
-async function verifyTool(token: string, audience: string, context: TokenContext) {
+async function verifyTool(token: string, context: TokenContext): Promise<ToolClaims | undefined> {
   try {
     const { payload } = await jwtVerify(token, (header) => publicKey(header, context), {
       issuer: context.issuer,
-      audience,
       typ: joseType.accessToken,
       algorithms: ['ES256', 'RS256'],
-      requiredClaims: ['exp', 'iat', 'jti', 'sub'],
+      requiredClaims: ['exp', 'iat', 'jti', 'sub', 'aud', 'txn'],
       clockTolerance: 0,
       currentDate: context.now(),
     });
-    return payload;
+    const { aud } = payload;
+    return typeof aud === 'string'
+      ? { ...payload, aud, confirmation: cnf.parse(payload['cnf'] ?? null) }
+      : undefined;
   } catch {
     return undefined; // RFC 7662 section 2.2: whatever is wrong with it, it is only "not active".
+  }
+}
+
+/** `typ` of an unverified token: which verifier it goes to. */
+export function typOf(token: string): string | undefined {
+  try {
+    return decodeProtectedHeader(token).typ;
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,7 +1,8 @@
 import { issuerOf, resolveHost } from '@mayfly/attestors';
 import { digestOf } from '@mayfly/audit';
-import { type ExchangePorts, Fault, type LifecyclePorts, type Minter } from '@mayfly/core';
+import { type ExchangePorts, Fault, type LifecyclePorts, type Minter, Refusal } from '@mayfly/core';
 import { type AwsMinter, checkBase, checkPlan } from '@mayfly/minters';
+import { joseType, parseId } from '@mayfly/protocol';
 import { createStore, type Store } from '@mayfly/store';
 import type { Broker } from './broker.ts';
 import { type ClockWatch, createClockWatch } from './clock-watch.ts';
@@ -13,7 +14,9 @@ import type { Log } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { createMinterSet } from './minter-set.ts';
 import { createPolicyCache, type PolicyCache } from './policy-cache.ts';
-import { createTokens, type Tokens } from './tokens.ts';
+import { createNonces, type Nonces } from './proof/nonce.ts';
+import { createProofs } from './proof/proofs.ts';
+import { createTokens, type Tokens, typOf } from './tokens.ts';
 import { createUnattested } from './unattested.ts';
 
 export type Decorate = <Port extends object>(name: string, port: Port) => Port;
@@ -46,7 +49,7 @@ export async function wire({
   decorate = (_, port) => port,
 }: WireOptions): Promise<Wired> {
   const metrics = createMetrics(config.insecure);
-  const keys: { ring?: Keyring; mac?: RowMac } = {};
+  const keys: { ring?: Keyring; mac?: RowMac; nonceSecret?: Buffer } = {};
   const store = openStore({
     config,
     databaseUrl,
@@ -58,13 +61,9 @@ export async function wire({
   const keyring = () => required(keys.ring);
   const now = () => new Date();
   const newId = createIds(now);
-  const tokens = createTokens({
-    issuer: config.issuer,
-    federationIssuer: config.federationIssuer,
-    keyring,
-    now,
-    newId,
-  });
+  const { issuer, federationIssuer } = config;
+  const tokens = createTokens({ issuer, federationIssuer, keyring, now, newId });
+  const nonces = createNonces(() => required(keys.nonceSecret));
   const report = reporter(log, metrics);
   const provider = (name: string) => policies.known()?.providers.get(name);
   const { deny } = store;
@@ -91,6 +90,7 @@ export async function wire({
     clock,
     policies,
     tokens,
+    nonces,
     minters: minters.all,
     newId,
     now,
@@ -98,7 +98,7 @@ export async function wire({
     unattested,
     config,
   });
-  const state: { draining: boolean; nudged: () => void } = { draining: false, nudged: () => undefined };
+  const state = { draining: false, nudged: (): void => undefined };
   const lifecycle: LifecyclePorts = { tasks: ports.tasks, policies, newId, now };
   return {
     config,
@@ -107,6 +107,7 @@ export async function wire({
     policies,
     store,
     tokens,
+    nonces,
     keyring,
     log,
     metrics,
@@ -161,6 +162,7 @@ interface Parts {
   readonly clock: ClockWatch;
   readonly policies: PolicyCache;
   readonly tokens: Tokens;
+  readonly nonces: Nonces;
   readonly minters: ReadonlyMap<string, Minter>;
   readonly newId: () => string;
   now(): Date;
@@ -170,7 +172,7 @@ interface Parts {
 }
 
 function exchangePorts(parts: Parts): ExchangePorts {
-  const { store, clock, policies, tokens, minters, newId, now, report, unattested, config } = parts;
+  const { store, clock, policies, tokens, nonces, minters, newId, now, report, unattested, config } = parts;
   return {
     clock: { now, monotonicMs: () => performance.now(), isTrusted: clock.isTrusted },
     newId,
@@ -178,6 +180,12 @@ function exchangePorts(parts: Parts): ExchangePorts {
     attestor: policies.attestor,
     issuerOf,
     taskTokens: { verify: tokens.verifyTask, sign: tokens.signTask },
+    toolTokens: { verify: (token) => verifyShownToken(token, { tokens, store }) },
+    proofs: createProofs({
+      windowMs: config.dpopWindow,
+      nonceRequired: config.dpopNonce === 'required',
+      nonceUntil: nonces.until,
+    }),
     tasks: store.taskStore,
     ledger: store.ledger,
     minters,
@@ -189,6 +197,17 @@ function exchangePorts(parts: Parts): ExchangePorts {
     baseFlights: new Map(),
     report,
   };
+}
+
+/** A tool token that a tool was shown, when it is active now. A token of another `typ` is none. */
+async function verifyShownToken(token: string, { tokens, store }: Pick<Parts, 'tokens' | 'store'>) {
+  if (typOf(token) !== joseType.accessToken) return null;
+  const claims = await tokens.verifyTool(token);
+  const id = claims === undefined ? undefined : parseId('isn', String(claims['jti']));
+  const taskId = claims === undefined ? undefined : parseId('tsk', String(claims['txn']));
+  if (claims === undefined || id === undefined || taskId === undefined || !(await store.tokenStatus(id)))
+    throw new Refusal('assertion_invalid', { detail: 'a tool token that is not active' });
+  return { taskId, audience: claims.aud, confirmation: claims.confirmation };
 }
 
 function attestorLimits(config: Config) {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { coreWorld, onlyTask, reading, reasonOf, seededIds, TestClock } from '@mayfly/testkit';
+import { byItself, coreWorld, onlyTask, reading, reasonOf, seededIds, TestClock } from '@mayfly/testkit';
 import { grantFrom, isAuthentic } from './authentic.ts';
 import { considerOpening, planOpening } from './open.ts';
 import type { Grant, Task } from './task.ts';
@@ -26,7 +26,15 @@ const workload = {
 
 function opened(): { task: Task; grant: Grant } {
   const params = { quarter: '2026q3' };
-  const request = { template: template.name, ref: null, params, objective: null, workload, opener: null };
+  const request = {
+    template: template.name,
+    ref: null,
+    params,
+    objective: null,
+    workload,
+    opener: null,
+    ...byItself,
+  };
   const policy = { ...world.documents.set, templates: new Map([[template.name, template]]) };
   const context = { newId: seededIds(new TestClock()), now: world.clock.now() };
   const { task } = planOpening(request, considerOpening(request, policy), context);

@@ -1,5 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
-import { coreWorld, eventsOf, lostAnswer, onlyTask, reading, reasonOf } from '@mayfly/testkit';
+import {
+  coreWorld,
+  eventsOf,
+  lostAnswer,
+  nothingPresented,
+  onlyTask,
+  reading,
+  reasonOf,
+} from '@mayfly/testkit';
 import { exchange } from './exchange.ts';
 import { endTask } from './lifecycle.ts';
 
@@ -158,6 +166,8 @@ describe('a base session that fails', () => {
       resource: null,
       idempotencyKey: null,
       requestId: 'r',
+      actor: null,
+      presented: nothingPresented,
     };
     const answer = await exchange({ ...by(1), ...rest }, ports);
     expect(answer).toMatchObject({ error: { reason: 'plan_check_failed' } });

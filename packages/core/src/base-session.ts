@@ -50,7 +50,7 @@ async function makeBase(base: MintPlan, minter: Minter, { ports, signal, policy 
     plan: base,
     epoch: policy.epoch,
     generation: base.generation,
-    use: { assertion: null, idempotencyKey: null },
+    use: { uses: [], idempotencyKey: null },
     opening: null,
     budget: { exchanges: null, perMinute: null },
     audit: auditEvent(at, {

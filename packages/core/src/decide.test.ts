@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { coreWorld, pattern, seededIds, TestClock } from '@mayfly/testkit';
+import { byItself, coreWorld, pattern, seededIds, TestClock } from '@mayfly/testkit';
 import { type Allowed, type DecideInput, type Denied, decide, type Wanted } from './decide.ts';
 import { considerOpening, planOpening } from './open.ts';
 import type { Task } from './task.ts';
@@ -15,15 +15,19 @@ const wanted: Wanted = { tool: 's3.read', identifier: invoice, actions: null, tt
 const order = [
   'task-owner',
   'issuer-trusted',
+  'actors-trusted',
   'not-frozen',
   'task-open',
   'task-unexpired',
   'template-active',
   'workload-matched',
+  'actor-allowed',
   'identifier-plain',
   'grant-covers:read-invoices',
   'grant-authentic',
   'active-version-covers',
+  'ancestors-cover',
+  'key-proven',
   'ttl-within-grant',
 ];
 
@@ -31,7 +35,7 @@ const order = [
 function taskOf(from: Template): Task {
   const ref = 'run-1';
   const asked = { template: from.name, ref, params: { quarter: '2026q3' }, objective: null, opener: null };
-  const request = { ...asked, workload: reconciler };
+  const request = { ...asked, ...byItself, workload: reconciler };
   const candidate = considerOpening(request, withTemplate(from));
   return planOpening(request, candidate, { newId: seededIds(new TestClock()), now }).task;
 }
@@ -49,6 +53,7 @@ function granting(change: Partial<GrantSpec>, version = 2): Template {
 const sound: DecideInput = {
   policy,
   identity: reconciler,
+  ...{ actors: [], confirmation: {}, ancestors: [] },
   task: taskOf(template),
   status: { state: 'open' },
   pinned: template,
@@ -70,6 +75,7 @@ test('what satisfies every rule is allowed, and says which rules held, in order'
   const [grant] = sound.task.grants;
   expect(decide(sound)).toEqual({
     allowed: true,
+    confirmation: null,
     grant,
     actions: ['read', 'list'],
     ttlSeconds: 60,
@@ -177,7 +183,7 @@ describe('an identifier names one thing, byte for byte', () => {
     expect(asking({ identifier })).toEqual({
       allowed: false,
       reason: 'identifier_malformed',
-      checks: order.slice(0, 7),
+      checks: order.slice(0, 9),
       failed: 'identifier-plain',
     });
   });
@@ -201,7 +207,7 @@ describe('an identifier names one thing, byte for byte', () => {
 });
 
 describe('the grant', () => {
-  const upTo = (failed: string) => ({ checks: order.slice(0, 8), failed });
+  const upTo = (failed: string) => ({ checks: order.slice(0, 10), failed });
 
   test.each([
     ['another tool', { tool: 's3.write' }, 'tool_not_granted'],
@@ -253,7 +259,7 @@ describe('the grant', () => {
 });
 
 describe('the version active now', () => {
-  const failing = { allowed: false, checks: order.slice(0, 10), failed: 'active-version-covers' };
+  const failing = { allowed: false, checks: order.slice(0, 12), failed: 'active-version-covers' };
 
   test('narrows at once', () => {
     const narrower = granting({ resource: 'arn:aws:s3:::invoices/${params.quarter}/public/**' });
@@ -319,7 +325,7 @@ describe('the life of a credential', () => {
     expect(asking({ ttlSeconds: 121 })).toEqual({
       allowed: false,
       reason: 'ttl_too_long',
-      checks: order.slice(0, 11),
+      checks: order.slice(0, 15),
       failed: 'ttl-within-grant',
     });
   });
@@ -352,7 +358,7 @@ describe('the life of a credential', () => {
     expect(asking({}, { now })).toEqual({
       allowed: false,
       reason: 'task_ended',
-      checks: order.slice(0, 11),
+      checks: order.slice(0, 15),
       failed: 'time-left',
     });
   });

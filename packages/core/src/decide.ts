@@ -1,10 +1,24 @@
-import { type Action, bareId, type Reason } from '@mayfly/protocol';
-import { acceptsParams, isAuthentic, sameValue } from './authentic.ts';
-import { compilePattern } from './pattern.ts';
+import type { Action, Reason } from '@mayfly/protocol';
+import type { Lineage } from './attenuate.ts';
+import { isAuthentic } from './authentic.ts';
+import {
+  type ActiveSpec,
+  activeEndMs,
+  activeSpec,
+  activeTemplate,
+  actorRefusal,
+  actorsRefusal,
+  ancestorBounds,
+  type Bounds,
+  type Covering,
+  chooseGrant,
+  workloadRefusal,
+} from './cover.ts';
+import { isTrusted } from './delegate.ts';
+import { confirmationFor } from './proof.ts';
 import type { Grant, Task, TaskStatus } from './task.ts';
-import type { GrantSpec, PolicySet, Template } from './template.ts';
-import { resolveVariables } from './variables.ts';
-import { type Identity, matchesSubject, ownerOf } from './workload.ts';
+import type { PolicySet, Template } from './template.ts';
+import { type Actor, type Confirmation, type Identity, ownerOf } from './workload.ts';
 
 /** What is asked for, once the wire form is parsed. */
 export interface Wanted {
@@ -18,10 +32,16 @@ export interface Wanted {
 export interface DecideInput {
   readonly policy: PolicySet;
   readonly identity: Identity;
+  /** Who acts for it, the present one first. */
+  readonly actors: readonly Actor[];
+  /** The keys that the caller has proven to hold. */
+  readonly confirmation: Confirmation;
   readonly task: Task;
   readonly status: Pick<TaskStatus, 'state'>;
   /** The version the task was opened with; undefined when it cannot be proven. */
   readonly pinned: Template | undefined;
+  /** The tasks above it, the nearest first. */
+  readonly ancestors: readonly Lineage[];
   /** Set when the request names this grant: no other is looked at. */
   readonly grant?: Grant | null;
   readonly wanted: Wanted;
@@ -38,6 +58,8 @@ export interface Allowed {
   readonly limitedBy: 'ttl' | 'task' | 'template';
   /** The narrower of the stored grant's and the active version's. */
   readonly budget: Grant['budget'];
+  /** What the credential is bound to, where its form has room for it. */
+  readonly confirmation: Confirmation | null;
   readonly checks: readonly string[];
 }
 
@@ -72,12 +94,22 @@ export function decide(input: DecideInput): Allowed | Denied {
   if (typeof narrowed === 'string')
     return { allowed: false, reason: narrowed, checks, failed: 'active-version-covers' };
   checks.push('active-version-covers');
-  return settleLife(input, { ...found, ...narrowed }, checks);
+  const above = ancestorBounds(input, found);
+  if (typeof above === 'string') return { allowed: false, reason: above, checks, failed: 'ancestors-cover' };
+  checks.push('ancestors-cover');
+  const pinnedSpec = input.pinned.grants.find(({ name }) => name === found.grant.name);
+  const demanded = [narrowed.spec.proof, pinnedSpec?.proof ?? narrowed.spec.proof];
+  const confirmation = confirmationFor(demanded, input.confirmation);
+  if (confirmation === undefined)
+    return { allowed: false, reason: 'proof_required', checks, failed: 'key-proven' };
+  checks.push('key-proven');
+  return settleLife(input, { ...found, ...narrowed, above, confirmation }, checks);
 }
 
 const rules: readonly Rule[] = [
-  ['task-owner', ({ task, pinned, identity }) => (ownsTask(task, pinned, identity) ? null : 'task_unknown')],
+  ['task-owner', (input) => (ownsTask(input.task, input.pinned, input) ? null : 'task_unknown')],
   ['issuer-trusted', ({ policy, identity }) => (isTrusted(policy, identity) ? null : 'workload_not_matched')],
+  ['actors-trusted', ({ policy, actors }) => actorsRefusal(policy, actors)],
   ['not-frozen', ({ policy }) => (policy.frozen === null ? null : 'frozen')],
   ['task-open', ({ status }) => stateRefusal(status.state)],
   ['task-unexpired', ({ task, now }) => (now < task.expiresAt ? null : 'task_ended')],
@@ -86,6 +118,7 @@ const rules: readonly Rule[] = [
     'workload-matched',
     ({ policy, task, identity }) => workloadRefusal(activeTemplate(policy, task), identity),
   ],
+  ['actor-allowed', ({ policy, task, actors }) => actorRefusal(activeTemplate(policy, task), actors)],
   [
     'identifier-plain',
     ({ wanted }) => (isPlainIdentifier(wanted.identifier) ? null : 'identifier_malformed'),
@@ -93,32 +126,20 @@ const rules: readonly Rule[] = [
 ];
 
 /** The owner rule of contract.md section 5: issuer, subject and the bound claims, compared at each call. */
-export function ownsTask(task: Task, pinned: Template | undefined, identity: Identity): boolean {
+export function ownsTask(
+  task: Task,
+  pinned: Template | undefined,
+  { identity, actors: [actor] }: { readonly identity: Identity; readonly actors: readonly Actor[] },
+): boolean {
   return (pinned?.workloads ?? []).some(
-    (entry) => entry.issuerName === identity.issuerName && ownerOf(identity, entry.bind) === task.owner,
-  );
-}
-
-function isTrusted(policy: PolicySet, identity: Identity): boolean {
-  return [...policy.issuers.values()].some(
-    (issuer) =>
-      issuer.name === identity.issuerName &&
-      issuer.subjects.some((pattern) => pattern.matches(identity.subject)),
+    (entry) =>
+      entry.issuerName === identity.issuerName && ownerOf(identity, entry.bind, actor) === task.owner,
   );
 }
 
 function stateRefusal(state: TaskStatus['state']): Reason | null {
   if (state === 'open') return null;
   return state === 'suspended' ? 'task_suspended' : 'task_ended';
-}
-
-function activeTemplate(policy: PolicySet, task: Task): Template | undefined {
-  const active = policy.templates.get(task.template);
-  return active?.mode === 'enforce' ? active : undefined;
-}
-
-function workloadRefusal(active: Template | undefined, identity: Identity): Reason | null {
-  return active?.workloads.some((entry) => matchesSubject(entry, identity)) ? null : 'workload_not_matched';
 }
 
 // Patterns, variables, control characters and path tricks: a requested identifier names one thing, byte for byte.
@@ -128,52 +149,6 @@ export function isPlainIdentifier(identifier: string): boolean {
   return !trick.test(identifier);
 }
 
-function covers(pattern: string, identifier: string): boolean {
-  const compiled = compilePattern(pattern);
-  return 'matches' in compiled && compiled.matches(identifier);
-}
-
-function chooseGrant({
-  task,
-  grant: named = null,
-  wanted,
-}: DecideInput): { grant: Grant; actions: readonly Action[] } | { reason: Reason } {
-  const usable = named === null ? task.grants : task.grants.filter(({ id }) => id === named.id);
-  const ofTool = usable.filter((grant) => grant.tool === wanted.tool);
-  if (ofTool.length === 0) return { reason: 'tool_not_granted' };
-  const ofResource = ofTool.filter((grant) => covers(grant.resource, wanted.identifier));
-  if (ofResource.length === 0) return { reason: 'resource_outside_grant' };
-  const grant = ofResource.find(({ actions }) =>
-    (wanted.actions ?? actions).every((one) => actions.includes(one)),
-  );
-  if (grant === undefined) return { reason: 'action_outside_grant' };
-  return { grant, actions: [...new Set(wanted.actions ?? grant.actions)] };
-}
-
-/** What the version active now gives to the same thing, or why it gives nothing: narrowing reaches open tasks. */
-function activeSpec(
-  input: DecideInput,
-  { grant, actions }: { grant: Grant; actions: readonly Action[] },
-): { spec: GrantSpec; template: Template } | Reason {
-  const { task, wanted, policy } = input;
-  const template = activeTemplate(policy, task);
-  if (template === undefined) return 'template_disabled';
-  if (!acceptsParams(template, task)) return 'params_invalid';
-  const values = { params: task.params, claims: task.workload.claims, taskId: bareId(task.id) };
-  const ofTool = template.grants.filter((spec) => spec.tool === wanted.tool && opensAlike(spec, grant));
-  if (ofTool.length === 0) return 'tool_not_granted';
-  const reach = (spec: GrantSpec) => covers(resolveVariables(spec.resource, values) ?? '', wanted.identifier);
-  const ofResource = ofTool.filter(reach);
-  if (ofResource.length === 0) return 'resource_outside_grant';
-  const spec = ofResource.find((one) => actions.every((action) => one.actions.includes(action)));
-  return spec === undefined ? 'action_outside_grant' : { spec, template };
-}
-
-/** Through the same provider, access and role or server: another size or ceiling is another grant. */
-function opensAlike(spec: GrantSpec, { provider, access, mint }: Grant): boolean {
-  return spec.provider === provider && spec.access === access && sameValue(spec.mint, mint);
-}
-
 function narrower(left: number | null, right: number | null): number | null {
   if (left === null || right === null) return left ?? right;
   return Math.min(left, right);
@@ -181,18 +156,18 @@ function narrower(left: number | null, right: number | null): number | null {
 
 function settleLife(
   { wanted, task, now }: DecideInput,
-  found: { grant: Grant; actions: readonly Action[]; spec: GrantSpec; template: Template },
+  found: Covering & ActiveSpec & { above: Bounds; confirmation: Confirmation | null },
   checks: readonly string[],
 ): Allowed | Denied {
-  const { grant, actions, spec, template } = found;
-  const maxSeconds = Math.min(grant.ttl.maxSeconds, spec.ttl.maxSeconds);
+  const { grant, actions, spec, template, above, confirmation } = found;
+  const maxSeconds = Math.min(grant.ttl.maxSeconds, spec.ttl.maxSeconds, above.ttlSecondsMax);
   if (wanted.ttlSeconds !== null && wanted.ttlSeconds > maxSeconds)
     return { allowed: false, reason: 'ttl_too_long', checks, failed: 'ttl-within-grant' };
   const asked = wanted.ttlSeconds ?? grant.ttl.defaultSeconds;
   const ttlSeconds = Math.min(asked, maxSeconds);
   const nowSeconds = Math.floor(now.getTime() / 1000);
-  const activeEndMs = task.openedAt.getTime() + template.task.maxDurationSeconds * 1000;
-  const taskEnd = Math.floor(Math.min(task.expiresAt.getTime(), activeEndMs) / 1000);
+  const endMs = Math.min(task.expiresAt.getTime(), activeEndMs(task, template), above.endMs);
+  const taskEnd = Math.floor(endMs / 1000);
   const end = Math.min(nowSeconds + ttlSeconds, taskEnd);
   if (end <= nowSeconds) return { allowed: false, reason: 'task_ended', checks, failed: 'time-left' };
   const limitedBy = end < nowSeconds + ttlSeconds ? 'task' : ttlSeconds < asked ? 'template' : 'ttl';
@@ -207,6 +182,7 @@ function settleLife(
       exchanges: narrower(grant.budget.exchanges, spec.budget.exchanges),
       perMinute: narrower(grant.budget.perMinute, spec.budget.perMinute),
     },
+    confirmation,
     checks: [...checks, 'ttl-within-grant'],
   };
 }

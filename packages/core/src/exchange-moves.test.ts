@@ -3,6 +3,7 @@ import {
   coreWorld,
   deliveredOf,
   eventsOf,
+  nothingPresented,
   onlyTask,
   posting,
   reading,
@@ -91,8 +92,17 @@ describe('a refusal', () => {
     const { policies } = world.ports;
     const failing = { ...policies, refresh: () => Promise.reject(new Error('away')) };
     const request = { detail: reading({ tool: 'unknown.tool' }), grantId: null, requestedTokenType: null };
-    const rest = { resource: null, idempotencyKey: null, requestId: 'r', subject: again.subject };
-    const answer = await exchange({ ...request, ...rest }, { ...world.ports, policies: failing });
+    const rest = {
+      ...again,
+      resource: null,
+      idempotencyKey: null,
+      requestId: 'r',
+      presented: nothingPresented,
+    };
+    const answer = await exchange(
+      { actor: null, ...rest, ...request },
+      { ...world.ports, policies: failing },
+    );
     expect(reasonOf(answer)).toBe('tool_not_granted');
   });
 
@@ -130,7 +140,7 @@ describe('a task that another process suspended and resumed', () => {
     const other = world.anotherBroker();
     await suspendTask(taskId, operator, other.ports);
     const { task: _, ...unnamed } = reading();
-    const request = { subject: { kind: 'task-token' as const, token }, detail: unnamed };
+    const request = { subject: { kind: 'access-token' as const, token }, detail: unnamed };
     expect(reasonOf(await world.exchange(request))).toBe('task_suspended');
   });
 
@@ -138,7 +148,7 @@ describe('a task that another process suspended and resumed', () => {
     const { world, taskId, token } = await opened();
     const other = world.anotherBroker();
     const { task: _, ...unnamed } = reading();
-    const request = { subject: { kind: 'task-token' as const, token }, detail: unnamed };
+    const request = { subject: { kind: 'access-token' as const, token }, detail: unnamed };
     await suspendTask(taskId, operator, other.ports);
     expect(reasonOf(await world.exchange(request))).toBe('task_suspended');
     await resumeTask(taskId, operator, other.ports);
@@ -155,7 +165,7 @@ describe('a task that another process suspended and resumed', () => {
     await world.ports.tasks.find(taskId, { fresh: true });
     await resumeTask(taskId, operator, other.ports);
     const { task: _, ...unnamed } = reading();
-    const request = { subject: { kind: 'task-token' as const, token }, detail: unnamed };
+    const request = { subject: { kind: 'access-token' as const, token }, detail: unnamed };
     expect(reasonOf(await world.exchange(request))).toBe('delivered');
   });
 
@@ -165,7 +175,7 @@ describe('a task that another process suspended and resumed', () => {
     await suspendTask(taskId, operator, other.ports);
     await resumeTask(taskId, operator, other.ports);
     const { task: _, ...unnamed } = posting();
-    const request = { subject: { kind: 'task-token' as const, token }, detail: unnamed };
+    const request = { subject: { kind: 'access-token' as const, token }, detail: unnamed };
     expect(reasonOf(await world.exchange(request))).toBe('delivered');
     expect(world.trace.count('ledger.issueLocal')).toBe(2);
   });

@@ -1,7 +1,9 @@
 import type { BaseCheck, Minter, PlanCheck } from './minter.ts';
 import type { Attestor, AuditEvent, Clock, Ledger, NewId, Policies, Tasks } from './ports.ts';
+import type { Proofs } from './proof.ts';
 import type { Secret } from './secret.ts';
 import type { Task } from './task.ts';
+import type { Confirmation } from './workload.ts';
 
 /** Every effect that an exchange may have. `test/` enumerates these for the kill matrix. */
 export interface ExchangePorts {
@@ -14,9 +16,18 @@ export interface ExchangePorts {
   issuerOf(assertion: string): string | undefined;
   readonly taskTokens: {
     /** The task it speaks for, or a Refusal `assertion_invalid`. Whether the task lives is decided later. */
-    verify(token: string, now: Date): Promise<{ taskId: string }>;
+    verify(token: string, now: Date): Promise<{ taskId: string; confirmation: Confirmation | null }>;
     sign(task: Task): Promise<Secret<string>>;
   };
+  readonly toolTokens: {
+    /** A tool token of ours that is active now; null for what is none; a Refusal `assertion_invalid` for one that is dead. */
+    verify(
+      token: string,
+      now: Date,
+    ): Promise<{ taskId: string; audience: string; confirmation: Confirmation | null } | null>;
+  };
+  /** DPoP proofs and client certificates, verified; looking whether a proof was used before is one with its use. */
+  readonly proofs: Proofs;
   readonly tasks: Tasks;
   readonly ledger: Ledger;
   readonly minters: ReadonlyMap<string, Minter>;

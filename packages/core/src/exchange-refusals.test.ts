@@ -4,6 +4,7 @@ import {
   deliveredOf,
   eventsOf,
   fakeTokenType,
+  nothingPresented,
   onlyTask,
   posting,
   reading,
@@ -54,7 +55,7 @@ describe('an assertion', () => {
     world.documents.publish({ issuers: new Map() });
     const rest = {
       ...{ grantId: null, requestedTokenType: null, resource: null },
-      ...{ idempotencyKey: null, requestId: 'r' },
+      ...{ idempotencyKey: null, requestId: 'r', actor: null, presented: nothingPresented },
     };
     const ports = { ...world.ports, attestor: () => left };
     const answer = await exchange({ ...by('reconciler:1'), ...rest, detail: reading() }, ports);
@@ -217,6 +218,8 @@ describe('a plan', () => {
       resource: null,
       idempotencyKey: null,
       requestId: 'r',
+      actor: null,
+      presented: nothingPresented,
     };
     const answer = await exchange({ ...by('reconciler:1'), ...rest, detail: reading() }, ports);
     expect(answer).toMatchObject({ error: { name: 'Fault', reason: 'plan_check_failed', effect: 'none' } });

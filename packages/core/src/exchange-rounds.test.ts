@@ -1,5 +1,14 @@
 import { describe, expect, test } from '@jest/globals';
-import { coreWorld, lostAnswer, onlyTask, pattern, reading, reasonOf, type World } from '@mayfly/testkit';
+import {
+  coreWorld,
+  lostAnswer,
+  nothingPresented,
+  onlyTask,
+  pattern,
+  reading,
+  reasonOf,
+  type World,
+} from '@mayfly/testkit';
 import { type ExchangeRequest, exchange } from './exchange.ts';
 import type { ExchangePorts } from './exchange-ports.ts';
 import { endTask, resumeTask, suspendTask } from './lifecycle.ts';
@@ -8,7 +17,7 @@ import type { Intent } from './ports.ts';
 const operator = { reason: 'look', actor: 'people/olga' };
 const again: ExchangeRequest = {
   subject: { kind: 'assertion', token: 'reconciler:2' },
-  detail: reading(),
+  ...{ actor: null, presented: nothingPresented, detail: reading() },
   ...{ grantId: null, requestedTokenType: null, resource: null, idempotencyKey: null, requestId: 'r' },
 };
 
@@ -67,7 +76,7 @@ test('a task that this process has seen suspended is looked at once more before 
 
 test('a task token whose task was just read needs no second look', async () => {
   const world = await opened();
-  const subject = { kind: 'task-token', token: `task-token:${onlyTask(world).task.id}` } as const;
+  const subject = { kind: 'access-token', token: `task-token:${onlyTask(world).task.id}` } as const;
   const { task: _, ...detail } = reading();
   expect(reasonOf(await world.exchange({ subject, detail }))).toBe('delivered');
   expect(world.trace.only('tasks.find', 'tasks.findByRef')).toEqual(['tasks.find']);

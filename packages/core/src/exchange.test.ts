@@ -116,7 +116,7 @@ describe('a task token', () => {
   const opened = async () => {
     const world = coreWorld();
     const { taskToken } = deliveredOf(await world.exchange({ detail: reading() }));
-    const subject = { kind: 'task-token' as const, token: taskToken?.reveal() ?? '' };
+    const subject = { kind: 'access-token' as const, token: taskToken?.reveal() ?? '' };
     return { world, subject };
   };
 
@@ -141,13 +141,13 @@ describe('a task token', () => {
 
   test('opens no sibling task', async () => {
     const { world, subject } = await opened();
-    expect(reasonOf(await world.exchange({ subject, detail: reading() }))).toBe('opener_not_allowed');
+    expect(reasonOf(await world.exchange({ subject, detail: reading() }))).toBe('child_not_allowed');
   });
 
   test('of a task that is not there, and a token that is none, prove nothing', async () => {
     const { world } = await opened();
     for (const token of [`task-token:${world.newId()}`, 'reconciler:1']) {
-      const answer = await world.exchange({ subject: { kind: 'task-token', token }, detail: reading() });
+      const answer = await world.exchange({ subject: { kind: 'access-token', token }, detail: reading() });
       expect(reasonOf(answer)).toBe('assertion_invalid');
     }
   });
@@ -203,7 +203,7 @@ describe('audience names a grant', () => {
     const task = { template: 'invoice-reconcile', ref: 'run-2', params: { quarter: '2026q3' } };
     const token = { kind: 'assertion' as const, token: 'reconciler:3' };
     const other = deliveredOf(await world.exchange({ subject: token, detail: reading({ task }) }));
-    const subject = { kind: 'task-token' as const, token: other.taskToken?.reveal() ?? '' };
+    const subject = { kind: 'access-token' as const, token: other.taskToken?.reveal() ?? '' };
     expect(reasonOf(await world.exchange({ subject, grantId }))).toBe('task_unknown');
   });
 

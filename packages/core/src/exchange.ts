@@ -1,6 +1,6 @@
 import type { IssuanceView, ToolCallDetail } from '@mayfly/protocol';
 import { formatId } from '@mayfly/protocol';
-import { attestSubject, type Caller, type Subject } from './attest.ts';
+import { attest, type Caller, type Credentials, callerName } from './attest.ts';
 import { auditEvent } from './audit-event.ts';
 import { ensureBase } from './base-session.ts';
 import { type Allowed, type Denied, decide, type Wanted } from './decide.ts';
@@ -11,11 +11,9 @@ import type { Minted, MintPlan } from './minter.ts';
 import type { Delivery, IntendResult, Intent } from './ports.ts';
 import { issuanceRecord, Trail } from './record.ts';
 import type { Secret } from './secret.ts';
-import { workloadName } from './workload.ts';
 
 /** One call of the token endpoint, parsed; nothing in it is proven yet. */
-export interface ExchangeRequest {
-  readonly subject: Subject;
+export interface ExchangeRequest extends Credentials {
   /** The descriptor; null when `grantId` names a stored grant (contract.md section 5). */
   readonly detail: ToolCallDetail | null;
   readonly grantId: string | null;
@@ -81,12 +79,12 @@ async function attempt(
   const policy = await (fresh ? ports.policies.refresh() : ports.policies.current());
   trail.begin(policy, now);
   // 1 attest
-  const caller = trail.attested(await attestSubject(request.subject, { policy, ports, now }));
+  const caller = trail.attested(await attest(request, { policy, ports, now }));
   // 2 find
   const found = trail.found(await findTask(request, caller, { policy, ports, now, fresh }));
   // 3 decide
   const wanted = trail.wants(wantedOf(request, found));
-  const decision = trail.decided(decide({ ...found, policy, identity: caller.identity, wanted, now }));
+  const decision = trail.decided(decide({ ...caller, ...found, policy, wanted, now }));
   if (!decision.allowed) throw new Refusal(decision.reason, { detail: decision.failed });
   // 4 plan, and prove it apart from the compiler
   const plan = planAndCheck({ request, caller, found, wanted, decision }, ports, trail);
@@ -133,7 +131,8 @@ function planAndCheck(
   ports: ExchangePorts,
   trail: Trail,
 ): MintPlan {
-  const { grant, actions, notAfter } = decision;
+  const { grant, actions, notAfter, confirmation } = decision;
+  const holder = { actors: caller.actors, confirmation };
   const provider = trail.policy.providers.get(grant.provider);
   const minter = provider && ports.minters.get(provider.type);
   if (provider === undefined || minter === undefined)
@@ -145,7 +144,8 @@ function planAndCheck(
     taskId: found.task.id,
     grantId: grant.id,
     generation: found.status.generation,
-    workload: workloadName(caller.identity),
+    workload: caller.name,
+    holder,
     tool: grant.tool,
     identifier: wanted.identifier,
     actions,
@@ -171,7 +171,8 @@ function planAndCheck(
     grantId,
     tool,
     access,
-    workload: workloadName(caller.identity),
+    workload: caller.name,
+    holder,
     mint,
     argsDigest: request.detail?.args_digest ?? null,
   });
@@ -250,7 +251,7 @@ function intentOf(
     epoch: trail.policy.epoch,
     generation: found.status.generation,
     use: {
-      assertion: caller.singleUse,
+      uses: caller.uses,
       idempotencyKey: key === null ? null : { digest: ports.digest(['token', found.task.owner, key]) },
     },
     opening: found.opening,
@@ -259,7 +260,7 @@ function intentOf(
       { newId: ports.newId, now },
       {
         type: 'exchange.intended',
-        actor: caller.name,
+        actor: callerName(caller),
         taskId: found.task.id,
         issuanceId: plan.issuanceId,
         body: trail.summary(),
@@ -273,7 +274,7 @@ function deliveryOf({ caller, found, plan }: Step, minted: Minted, ports: Exchan
   const context = { newId: ports.newId, now: ports.clock.now() };
   const event = {
     type: 'exchange.delivered',
-    actor: caller.name,
+    actor: callerName(caller),
     taskId: found.task.id,
     issuanceId: plan.issuanceId,
     body,
@@ -365,7 +366,7 @@ async function recordRefusal(error: Refusal | Fault, ports: ExchangePorts, trail
     { newId: ports.newId, now: ports.clock.now() },
     {
       type: 'exchange.refused',
-      actor: caller?.name ?? null,
+      actor: caller === undefined ? null : callerName(caller),
       taskId: trail.openingUncommitted ? null : (trail.task?.id ?? null),
       issuanceId: caller === undefined ? null : trail.issuanceId,
       body,

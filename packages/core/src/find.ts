@@ -1,10 +1,12 @@
+import type { TaskDescriptor } from '@mayfly/protocol';
 import type { Caller } from './attest.ts';
 import { ownsTask } from './decide.ts';
-import { Refusal } from './errors.ts';
+import { Fault, Refusal } from './errors.ts';
 import type { ExchangeRequest } from './exchange.ts';
 import type { ExchangePorts } from './exchange-ports.ts';
-import { considerOpening, planOpening, sameParams } from './open.ts';
+import { considerOpening, type Lineage, type OpenRequest, planOpening, sameParams } from './open.ts';
 import type { Opening, TaskFound } from './ports.ts';
+import { bindingOf } from './proof.ts';
 import type { Grant, Task, TaskStatus } from './task.ts';
 import type { PolicySet, Template } from './template.ts';
 
@@ -13,6 +15,8 @@ export interface Found {
   readonly status: TaskStatus;
   /** The version it was opened with; undefined when it cannot be proven. */
   readonly pinned: Template | undefined;
+  /** The tasks above it, the nearest first: what it may, they all may. */
+  readonly ancestors: readonly Lineage[];
   /** Set when the request's `audience` names this grant. */
   readonly grant: Grant | null;
   /** Set when the task is not stored yet: the first intent opens it. */
@@ -35,9 +39,8 @@ export async function findTask(request: ExchangeRequest, caller: Caller, context
   const id = detail.task ?? caller.viaTask?.task.id;
   if (id === undefined)
     throw new Refusal('details_malformed', { detail: 'task is required with an assertion' });
-  if (caller.viaTask !== null && id !== caller.viaTask.task.id)
-    throw new Refusal('task_unknown', { detail: 'a task token speaks for its own task' });
-  const known = context.fresh || caller.viaTask === null ? undefined : caller.viaTask;
+  const { viaTask } = caller;
+  const known = !context.fresh && viaTask?.task.id === id ? viaTask : undefined;
   return owned(known ?? (await context.ports.tasks.find(id, { fresh: context.fresh })), caller, context);
 }
 
@@ -47,32 +50,28 @@ async function findByGrant(grantId: string, caller: Caller, context: Context): P
   // Memory may answer an older state and generation for ever; only a look by id can be asked to be fresh.
   const current = context.fresh && known ? await tasks.find(known.task.id, { fresh: true }) : known;
   const found = await owned(current, caller, context);
-  if (caller.viaTask !== null && caller.viaTask.task.id !== found.task.id) throw new Refusal('task_unknown');
   const grant = found.task.grants.find(({ id }) => id === grantId) ?? null;
   return { ...found, grant };
 }
 
-async function findOrOpen(
-  wanted: {
-    template: string;
-    ref: string;
-    params?: Record<string, string | number> | undefined;
-    objective?: string | undefined;
-  },
-  caller: Caller,
-  context: Context,
-): Promise<Found> {
-  if (caller.viaTask !== null)
-    throw new Refusal('opener_not_allowed', { detail: 'a task token opens no sibling task' });
-  const { template, ref, params = {}, objective = null } = wanted;
-  const request = { template, ref, params, objective, workload: caller.identity, opener: null };
-  const candidate = considerOpening(request, context.policy);
-  const existing = await context.ports.tasks.findByRef({ template, owner: candidate.owner, ref });
+async function findOrOpen(wanted: TaskDescriptor, caller: Caller, context: Context): Promise<Found> {
+  const { template, ref = null, params = {}, objective = null } = wanted;
+  const { ports, policy } = context;
+  const ancestors = caller.parent === null ? [] : await lineageOf(caller.parent, ports);
+  const request: OpenRequest = {
+    ...{ template, ref, params, objective, workload: caller.identity, opener: null },
+    ...{ actors: caller.actors, confirmation: bindingOf(caller.confirmation), ancestors },
+  };
+  const candidate = considerOpening(request, policy);
+  if (candidate.ref === null) throw new Refusal('details_malformed', { detail: 'ref is required' });
+  const { owner } = candidate;
+  const parentId = caller.parent?.task.id ?? null;
+  const existing = await ports.tasks.findByRef({ template, owner, ref: candidate.ref, parentId });
   if (existing !== undefined) {
     if (!sameParams(existing.task.params, candidate.params)) throw new Refusal('ref_conflict');
     return owned(existing, caller, context);
   }
-  const opening = planOpening(request, candidate, { newId: context.ports.newId, now: context.now });
+  const opening = planOpening(request, candidate, { newId: ports.newId, now: context.now });
   const { task } = opening;
   const leaseExpiresAt = new Date(context.now.getTime() + task.leaseSeconds * 1000);
   const status: TaskStatus = {
@@ -83,14 +82,40 @@ async function findOrOpen(
     endedAt: null,
     generation: 1,
   };
-  return { task, status, pinned: candidate.template, grant: null, opening };
+  return { task, status, pinned: candidate.template, ancestors, grant: null, opening };
 }
 
 async function owned(found: TaskFound | undefined, caller: Caller, { ports }: Context): Promise<Found> {
   if (found === undefined) throw new Refusal('task_unknown', { detail: 'unknown' });
   const { task, status } = found;
+  refuseSibling(task, caller);
   const pinned = await ports.policies.version(task.template, task.templateVersion);
   // Asked here too, before anything about the task can be told apart; `decide` records it as a check.
-  if (!ownsTask(task, pinned, caller.identity)) throw new Refusal('task_unknown', { detail: 'foreign' });
-  return { task, status, pinned, grant: null, opening: null };
+  if (!ownsTask(task, pinned, caller)) throw new Refusal('task_unknown', { detail: 'foreign' });
+  const ancestors = task.parentId === null ? [] : (await lineageOf(found, ports)).slice(1);
+  return { task, status, pinned, ancestors, grant: null, opening: null };
+}
+
+/** A token of one task speaks for that task, and for what was opened beneath it; nothing beside it exists for it. */
+function refuseSibling({ id, parentId }: Task, { viaTask, parent }: Caller): void {
+  if (parent === null || parent.task.id === parentId) return;
+  if (viaTask?.task.id !== id)
+    throw new Refusal('task_unknown', { detail: 'a task token speaks for its own task' });
+}
+
+/** A task and those above it, each with the version it was opened with. Facts that never change: mostly from memory. */
+export async function lineageOf(
+  found: TaskFound,
+  ports: Pick<ExchangePorts, 'tasks' | 'policies'>,
+): Promise<readonly Lineage[]> {
+  const lineage: Lineage[] = [];
+  let next: TaskFound | undefined = found;
+  while (next !== undefined) {
+    const { task }: TaskFound = next;
+    const pinned = await ports.policies.version(task.template, task.templateVersion);
+    lineage.push({ task, pinned });
+    if (task.parentId === null) return lineage;
+    next = await ports.tasks.find(task.parentId);
+  }
+  throw new Fault('internal', { effect: 'none', detail: 'a task above it is not there' });
 }

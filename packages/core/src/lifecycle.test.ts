@@ -1,5 +1,14 @@
 import { describe, expect, test } from '@jest/globals';
-import { coreWorld, lostAnswer, onlyTask, posting, reading, reasonOf, type World } from '@mayfly/testkit';
+import {
+  byItself,
+  coreWorld,
+  lostAnswer,
+  onlyTask,
+  posting,
+  reading,
+  reasonOf,
+  type World,
+} from '@mayfly/testkit';
 import { endTask, openTask, resumeTask, suspendTask } from './lifecycle.ts';
 import type { OpenRequest } from './open.ts';
 import type { SingleUse } from './ports.ts';
@@ -13,11 +22,12 @@ const request: OpenRequest = {
   objective: 'Post the report.',
   workload: reconciler,
   opener: null,
+  ...byItself,
 };
-const noUse: SingleUse = { assertion: null, idempotencyKey: null };
+const noUse: SingleUse = { uses: [], idempotencyKey: null };
 const once = (digest: string): SingleUse => ({
   ...noUse,
-  assertion: { digest, expiresAt: new Date('2026-07-02T00:00:00Z') },
+  uses: [{ digest, expiresAt: new Date('2026-07-02T00:00:00Z'), replayed: 'assertion_replayed' }],
 });
 const ada = { actor: 'sso/ada', reason: 'look at it' };
 
@@ -99,8 +109,8 @@ describe('opening', () => {
   });
 
   test('limits refuse with the seconds to wait', async () => {
-    const task = { maxDurationSeconds: 1800, leaseSeconds: 60, maxOpen: 2, opensPerHour: 3 };
-    const world = coreWorld({ template: { task } });
+    const limits = { maxOpen: 2, opensPerHour: 3 };
+    const world = coreWorld({ template: { task: { ...coreWorld().template.task, ...limits } } });
     const first = await open(world, { ref: null });
     await open(world, { ref: null });
     await expect(open(world, { ref: null })).rejects.toMatchObject({ reason: 'too_many_open_tasks' });

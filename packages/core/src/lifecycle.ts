@@ -1,6 +1,6 @@
 import { auditEvent } from './audit-event.ts';
 import { Fault, Refusal } from './errors.ts';
-import { considerOpening, type OpenRequest, planOpening, sameParams } from './open.ts';
+import { considerOpening, type OpenCandidate, type OpenRequest, planOpening, sameParams } from './open.ts';
 import type { Ending, NewId, Policies, SingleUse, TaskFound, Tasks } from './ports.ts';
 import type { ClosedState, TaskStatus } from './task.ts';
 
@@ -28,7 +28,7 @@ export async function openTask(
   for (let round = 0; round < roundsMax; round += 1) {
     if (policy.frozen !== null) throw new Refusal('frozen');
     const candidate = considerOpening(request, policy);
-    const existing = await findSame(request, candidate.owner, ports);
+    const existing = await findSame(request, candidate, ports);
     if (existing !== undefined) {
       if (!sameParams(existing.task.params, candidate.params)) throw new Refusal('ref_conflict');
       await reopenWith(existing, use, ports);
@@ -47,11 +47,17 @@ export async function openTask(
 async function reopenWith({ status }: TaskFound, use: SingleUse, { tasks }: LifecyclePorts): Promise<void> {
   if (status.state === 'suspended') throw new Refusal('task_suspended');
   if (status.state !== 'open') throw new Refusal('task_ended');
-  if (use.assertion !== null && !(await tasks.use(use.assertion))) throw new Refusal('assertion_replayed');
+  const used = use.uses.length === 0 ? null : await tasks.use(use.uses);
+  if (used !== null) throw new Refusal(used);
 }
 
-function findSame({ ref, template }: OpenRequest, owner: string, { tasks }: LifecyclePorts) {
-  return ref === null ? undefined : tasks.findByRef({ template, owner, ref });
+function findSame(
+  { template, ancestors: [parent] }: OpenRequest,
+  { ref, owner }: OpenCandidate,
+  { tasks }: LifecyclePorts,
+) {
+  const parentId = parent?.task.id ?? null;
+  return ref === null ? undefined : tasks.findByRef({ template, owner, ref, parentId });
 }
 
 function refusal({
@@ -107,8 +113,12 @@ export async function resumeTask(
     { type: 'task.resumed', actor, taskId, body: { reason } },
   );
   const { resumed, status } = known(await ports.tasks.resume(taskId, { audit }));
-  if (!resumed) throw new Refusal(status.state === 'open' ? 'task_not_suspended' : 'task_ended');
-  return status;
+  if (resumed) return status;
+  if (status.state === 'open') throw new Refusal('task_not_suspended');
+  const found = await ports.tasks.find(taskId);
+  // Suspended still, and not expired: the task above it is suspended, and comes first.
+  const above = status.state === 'suspended' && found !== undefined && found.task.expiresAt > ports.now();
+  throw new Refusal(above ? 'task_suspended' : 'task_ended');
 }
 
 function known<T>(value: T | undefined): T {

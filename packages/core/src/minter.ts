@@ -1,6 +1,7 @@
 import type { Action } from '@mayfly/protocol';
 import type { Secret } from './secret.ts';
 import type { Provider, ResourceServer } from './template.ts';
+import type { Actor, Confirmation } from './workload.ts';
 
 /** How a credential can be taken back, computed from what is sent. Seconds. */
 export type Revocability =
@@ -17,6 +18,14 @@ export interface Enforcement {
   readonly ttl: 'provider' | 'broker';
 }
 
+/** Whose hands the credential goes to: a token says so, where the provider's form has room for it. */
+export interface Holder {
+  /** Who acts for the workload, the present one first. */
+  readonly actors: readonly Actor[];
+  /** The key that the credential is bound to; null: whoever holds it may use it. */
+  readonly confirmation: Confirmation | null;
+}
+
 /** Everything a minter may know when it plans. Plain values: the same request gives the same plan. */
 export interface MintRequest {
   readonly issuanceId: string;
@@ -25,6 +34,7 @@ export interface MintRequest {
   readonly generation: number;
   /** `ISSUERNAME/SUBJECT`. */
   readonly workload: string;
+  readonly holder: Holder;
   readonly tool: string;
   /** The one thing asked for; already inside the grant. */
   readonly identifier: string;
@@ -62,7 +72,7 @@ export interface MintPlan {
   readonly ends: Revocability;
   readonly enforcement: Enforcement;
   readonly issuedTokenType: string;
-  /** `Bearer` or `N_A` (RFC 8693 section 2.2.1). */
+  /** `Bearer`, `DPoP` or `N_A` (RFC 8693 section 2.2.1). */
   readonly tokenType: string;
   /** The minter's own part: exactly what will be sent. */
   readonly body: Readonly<Record<string, unknown>>;
@@ -123,6 +133,7 @@ export type PlanCheck = (
     readonly access: string;
     /** `ISSUERNAME/SUBJECT`. */
     readonly workload: string;
+    readonly holder: Holder;
     /** The grant's `mint:` block. */
     readonly mint: Readonly<Record<string, unknown>>;
     readonly argsDigest: string | null;

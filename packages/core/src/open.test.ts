@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { coreWorld, pattern, seededIds, TestClock } from '@mayfly/testkit';
+import { byItself, coreWorld, pattern, seededIds, TestClock } from '@mayfly/testkit';
 import { Refusal } from './errors.ts';
 import { considerOpening, type OpenRequest, planOpening, sameParams } from './open.ts';
 import type { Opener, ParamSpec, PolicySet, RoleBinding, Template, TrustedIssuer } from './template.ts';
@@ -19,6 +19,7 @@ const request: OpenRequest = {
   objective: null,
   workload: reconciler,
   opener: null,
+  ...byItself,
 };
 
 function policyWith(template: Partial<Template>, bindings: readonly RoleBinding[] = []): PolicySet {
@@ -215,7 +216,8 @@ describe('a planned opening', () => {
   });
 
   test('carries the limits that the store counts', () => {
-    const task = { maxDurationSeconds: 60, leaseSeconds: 10, maxOpen: 3, opensPerHour: 100 };
+    const limits = { maxDurationSeconds: 60, leaseSeconds: 10, maxOpen: 3, opensPerHour: 100 };
+    const task = { ...world.template.task, ...limits };
     expect(plan({}, policyWith({ task }))).toMatchObject({
       maxOpen: 3,
       opensPerHour: 100,

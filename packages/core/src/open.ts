@@ -1,11 +1,20 @@
+import { attenuate, type Lineage } from './attenuate.ts';
 import { auditEvent } from './audit-event.ts';
 import { grantFrom } from './authentic.ts';
+import { delegationRefusal } from './delegate.ts';
 import { Refusal } from './errors.ts';
 import type { NewId, Opening } from './ports.ts';
 import { rolesOf } from './roles.ts';
 import type { Grant, Task } from './task.ts';
 import type { PolicySet, Template } from './template.ts';
-import { type Identity, matchesSubject, ownerOf, workloadName } from './workload.ts';
+import {
+  type Actor,
+  type Confirmation,
+  type Identity,
+  matchesSubject,
+  ownerOf,
+  workloadName,
+} from './workload.ts';
 
 export interface OpenRequest {
   readonly template: string;
@@ -16,6 +25,12 @@ export interface OpenRequest {
   readonly workload: Identity;
   /** Set when another opens it for the workload. */
   readonly opener: Identity | null;
+  /** Who acts for the workload, the present one first. */
+  readonly actors: readonly Actor[];
+  /** The key that the task's tokens will be bound to. */
+  readonly confirmation: Confirmation | null;
+  /** The task beneath which it is opened and those above that, the nearest first; empty for a task of its own. */
+  readonly ancestors: readonly Lineage[];
 }
 
 /** What a request to open comes to before storage is asked: who owns it, under which template, with which parameters. */
@@ -23,6 +38,9 @@ export interface OpenCandidate {
   readonly template: Template;
   readonly owner: string;
   readonly params: Readonly<Record<string, string>>;
+  readonly ref: string | null;
+  /** Children that its parent may have; null for a task without parent. */
+  readonly childrenMax: number | null;
 }
 
 /**
@@ -34,9 +52,15 @@ export function considerOpening(request: OpenRequest, policy: PolicySet): OpenCa
   const entry = template?.workloads.find((subject) => matchesSubject(subject, request.workload));
   if (template === undefined || entry === undefined) throw new Refusal('workload_not_matched');
   if (template.mode !== 'enforce') throw new Refusal('template_disabled');
-  if (!mayOpen(template, request, policy)) throw new Refusal('opener_not_allowed');
-  const params = settleParams(template, request.params, request.workload);
-  return { template, owner: ownerOf(request.workload, entry.bind), params };
+  const { workload, actors } = request;
+  const refused = delegationRefusal(template.delegation, actors);
+  if (refused !== null) throw new Refusal(refused);
+  const [parent] = request.ancestors;
+  const childrenMax = parent === undefined ? null : childrenOf(parent, template, policy);
+  if (parent === undefined && !mayOpen(template, request, policy)) throw new Refusal('opener_not_allowed');
+  const params = settleParams(template, request.params, workload);
+  const owner = ownerOf(workload, entry.bind, actors[0]);
+  return { template, owner, params, ref: refOf(template, request), childrenMax };
 }
 
 /** The task row and its grants, with resources resolved; ids and time come from the caller's ports. */
@@ -45,31 +69,39 @@ export function planOpening(
   candidate: OpenCandidate,
   context: { newId: NewId; now: Date },
 ): Opening {
-  const { template, params, owner } = candidate;
+  const { template, params, owner, ref } = candidate;
+  const [parent] = request.ancestors;
   const id = context.newId();
   const workload = pickIdentity(request.workload);
-  const grants: Grant[] = template.grants.map((spec) => {
+  const all: Grant[] = template.grants.map((spec) => {
     const grant = grantFrom(spec, { id, params, workload }, context.newId());
     if (grant === undefined)
       throw new Refusal('params_invalid', { detail: `grant ${spec.name}: unresolved` });
     return grant;
   });
+  const grants = parent === undefined ? all : attenuate(all, parent.task.grants);
+  if (parent !== undefined && grants.length === 0) throw new Refusal('child_exceeds_parent');
+  const endMs = context.now.getTime() + template.task.maxDurationSeconds * 1000;
   const task: Task = {
     id,
     template: template.name,
     templateVersion: template.version,
-    ref: request.ref,
+    ref,
     params,
     objective: request.objective,
     workload,
     owner,
     opener: request.opener === null ? null : workloadName(request.opener),
+    actors: request.actors.map(({ issuer, named, ...actor }) => ({ ...pickIdentity(actor), issuer, named })),
+    confirmation: request.confirmation,
+    parentId: parent?.task.id ?? null,
+    depthLeft: Math.min(template.task.children?.depth ?? 0, (parent?.task.depthLeft ?? Infinity) - 1),
     openedAt: context.now,
-    expiresAt: new Date(context.now.getTime() + template.task.maxDurationSeconds * 1000),
+    expiresAt: new Date(Math.min(endMs, parent?.task.expiresAt.getTime() ?? endMs)),
     leaseSeconds: template.task.leaseSeconds,
     grants,
   };
-  const actor = workloadName(request.opener ?? request.workload);
+  const actor = workloadName(request.opener ?? request.actors[0] ?? request.workload);
   const audit = auditEvent(context, {
     type: 'task.opened',
     actor,
@@ -78,13 +110,16 @@ export function planOpening(
       template: template.name,
       templateVersion: template.version,
       workload: workloadName(request.workload),
-      ref: request.ref,
+      actors: request.actors.map(workloadName),
+      parent: task.parentId,
+      ref,
       params,
       objective: request.objective,
       grants: grants.map(({ id: grantId, name, tool, resource }) => ({ id: grantId, name, tool, resource })),
     },
   });
-  return { task, maxOpen: template.task.maxOpen, opensPerHour: template.task.opensPerHour, audit };
+  const { maxOpen, opensPerHour } = template.task;
+  return { task, maxOpen, opensPerHour, childrenMax: candidate.childrenMax, audit };
 }
 
 /** Same parameters, whatever their order: what a `ref` must find again. */
@@ -94,6 +129,31 @@ export function sameParams(
 ): boolean {
   const keys = Object.keys(left);
   return keys.length === Object.keys(right).length && keys.every((key) => left[key] === right[key]);
+}
+
+/**
+ * How many children the parent may have, or a Refusal. A child needs the word of its parent's template, of the version
+ * that it was opened with and of the one in force, and levels left. Openers are not asked: the parent opens it.
+ */
+function childrenOf({ task, pinned }: Lineage, { name }: Template, policy: PolicySet): number {
+  const active = policy.templates.get(task.template);
+  const rules = [pinned, active?.mode === 'enforce' ? active : undefined].map((one) => one?.task.children);
+  const most = rules.map((rule) => (rule?.templates.includes(name) ? rule.max : 0));
+  const max = Math.min(...most);
+  if (max < 1 || task.depthLeft < 1) throw new Refusal('child_not_allowed');
+  return max;
+}
+
+/** The ref that the template makes of claims: what a run is called by its platform finds its task again. */
+function refOf({ task: { refClaims } }: Template, { ref, workload }: OpenRequest): string | null {
+  if (refClaims.length === 0) return ref;
+  const parts = refClaims.map((claim) => workload.claims[claim]);
+  if (!parts.every((part) => typeof part === 'string'))
+    throw new Refusal('params_invalid', { detail: 'a claim that the ref is made of is missing' });
+  const natural = parts.join('.');
+  if (ref !== null && ref !== natural)
+    throw new Refusal('ref_conflict', { detail: 'the template takes the ref from claims' });
+  return natural;
 }
 
 function mayOpen(template: Template, request: OpenRequest, policy: PolicySet): boolean {
@@ -133,3 +193,5 @@ function settleParams(
 function pickIdentity({ issuerName, subject, claims }: Identity): Identity {
   return { issuerName, subject, claims };
 }
+
+export type { Lineage };

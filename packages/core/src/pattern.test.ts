@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { pattern, type Random, seededRandom, withSeed } from '@mayfly/testkit';
-import { compilePattern, isPlain } from './pattern.ts';
+import { compilePattern, isPlain, patternWithin } from './pattern.ts';
 
 describe('`*` is any run inside one segment', () => {
   const cases: readonly (readonly [text: string, value: string, matches: boolean])[] = [
@@ -154,3 +154,48 @@ test('the same seed gives the same cases', () => {
   const letters = ['a', 'b', '*'] as const;
   expect(textOf(seededRandom(7), [...letters])).toBe(textOf(seededRandom(7), [...letters]));
 });
+
+describe('within another pattern', () => {
+  test.each([
+    ['a/b', 'a/b', true],
+    ['a/b', 'a/*', true],
+    ['a/b/c', 'a/**', true],
+    ['a/b/**', 'a/**', true],
+    ['a/*', 'a/*', true],
+    ['a/x*', 'a/*', true],
+    ['a/*/c', 'a/*/c', true],
+    ['a/*x', 'a/*', true],
+    ['a/**', 'a/*', false],
+    ['a/**', 'a/b/**', false],
+    ['a/*', 'a/b', false],
+    ['a/*', 'a/b*', false],
+    // `a/` lies within the first only.
+    ['a/*', 'a/**', false],
+    ['a*/b', 'a/b', false],
+    ['b/**', 'a/**', false],
+    ['a/\u0001', 'a/*', false],
+    ['a/**/b', 'a/**', false],
+  ])('%s in %s: %s', (inner, outer, within) => {
+    expect(patternWithin(inner, outer)).toBe(within);
+  });
+
+  test('whatever the inner one matches, the outer one does', () =>
+    withSeed((random) => {
+      let seen = 0;
+      for (let round = 0; round < 30_000; round += 1) {
+        const [inner, outer] = [patternOf(random), patternOf(random)];
+        const [small, large] = [compilePattern(inner), compilePattern(outer)];
+        if (!('matches' in small) || !('matches' in large) || !patternWithin(inner, outer)) continue;
+        const rest = inner.replace(/\*\*$/, () => `x${textOf(random, ['a', '/', ':'])}`);
+        const value = rest.replaceAll('*', () => textOf(random, ['a', 'b']));
+        if (!small.matches(value)) continue;
+        seen += 1;
+        if (!large.matches(value)) throw new Error(`${value} is in ${inner}, not in ${outer}`);
+      }
+      expect(seen).toBeGreaterThan(100);
+    }));
+});
+
+function patternOf(random: Random): string {
+  return textOf(random, ['a', 'b', '/', ':', '*', 'a']).slice(0, 5) + (random.below(3) === 0 ? '/**' : '');
+}

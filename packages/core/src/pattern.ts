@@ -45,3 +45,20 @@ function endsAfter(piece: string, starts: ReadonlySet<number>, value: string): R
   }
   return ends;
 }
+
+/** Stands for whatever a star of the inner pattern may stand for; no text that is compared holds it. */
+const anyRun = '\u0001';
+
+/**
+ * Does the outer pattern match whatever the inner one does? Never a wrong yes: a star of the inner one must be met
+ * by one of the outer, since nothing else matches the mark that stands for it, and an open end by an open end.
+ */
+export function patternWithin(inner: string, outer: string): boolean {
+  const compiled = compilePattern(outer);
+  if (!('matches' in compiled) || !('matches' in compilePattern(inner))) return false;
+  if (inner.includes(anyRun) || outer.includes(anyRun)) return false;
+  if (inner.endsWith('/**') && !outer.endsWith('/**')) return false;
+  const open = inner.replace(/\*\*$/, anyRun);
+  // A star may stand for nothing at all, an open end may not.
+  return compiled.matches(open.replaceAll('*', anyRun)) && compiled.matches(open.replaceAll('*', ''));
+}

@@ -46,6 +46,8 @@ export interface IssuanceRecord {
   readonly template: string | null;
   readonly templateVersion: number | null;
   readonly workload: { readonly issuerName: string; readonly subject: string };
+  /** Who acted for the workload; null when it asked itself. */
+  readonly actor: { readonly issuerName: string; readonly subject: string } | null;
   readonly tool: string | null;
   readonly identifier: string | null;
   readonly actions: readonly string[];
@@ -66,9 +68,17 @@ export interface IssuanceRecord {
   readonly explanation: Readonly<Record<string, unknown>>;
 }
 
-/** The use of a once-only assertion, or of an Idempotency-Key; 32-byte digests in hex. */
+/** Something that works once: an assertion of a once-only issuer, or a DPoP proof. The digest is 32 bytes in hex. */
+export interface Use {
+  readonly digest: string;
+  readonly expiresAt: Date;
+  /** The refusal when it was used before. */
+  readonly replayed: 'assertion_replayed' | 'dpop_replayed';
+}
+
+/** What a call uses up, and its Idempotency-Key. */
 export interface SingleUse {
-  readonly assertion: { readonly digest: string; readonly expiresAt: Date } | null;
+  readonly uses: readonly Use[];
   readonly idempotencyKey: { readonly digest: string } | null;
 }
 
@@ -92,6 +102,8 @@ export interface Opening {
   readonly task: Task;
   readonly maxOpen: number | null;
   readonly opensPerHour: number | null;
+  /** Children that its parent may have; null for a task without parent. */
+  readonly childrenMax: number | null;
   readonly audit: AuditEvent;
 }
 
@@ -145,15 +157,23 @@ export type OpenResult =
   | { readonly kind: 'stale'; readonly epoch: number }
   | { readonly kind: 'refused'; readonly reason: Reason; readonly retryAfterSeconds?: number };
 
-/** The task side of storage. */
+/** A ref is one of its owner, template and parent. */
+export interface RefKey {
+  readonly template: string;
+  readonly owner: string;
+  readonly ref: string;
+  readonly parentId: string | null;
+}
+
+/** The task side of storage. Ending, suspending and resuming reach every task beneath. */
 export interface Tasks {
   /** `fresh` reads the database; else the fixed facts and the last known status may come from memory. */
   find(id: string, options?: { fresh?: boolean }): Promise<TaskFound | undefined>;
-  findByRef(key: { template: string; owner: string; ref: string }): Promise<TaskFound | undefined>;
+  findByRef(key: RefKey): Promise<TaskFound | undefined>;
   findByGrant(grantId: string): Promise<TaskFound | undefined>;
   open(opening: Opening, context: { epoch: number; use: SingleUse }): Promise<OpenResult>;
-  /** The one use of a once-only assertion that gives a task token of a task that is there; false when it had one before. */
-  use(assertion: NonNullable<SingleUse['assertion']>): Promise<boolean>;
+  /** Uses up what works once, all or nothing; the refusal of the first that was used before, or null. */
+  use(uses: readonly Use[]): Promise<Reason | null>;
   /** Raises the lease of an open task and answers the state, whatever it is; undefined when unknown. */
   heartbeat(id: string): Promise<TaskStatus | undefined>;
   /** Separate statements in one READ COMMITTED transaction (architecture.md section 5). Idempotent; a closed task keeps its state. */

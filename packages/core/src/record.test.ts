@@ -1,5 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
-import { coreWorld, createFakeMinter, reading, seededIds, TestClock } from '@mayfly/testkit';
+import {
+  byItself,
+  coreWorld,
+  createFakeMinter,
+  nothingPresented,
+  reading,
+  seededIds,
+  TestClock,
+} from '@mayfly/testkit';
 import type { Caller } from './attest.ts';
 import { decide } from './decide.ts';
 import type { ExchangeRequest } from './exchange.ts';
@@ -18,6 +26,8 @@ const token = 'eyJ-the-assertion-itself';
 
 const request: ExchangeRequest = {
   subject: { kind: 'assertion', token },
+  actor: null,
+  presented: nothingPresented,
   detail: reading(),
   grantId: null,
   requestedTokenType: null,
@@ -29,8 +39,7 @@ const request: ExchangeRequest = {
 const caller: Caller = {
   identity,
   name: 'agents/reconciler',
-  viaTask: null,
-  singleUse: null,
+  ...{ actors: [], confirmation: {}, boundTo: null, viaTask: null, parent: null, uses: [] },
   assertionDigest: 'digest-of-the-assertion',
 };
 
@@ -41,7 +50,7 @@ function found(opening = false): Found {
     params: { quarter: '2026q3' },
     objective: null,
   };
-  const openRequest = { ...asked, workload: identity, opener: null };
+  const openRequest = { ...asked, ...byItself, workload: identity, opener: null };
   const context = { newId: seededIds(new TestClock()), now };
   const planned = planOpening(openRequest, considerOpening(openRequest, policy), context);
   const status: TaskStatus = {
@@ -52,6 +61,7 @@ function found(opening = false): Found {
     task: planned.task,
     status,
     pinned: world.template,
+    ancestors: [],
     grant: null,
     opening: opening ? planned : null,
   };
@@ -79,7 +89,7 @@ function walked(walk: Walk = {}, ends: Revocability['by'] = 'denied'): Trail {
   const { tool = '', identifier = '', actions = null } = asked.detail ?? {};
   const wanted = trail.wants({ tool, identifier, actions, ttlSeconds: walk.ttlSeconds ?? null });
   const decision = trail.decided(
-    decide({ task, status, pinned, ...rest, policy: inForce, identity, wanted, now: at }),
+    decide({ ...caller, task, status, pinned, ...rest, policy: inForce, wanted, now: at }),
   );
   if (decision.allowed) trail.planned(planOf(trail, ends));
   return trail;
@@ -92,6 +102,7 @@ function planOf({ issuanceId, task, grant }: Trail, ends: Revocability['by']): M
   return createFakeMinter({ cloud: world.cloud, ends }).plan({
     ...{ issuanceId, taskId: task.id, grantId: grant.id, generation: 1, workload: caller.name, tool, access },
     ...{ mint, actions, provider, server: null, now, argsDigest: null },
+    holder: { actors: [], confirmation: null },
     identifier: reading().identifier,
     notAfter: new Date('2026-07-01T12:01:00Z'),
   });

@@ -7,6 +7,7 @@ import type { MintPlan } from './minter.ts';
 import type { IssuanceRecord } from './ports.ts';
 import type { Grant, Task } from './task.ts';
 import type { PolicySet } from './template.ts';
+import { workloadName } from './workload.ts';
 
 /** What an exchange has learned so far: the material of its record, whether it ends in a credential or a refusal. */
 export class Trail {
@@ -108,6 +109,8 @@ export class Trail {
       request: this.summary(),
       asked: { detail, grantId, resource, requestedTokenType },
       identity: caller === undefined ? null : { ...caller.identity },
+      actors: caller?.actors ?? [],
+      confirmation: caller?.confirmation ?? null,
       task:
         task === undefined
           ? null
@@ -131,6 +134,8 @@ export class Trail {
       templateVersion: this.task?.templateVersion ?? null,
       grant: this.grant?.name ?? null,
       provider: this.plan?.provider ?? null,
+      onBehalfOf: this.caller === undefined || this.caller.actors.length === 0 ? null : this.caller.name,
+      actors: this.caller?.actors.map(workloadName) ?? [],
       notAfter: this.plan?.notAfter ?? null,
       nativePermissions: this.plan?.nativePermissions ?? null,
       reach: this.plan?.reach ?? null,
@@ -157,6 +162,7 @@ export function issuanceRecord(trail: Trail, reason: Reason | null = null): Issu
       issuerName: caller?.identity.issuerName ?? '',
       subject: caller?.identity.subject ?? '',
     },
+    actor: actorOf(caller),
     tool: text(summary['tool']),
     identifier: text(summary['identifier']),
     actions: plan?.actions ?? request.detail?.actions ?? [],
@@ -190,6 +196,7 @@ export function baseRecord(
     template: null,
     templateVersion: null,
     workload: { issuerName: '', subject: 'mayfly' },
+    actor: null,
     tool: null,
     identifier: base.identifier,
     actions: base.actions,
@@ -234,6 +241,11 @@ function explain(trail: Trail, reason: Reason | null): Readonly<Record<string, u
 function worstCase({ ends }: MintPlan, lifeSeconds: number): number {
   const guaranteed = ends.by === 'expired' ? undefined : ends.guaranteedSeconds;
   return Math.min(lifeSeconds, guaranteed ?? lifeSeconds);
+}
+
+function actorOf(caller: Caller | undefined): IssuanceRecord['actor'] {
+  const [actor] = caller?.actors ?? [];
+  return actor === undefined ? null : { issuerName: actor.issuerName, subject: actor.subject };
 }
 
 function text(value: unknown): string | null {

@@ -1,5 +1,5 @@
 import type { Action } from '@mayfly/protocol';
-import type { ClaimValue, Identity } from './workload.ts';
+import type { Actor, ClaimValue, Confirmation, Identity } from './workload.ts';
 
 export const closedStates = ['completed', 'failed', 'abandoned', 'expired', 'deviated', 'cancelled'] as const;
 export type ClosedState = (typeof closedStates)[number];
@@ -19,6 +19,13 @@ export interface Task {
   readonly owner: string;
   /** Set when another than the workload opened it. */
   readonly opener: string | null;
+  /** Who acts for the workload, the present one first; fixed at opening. */
+  readonly actors: readonly Actor[];
+  /** The key that opened it: its task tokens are bound to it. */
+  readonly confirmation: Confirmation | null;
+  readonly parentId: string | null;
+  /** Levels of children that may still come beneath it. */
+  readonly depthLeft: number;
   readonly openedAt: Date;
   readonly expiresAt: Date;
   readonly leaseSeconds: number;

@@ -16,8 +16,27 @@ export interface Template {
     readonly leaseSeconds: number;
     readonly maxOpen: number | null;
     readonly opensPerHour: number | null;
+    /** The ref of a task is made of these claims of its workload; empty: the caller names it. */
+    readonly refClaims: readonly string[];
+    readonly children: ChildRule | null;
   };
+  readonly delegation: DelegationRule;
   readonly grants: readonly GrantSpec[];
+}
+
+/** What a task of this template may open beneath it. */
+export interface ChildRule {
+  /** Children of one task, ended ones included. */
+  readonly max: number;
+  /** Levels beneath a task of this template. */
+  readonly depth: number;
+  readonly templates: readonly string[];
+}
+
+/** Who may act for the workloads of a template. `actors` may be empty: then only `may_act` of the subject token names one. */
+export interface DelegationRule {
+  readonly actor: 'none' | 'optional' | 'required';
+  readonly actors: readonly SubjectMatch[];
 }
 
 export type Opener =
@@ -48,7 +67,11 @@ export interface GrantSpec {
   readonly ttl: { readonly defaultSeconds: number; readonly maxSeconds: number };
   readonly endsWithinSeconds: number | null;
   readonly budget: { readonly exchanges: number | null; readonly perMinute: number | null };
+  /** What the caller must prove to hold beside its tokens. */
+  readonly proof: Proof;
 }
+
+export type Proof = 'none' | 'dpop' | 'mtls';
 
 export interface TrustedIssuer {
   readonly name: string;

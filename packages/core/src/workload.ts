@@ -38,6 +38,14 @@ export interface Identity {
   readonly claims: Readonly<Record<string, ClaimValue>>;
 }
 
+/** A party that acts for the subject (RFC 8693 section 4.1), as it was attested. */
+export interface Actor extends Identity {
+  /** Exact `iss` of its assertion: what `act.iss` says. */
+  readonly issuer: string;
+  /** The subject token named it in `may_act` (RFC 8693 section 4.4). */
+  readonly named: boolean;
+}
+
 /** One entry of `workloads`, `openers`, `subjects`: entries are alternatives, keys within one must all hold. */
 export interface SubjectMatch {
   readonly issuerName: string;
@@ -64,10 +72,11 @@ export function matchesSubject(entry: SubjectMatch, identity: Identity): boolean
 }
 
 /**
- * The text that says whether two callers are the same owner: issuer name, subject and the claims that the
- * template binds, compared at each call. JSON keeps the parts apart, whatever they hold.
+ * The text that says whether two callers are the same owner: issuer name, subject, the claims that the template
+ * binds, and who acts for the subject, compared at each call. JSON keeps the parts apart, whatever they hold.
  */
-export function ownerOf(identity: Identity, bind: readonly string[]): string {
+export function ownerOf(identity: Identity, bind: readonly string[], actor: Actor | null = null): string {
   const bound = [...bind].sort().map((claim) => [claim, identity.claims[claim] ?? null]);
-  return JSON.stringify([identity.issuerName, identity.subject, ...bound]);
+  const acting = actor === null ? [] : [{ act: [actor.issuerName, actor.subject] }];
+  return JSON.stringify([identity.issuerName, identity.subject, ...bound, ...acting]);
 }

@@ -53,7 +53,10 @@ test('a template keeps its version, and missing lists stay empty', () => {
     leaseSeconds: 60,
     maxOpen: null,
     opensPerHour: null,
+    refClaims: [],
+    children: null,
   });
+  expect(compiled?.delegation).toEqual({ actor: 'none', actors: [] });
 });
 
 test('workloads become patterns, alternatives within one claim', () => {

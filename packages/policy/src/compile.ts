@@ -88,6 +88,12 @@ export function compileTemplate({ metadata, spec }: DocumentOf<'GrantTemplate'>,
       leaseSeconds: parseSeconds(spec.task.lease),
       maxOpen: spec.task.maxOpen ?? null,
       opensPerHour: spec.task.opensPerHour ?? null,
+      refClaims: spec.task.ref?.claims ?? [],
+      children: spec.task.children ?? null,
+    },
+    delegation: {
+      actor: spec.delegation.actor,
+      actors: spec.delegation.actors.map(compileSubject),
     },
     grants: spec.grants.map((grant) => compileGrant(grant, spec)),
   };
@@ -113,7 +119,7 @@ export function ttlOf(
 }
 
 function compileGrant(grant: GrantDocument, spec: TemplateSpec): GrantSpec {
-  const { name, tool, resource, mint, actions, effects, data, endsWithin, budget } = grant;
+  const { name, tool, resource, mint, actions, effects, data, endsWithin, budget, proof } = grant;
   return {
     name,
     tool,
@@ -127,6 +133,7 @@ function compileGrant(grant: GrantDocument, spec: TemplateSpec): GrantSpec {
     ttl: ttlOf(grant, spec),
     endsWithinSeconds: endsWithin === undefined ? null : parseSeconds(endsWithin),
     budget: { exchanges: budget.exchanges ?? null, perMinute: budget.perMinute ?? null },
+    proof,
   };
 }
 

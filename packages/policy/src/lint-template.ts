@@ -2,6 +2,7 @@ import type { DocumentOf } from './documents/kinds.ts';
 import type { Known, Report } from './lint.ts';
 import { lintSubjects } from './lint-document.ts';
 import { lintGrant } from './lint-grant.ts';
+import { lintLineage } from './lint-lineage.ts';
 import { compileParam, type ParamDocument, patternProblem } from './params.ts';
 
 type Template = DocumentOf<'GrantTemplate'>;
@@ -29,6 +30,7 @@ export function lintTemplate({ spec, metadata }: Template, known: Known, report:
         ['spec', 'openers', index, 'issuer'],
         known.missing('TrustedIssuer', opener.issuer),
       );
+  lintLineage(spec, known, report);
   for (const [name, param] of Object.entries(spec.params)) lintParam(name, param, { spec, known, report });
   const names = new Set<string>();
   for (const [index, grant] of spec.grants.entries()) {

@@ -7,6 +7,8 @@ export const openTaskBody = z.strictObject({
   params: taskParams.optional(),
   objective: boundedText(500).optional(),
   ref: boundedText(128).optional(),
+  /** The task beneath which it is opened; with a task token, its own. */
+  parent: boundedText(64).optional(),
   for: z.strictObject({ issuer: boundedText(128), subject: boundedText(1024) }).optional(),
 });
 export type OpenTaskBody = z.infer<typeof openTaskBody>;
@@ -43,6 +45,9 @@ export interface TaskView {
   readonly template: string;
   readonly templateVersion: number;
   readonly workload: string;
+  /** Who acts for the workload, the present one first. */
+  readonly actors: readonly string[];
+  readonly parent: string | null;
   readonly ref: string | null;
   readonly params: Readonly<Record<string, string>>;
   readonly objective: string | null;

@@ -114,7 +114,6 @@ test.each([
   ['template', undefined],
   ['template', ''],
   ['template', 'x'.repeat(129)],
-  ['ref', undefined],
   ['ref', ''],
   ['ref', 'x'.repeat(129)],
   ['objective', ''],

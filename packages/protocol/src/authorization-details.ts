@@ -23,7 +23,8 @@ export const taskParams = z.preprocess(
 
 export const taskDescriptor = z.strictObject({
   template: boundedText(128),
-  ref: boundedText(128),
+  /** Required, unless the template makes it of claims. */
+  ref: boundedText(128).optional(),
   params: taskParams.optional(),
   objective: boundedText(500).optional(),
 });

@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto';
 import { canonicalText } from '@mayfly/audit';
-import type { AuditEvent, Delivery, Intent, IssuanceRecord, MintPlan, Opening } from '@mayfly/core';
+import type {
+  AuditEvent,
+  Delivery,
+  Intent,
+  IssuanceRecord,
+  MintPlan,
+  Opening,
+  SingleUse,
+} from '@mayfly/core';
 
 /** What the SQL functions take: plain JSON. Digests are hex there, bytes in the tables. */
 export function encodeAudit(event: AuditEvent): Record<string, unknown> {
@@ -46,8 +54,7 @@ export function encodeIntent(
     epoch,
     generation,
     reapAgeSeconds: options.reapAgeSeconds,
-    assertionDigest: use.assertion?.digest ?? null,
-    assertionExpiresAt: use.assertion?.expiresAt.toISOString() ?? null,
+    uses: encodeUses(use.uses),
     idempotencyDigest: use.idempotencyKey?.digest ?? null,
     opening: opening === null ? null : encodeOpening(opening),
     exchangesMax: budget.exchanges,
@@ -61,13 +68,20 @@ export function encodeDelivery({ issuanceId, keyHash, expiresAt, audit }: Delive
   return { issuanceId, keyHash, expiresAt: expiresAt.toISOString(), audit: encodeAudit(audit) };
 }
 
-export function encodeOpening({ task, maxOpen, opensPerHour, audit }: Opening): Record<string, unknown> {
+export function encodeOpening({
+  task,
+  maxOpen,
+  opensPerHour,
+  childrenMax,
+  audit,
+}: Opening): Record<string, unknown> {
   const { workload, grants, openedAt, expiresAt, ...rest } = task;
   return {
     ownerKey: ownerKey(task.owner),
     openScope: scopeDigest('opensPerHour', [task.owner, task.template]),
     maxOpen,
     opensPerHour,
+    childrenMax,
     audit: encodeAudit(audit),
     task: {
       ...rest,
@@ -86,6 +100,14 @@ export function encodeOpening({ task, maxOpen, opensPerHour, audit }: Opening): 
       })),
     },
   };
+}
+
+export function encodeUses(uses: SingleUse['uses']): readonly Record<string, string>[] {
+  return uses.map(({ digest, expiresAt, replayed }) => ({
+    digest,
+    expiresAt: expiresAt.toISOString(),
+    replayed,
+  }));
 }
 
 /** Owners may be long; the index holds their digest. */

@@ -1,9 +1,24 @@
-import type { Grant, Identity, Task, TaskFound, TaskState, TaskStatus } from '@mayfly/core';
+import type { Confirmation, Grant, Identity, Task, TaskFound, TaskState, TaskStatus } from '@mayfly/core';
 import { type Action, actions } from '@mayfly/protocol';
 import { z } from 'zod';
 import type { TaskGrant as GrantRow, Task as TaskRow } from './generated/client.ts';
 
 const claims = z.record(z.string(), z.union([z.string(), z.array(z.string())]));
+const actors = z.array(
+  z.strictObject({
+    issuer: z.string(),
+    issuerName: z.string(),
+    subject: z.string(),
+    claims,
+    named: z.boolean(),
+  }),
+);
+const confirmation = z.strictObject({ jkt: z.string().optional(), x5tS256: z.string().optional() }).transform(
+  ({ jkt, x5tS256 }): Confirmation => ({
+    ...(jkt === undefined ? {} : { jkt }),
+    ...(x5tS256 === undefined ? {} : { x5tS256 }),
+  }),
+);
 const params = z.record(z.string(), z.string());
 const mint = z.record(z.string(), z.unknown());
 const action = z.enum(actions);
@@ -25,6 +40,10 @@ export function taskFromRow(row: TaskRow & { grants: GrantRow[] }): TaskFound {
     workload,
     owner: row.owner,
     opener: row.opener,
+    actors: actors.parse(row.actors),
+    confirmation: row.confirmation === null ? null : confirmation.parse(row.confirmation),
+    parentId: row.parentId,
+    depthLeft: row.depthLeft,
     openedAt: row.openedAt,
     expiresAt: row.expiresAt,
     leaseSeconds: row.leaseSeconds,

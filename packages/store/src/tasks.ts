@@ -1,8 +1,18 @@
-import type { AuditEvent, Ending, Opening, OpenResult, SingleUse, TaskFound, Tasks } from '@mayfly/core';
+import {
+  type AuditEvent,
+  type Ending,
+  Fault,
+  type Opening,
+  type OpenResult,
+  type RefKey,
+  type SingleUse,
+  type TaskFound,
+  type Tasks,
+} from '@mayfly/core';
 import type { Reason } from '@mayfly/protocol';
 import { z } from 'zod';
 import { type Database, orFault } from './database.ts';
-import { digestBytes, encodeAudit, encodeOpening, ownerKey } from './encode.ts';
+import { digestBytes, encodeAudit, encodeOpening, encodeUses, ownerKey } from './encode.ts';
 import type { TaskFacts } from './task-facts.ts';
 import { taskFromRow } from './task-rows.ts';
 
@@ -16,7 +26,7 @@ const opened = z.object({
 /** The task side of storage: fixed facts from memory, state always from the database where it decides. */
 export function createTasks(database: Database, facts: TaskFacts): Tasks {
   const read = async (
-    where: { id: string } | { template: string; ownerKey: Uint8Array<ArrayBuffer>; ref: string },
+    where: { id: string } | (Omit<RefKey, 'owner'> & { ownerKey: Uint8Array<ArrayBuffer> }),
   ) => {
     const row = await orFault(() => database.prisma.task.findFirst({ where, include: { grants: true } }));
     return row === null ? undefined : facts.put(taskFromRow(row));
@@ -34,7 +44,7 @@ export function createTasks(database: Database, facts: TaskFacts): Tasks {
   const ending = (id: string) => readEnding(database, id);
   return {
     find: async (id, { fresh = false } = {}) => (fresh ? undefined : facts.get(id)) ?? read({ id }),
-    findByRef: ({ template, owner, ref }) => read({ template, ownerKey: digestBytes(ownerKey(owner)), ref }),
+    findByRef: ({ owner, ...key }) => read({ ...key, ownerKey: digestBytes(ownerKey(owner)) }),
     findByGrant: async (grantId) => {
       const known = facts.byGrant(grantId);
       if (known !== undefined) return known;
@@ -42,10 +52,12 @@ export function createTasks(database: Database, facts: TaskFacts): Tasks {
       return grant === null ? undefined : read({ id: grant.taskId });
     },
     open: (opening, context) => open(database, facts, { opening, ...context }),
-    use: async ({ digest, expiresAt }) => {
-      const text = 'select use_assertion($1, $2) as fresh';
-      const [row] = await database.call<{ fresh: boolean }>('use_assertion', text, [digest, expiresAt]);
-      return row?.fresh === true;
+    use: async (uses) => {
+      const values = [JSON.stringify(encodeUses(uses))];
+      const text = 'select use_once($1::jsonb) as replayed';
+      const [row] = await database.call<{ replayed: string | null }>('use_once', text, values);
+      if (row === undefined) throw new Fault('internal', { effect: 'unknown', detail: 'use_once is silent' });
+      return row.replayed as Reason | null; // Only what the uses themselves name.
     },
     heartbeat: async (id) => {
       await database.call('heartbeat_task', 'select heartbeat_task($1::uuid)', [id]);
@@ -81,15 +93,10 @@ async function open(
   facts: TaskFacts,
   { opening, epoch, use }: { opening: Opening; epoch: number; use: SingleUse },
 ): Promise<OpenResult> {
-  const values = [
-    JSON.stringify(encodeOpening(opening)),
-    epoch,
-    use.assertion?.digest ?? null,
-    use.assertion?.expiresAt ?? null,
-  ];
+  const values = [JSON.stringify(encodeOpening(opening)), epoch, JSON.stringify(encodeUses(use.uses))];
   const [row] = await database.call<{ r: unknown }>(
-    'open_with_assertion',
-    'select open_with_assertion($1::jsonb, $2, $3, $4) as r',
+    'open_with_uses',
+    'select open_with_uses($1::jsonb, $2, $3::jsonb) as r',
     values,
   );
   const answer = opened.parse(row?.r);

@@ -53,8 +53,8 @@ function checkOf(subject: MinterUnderTest, plan: MintPlan, change: Partial<Param
     tool,
     access,
   };
-  const { workload, mint, argsDigest } = request;
-  return check(plan, { ...allowed, workload, mint, argsDigest, ...change });
+  const { workload, holder, mint, argsDigest } = request;
+  return check(plan, { ...allowed, workload, holder, mint, argsDigest, ...change });
 }
 
 function testPlan(subject: () => MinterUnderTest): void {

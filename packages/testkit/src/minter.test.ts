@@ -14,6 +14,7 @@ const request: MintRequest = {
   grantId: newId(),
   generation: 1,
   workload: 'agents/reconciler',
+  holder: { actors: [], confirmation: null },
   tool: 's3.read',
   identifier: 'arn:aws:s3:::invoices/2026q3/a.pdf',
   actions: ['read'],

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe } from '@jest/globals';
 import { describeDenyStore } from './store-contract/deny-store.ts';
 import { describeLedger } from './store-contract/ledger.ts';
+import { describeLineage } from './store-contract/lineage.ts';
 import { describeOpening } from './store-contract/opening.ts';
 import { Scene, type StoreUnderTest } from './store-contract/scene.ts';
 import { describeTasks } from './store-contract/tasks.ts';
@@ -28,6 +29,7 @@ export function describeStore(
     };
     describeLedger(scene);
     describeOpening(scene);
+    describeLineage(scene);
     describeTasks(scene);
     describeWorkQueue(scene);
     describeDenyStore(scene);

@@ -13,6 +13,7 @@ import {
   type NewId,
   type Pattern,
   type PolicySet,
+  type Presented,
   type Provider,
   type ReapPorts,
   Refusal,
@@ -76,6 +77,8 @@ export interface World extends Broker {
   readonly issuer: TrustedIssuer;
   /** What the issuer says of its subjects; empty at first. */
   readonly claims: Map<string, Identity['claims']>;
+  /** `cnf` and `may_act` in the assertions of a subject; empty at first. */
+  readonly bound: Map<string, Pick<Workload, 'confirmation' | 'mayAct'>>;
   /** Set to make the issuer's keys unreadable. */
   issuerDown(): void;
   /** Another process over the same database and cloud. */
@@ -84,7 +87,8 @@ export interface World extends Broker {
 
 /**
  * A broker in memory: one issuer, one template with a grant on a cloud and one for a tool server, a clock that stands
- * still. A subject token is `SUBJECT:JTI`; what the issuer knows of the subject is in `claims`.
+ * still. A subject token is `SUBJECT:JTI`; what the issuer knows of the subject is in `claims`. A DPoP proof is
+ * `KEY:JTI`; a task token `task-token:TASK:KEY`, a tool token `tool-token:TASK:AUDIENCE`.
  */
 export function coreWorld(options: WorldOptions = {}): World {
   const clock = new TestClock();
@@ -95,12 +99,13 @@ export function coreWorld(options: WorldOptions = {}): World {
   const documents = new MemoryDocuments(store.rows, policyOf(template, issuer));
   const cloud = new FakeCloud();
   const claims = new Map<string, Identity['claims']>();
+  const bound: World['bound'] = new Map();
   const down = { issuer: false };
-  const shared = { clock, newId, documents, cloud, claims, options, down };
+  const shared = { clock, newId, documents, cloud, claims, bound, options, down };
   const broker = (ports: StorePorts) => createBroker(ports, shared);
   return {
     ...broker(store),
-    ...{ clock, newId, store, documents, cloud, template, issuer, claims },
+    ...{ clock, newId, store, documents, cloud, template, issuer, claims, bound },
     issuerDown: () => {
       down.issuer = true;
     },
@@ -108,7 +113,7 @@ export function coreWorld(options: WorldOptions = {}): World {
   };
 }
 
-interface Shared extends Pick<World, 'clock' | 'newId' | 'documents' | 'cloud' | 'claims'> {
+interface Shared extends Pick<World, 'clock' | 'newId' | 'documents' | 'cloud' | 'claims' | 'bound'> {
   readonly options: WorldOptions;
   readonly down: { readonly issuer: boolean };
 }
@@ -130,6 +135,8 @@ function createBroker(storage: StorePorts, shared: Shared): Broker {
     attestor: (iss) => attestorOf(iss, shared),
     issuerOf,
     taskTokens: trace.wrap('taskTokens', taskTokens),
+    toolTokens: trace.wrap('toolTokens', toolTokens),
+    proofs,
     check: checkFakePlan,
     checkBase: checkFakeBase,
     deadline: () => deadline.signal,
@@ -151,8 +158,18 @@ function createBroker(storage: StorePorts, shared: Shared): Broker {
   };
 }
 
+/** An opening by the workload itself, with no key proven and no task above. */
+export const byItself = { actors: [], confirmation: null, ancestors: [] } as const;
+
+export const nothingPresented: Presented = {
+  ...{ dpop: null, method: 'POST', url: 'https://mayfly.example/token', accessToken: null },
+  certificate: null,
+};
+
 const emptyRequest: ExchangeRequest = {
   subject: { kind: 'assertion', token: 'reconciler:1' },
+  actor: null,
+  presented: { ...nothingPresented },
   detail: null,
   grantId: null,
   requestedTokenType: null,
@@ -164,9 +181,29 @@ const emptyRequest: ExchangeRequest = {
 const taskTokens: ExchangePorts['taskTokens'] = {
   verify: async (token) => {
     if (!token.startsWith('task-token:')) throw new Refusal('assertion_invalid', { detail: 'no task token' });
-    return { taskId: token.slice('task-token:'.length) };
+    const [, taskId = '', key = ''] = token.split(':');
+    return { taskId, confirmation: key === '' ? null : { jkt: key } };
   },
-  sign: async ({ id }) => new Secret(`task-token:${id}`),
+  sign: async ({ id, confirmation }) =>
+    new Secret(`task-token:${id}${confirmation?.jkt === undefined ? '' : `:${confirmation.jkt}`}`),
+};
+
+const toolTokens: ExchangePorts['toolTokens'] = {
+  verify: async (token) => {
+    const [, taskId = '', ...rest] = token.split(':');
+    return token.startsWith('tool-token:') ? { taskId, audience: rest.join(':'), confirmation: null } : null;
+  },
+};
+
+const proofs: ExchangePorts['proofs'] = {
+  verify: async ({ dpop, certificate }) => {
+    const certified = certificate === null ? {} : { x5tS256: certificate };
+    if (dpop === null) return { confirmation: certified, use: null };
+    const [jkt = '', jti = ''] = dpop.split(':');
+    if (jti === '') throw new Refusal('dpop_invalid', { detail: 'no proof' });
+    const use = { digest: digestOf(['dpop', jkt, jti]), expiresAt: assertionExpiresAt };
+    return { confirmation: { jkt, ...certified }, use: { ...use, replayed: 'dpop_replayed' } };
+  },
 };
 
 /** The same for every assertion, however often it is shown. */
@@ -178,7 +215,7 @@ function issuerOf(assertion: string): string | undefined {
   return assertion.includes(':') ? issuerUrl : undefined;
 }
 
-function attestorOf(iss: string, { claims, documents, down }: Shared): Attestor | undefined {
+function attestorOf(iss: string, { claims, bound, documents, down }: Shared): Attestor | undefined {
   const issuer = documents.set.issuers.get(iss);
   if (issuer === undefined) return undefined;
   return {
@@ -197,6 +234,7 @@ function attestorOf(iss: string, { claims, documents, down }: Shared): Attestor 
         assertionExpiresAt,
         replay: issuer.replay,
         people: issuer.people,
+        ...bound.get(subject),
       };
     },
   };
@@ -224,7 +262,15 @@ const reconcile: Template = {
   workloads: [{ issuerName: 'agents', match: { sub: [pattern('reconciler*')] }, bind: [] }],
   openers: [{ kind: 'self' }],
   params: { quarter: { fromClaim: null, accepts: (value) => /^20[0-9]{2}q[1-4]$/.test(value) } },
-  task: { maxDurationSeconds: 1800, leaseSeconds: 60, maxOpen: null, opensPerHour: null },
+  task: {
+    maxDurationSeconds: 1800,
+    leaseSeconds: 60,
+    maxOpen: null,
+    opensPerHour: null,
+    refClaims: [],
+    children: null,
+  },
+  delegation: { actor: 'none', actors: [] },
   grants: [
     {
       name: 'read-invoices',
@@ -239,6 +285,7 @@ const reconcile: Template = {
       ttl: { defaultSeconds: 60, maxSeconds: 120 },
       endsWithinSeconds: null,
       budget: { exchanges: null, perMinute: null },
+      proof: 'none',
     },
     {
       name: 'post-report',
@@ -253,6 +300,7 @@ const reconcile: Template = {
       ttl: { defaultSeconds: 30, maxSeconds: 30 },
       endsWithinSeconds: null,
       budget: { exchanges: null, perMinute: null },
+      proof: 'none',
     },
   ],
 };

@@ -63,7 +63,11 @@ create table task (
   owner text not null,
   owner_key bytea not null,
   opener text,
-  parent_id uuid,
+  -- Who acts for the workload, the present one first; the key that its task tokens are bound to.
+  actors jsonb not null default '[]',
+  confirmation jsonb,
+  parent_id uuid references task (id),
+  depth_left integer not null default 0,
   state text not null default 'open'
     check (state in ('open', 'suspended', 'completed', 'failed', 'abandoned', 'expired', 'deviated', 'cancelled')),
   state_reason text,
@@ -74,7 +78,8 @@ create table task (
   expires_at timestamptz not null,
   ended_at timestamptz
 ) with (fillfactor = 80);
-create unique index task_ref on task (template, owner_key, ref) where ref is not null;
+create unique index task_ref on task (template, owner_key, ref, parent_id) nulls not distinct where ref is not null;
+create index task_parent on task (parent_id) where parent_id is not null;
 create index task_live on task (template, owner_key) where state in ('open', 'suspended');
 create index task_opened on task (opened_at, id);
 
@@ -109,7 +114,8 @@ create table counter (
   primary key (scope, window_start)
 ) with (fillfactor = 60);
 
--- One row per assertion that was used: the key is (iss, jti) alone, since an issuer may sign one jti with two expiries.
+-- One row per assertion or DPoP proof that was used. The key of an assertion is (iss, jti) alone, since an issuer may
+-- sign one jti with two expiries; that of a proof is (jkt, htu, jti).
 -- Swept by expiry; a BRIN costs nothing to write.
 create table replay (
   digest bytea primary key,
@@ -142,6 +148,8 @@ create table issuance (
   template_version integer,
   workload_issuer text not null,
   workload_subject text not null,
+  actor_issuer text,
+  actor_subject text,
   tool text,
   provider text,
   access text,

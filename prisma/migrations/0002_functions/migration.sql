@@ -15,19 +15,54 @@ $$;
 
 create function insert_issuance(r jsonb) returns void language sql as $$
   insert into issuance (id, intended_at, seq, purpose, decision, reason, local, task_id, grant_id, grant_name, template,
-    template_version, workload_issuer, workload_subject, tool, provider, access, resource, actions,
+    template_version, workload_issuer, workload_subject, actor_issuer, actor_subject, tool, provider, access, resource, actions,
     native_permissions, purpose_text, ttl_seconds, not_after, ends_by, reach, generation, worst_case_seconds,
     policy_epoch, input_digest, assertion_digest, request_id, plan, explanation)
   select (r->>'id')::uuid, uuid_time((r->>'id')::uuid), nextval('issuance_seq'), r->>'purpose',
     case when r->>'reason' is null then 'allow' else 'deny' end, r->>'reason', (r->>'local')::boolean,
     (r->>'taskId')::uuid, (r->>'grantId')::uuid, r->>'grantName', r->>'template', (r->>'templateVersion')::int,
-    r->>'workloadIssuer', r->>'workloadSubject', r->>'tool', r->>'provider', r->>'access', r->>'identifier',
+    r->>'workloadIssuer', r->>'workloadSubject', r->'actor'->>'issuerName', r->'actor'->>'subject', r->>'tool', r->>'provider', r->>'access', r->>'identifier',
     array(select jsonb_array_elements_text(r->'actions')),
     array(select jsonb_array_elements_text(r->'nativePermissions')), r->>'purposeText', (r->>'ttlSeconds')::int,
     (r->>'notAfter')::timestamptz, r->>'endsBy', r->>'reach', (r->>'generation')::int, (r->>'worstCaseSeconds')::int,
     (r->>'policyEpoch')::bigint, r->>'inputDigest', r->>'assertionDigest', r->>'requestId',
     nullif(r->'plan', 'null'), r->'explanation'
 $$;
+
+-- Uses up what works once, in one order for everybody and all or nothing: the refusal of the first that was used before,
+-- or null.
+create function use_once(uses jsonb) returns text language plpgsql as $$
+declare
+  u jsonb;
+  taken bytea[] := '{}';
+  digest_of bytea;
+begin
+  for u in select value from jsonb_array_elements(uses) value order by value->>'digest' loop
+    digest_of := decode(u->>'digest', 'hex');
+    insert into replay (digest, expires_at) values (digest_of, (u->>'expiresAt')::timestamptz) on conflict do nothing;
+    if not found then
+      delete from replay where digest = any(taken);
+      return u->>'replayed';
+    end if;
+    taken := taken || digest_of;
+  end loop;
+  return null;
+end $$;
+
+-- The task above must be open, and its grant lock is held until the commit: its end comes before, or finds the child.
+create function refuse_child(parent uuid, children_max integer) returns text language plpgsql as $$
+declare
+  p task;
+begin
+  perform 1 from task_grant where task_id = parent order by id limit 1 for no key update;
+  select * into p from task where id = parent;
+  if p.state = 'suspended' then return 'task_suspended'; end if;
+  if p.state is distinct from 'open' or p.expires_at <= clock_timestamp() or p.lease_until <= clock_timestamp() then
+    return 'task_ended';
+  end if;
+  if (select count(*) from task where parent_id = parent) >= children_max then return 'child_not_allowed'; end if;
+  return null;
+end $$;
 
 -- Task, grants, limits. Answers {"kind": "opened" | "ref_taken" | "stale" | "refused"}.
 create function open_task(o jsonb, known_epoch bigint) returns jsonb language plpgsql as $$
@@ -38,7 +73,12 @@ declare
   hour_scope bytea := decode(o->>'openScope', 'hex');
   hour timestamptz := date_trunc('hour', clock_timestamp());
   opened integer;
+  refused text;
 begin
+  if t->>'parentId' is not null then
+    refused := refuse_child((t->>'parentId')::uuid, (o->>'childrenMax')::int);
+    if refused is not null then return jsonb_build_object('kind', 'refused', 'reason', refused); end if;
+  end if;
   select * into c from config_epoch;
   if c.epoch <> known_epoch then return jsonb_build_object('kind', 'stale', 'epoch', c.epoch, 'generation', null); end if;
   if c.frozen_reason is not null then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
@@ -56,9 +96,10 @@ begin
     return jsonb_build_object('kind', 'refused', 'reason', 'too_many_open_tasks');
   end if;
   insert into task (id, template, template_version, ref, params, objective, workload_issuer, workload_subject, claims,
-    owner, owner_key, opener, opened_at, lease_seconds, lease_until, expires_at)
+    owner, owner_key, opener, actors, confirmation, parent_id, depth_left, opened_at, lease_seconds, lease_until, expires_at)
   values ((t->>'id')::uuid, t->>'template', (t->>'templateVersion')::int, t->>'ref', t->'params', t->>'objective',
     t->>'workloadIssuer', t->>'workloadSubject', t->'claims', t->>'owner', decode(o->>'ownerKey', 'hex'), t->>'opener',
+    t->'actors', nullif(t->'confirmation', 'null'), (t->>'parentId')::uuid, (t->>'depthLeft')::int,
     (t->>'openedAt')::timestamptz, (t->>'leaseSeconds')::int,
     clock_timestamp() + make_interval(secs => (t->>'leaseSeconds')::int), (t->>'expiresAt')::timestamptz)
   on conflict do nothing;
@@ -97,7 +138,7 @@ declare
   in_minute integer;
   earlier uuid;
   idem bytea := decode(i->>'idempotencyDigest', 'hex');
-  assertion bytea := decode(i->>'assertionDigest', 'hex');
+  refused text;
 begin
   if jsonb_typeof(i->'opening') = 'object' then
     opened := open_task(i->'opening', (i->>'epoch')::bigint);
@@ -135,18 +176,15 @@ begin
           ceil(extract(epoch from minute + interval '1 minute' - clock_timestamp())));
       end if;
     end if;
-    if assertion is not null then
-      insert into replay (digest, expires_at) values (assertion, (i->>'assertionExpiresAt')::timestamptz)
-      on conflict do nothing;
-      if not found then return jsonb_build_object('kind', 'refused', 'reason', 'assertion_replayed'); end if;
-    end if;
+    refused := use_once(i->'uses');
+    if refused is not null then return jsonb_build_object('kind', 'refused', 'reason', refused); end if;
     if idem is not null then
       delete from idempotency where digest = idem and expires_at <= clock_timestamp();
       insert into idempotency (digest, issuance_id, expires_at)
       values (idem, (r->>'id')::uuid, clock_timestamp() + interval '24 hours') on conflict do nothing;
       if not found then
-        -- Another request with this key committed while we looked: give the assertion back.
-        delete from replay where digest = assertion;
+        -- Another request with this key committed while we looked: give back what was used.
+        delete from replay where digest in (select decode(u->>'digest', 'hex') from jsonb_array_elements(i->'uses') u);
         select issuance_id into earlier from idempotency where digest = idem;
         return jsonb_build_object('kind', 'already_issued', 'issuanceId', earlier);
       end if;
@@ -217,7 +255,7 @@ begin
     perform 1 from counter where scope = any(minute_keys) and window_start = minute order by scope for update;
   end if;
   for item in
-    select x, n from jsonb_array_elements(items) with ordinality as o(x, n) order by x->>'assertionDigest', n
+    select x, n from jsonb_array_elements(items) with ordinality as o(x, n) order by x->'uses'->0->>'digest', n
   loop
     results[item.n] := settle_intent(item.x);
   end loop;
@@ -304,55 +342,120 @@ begin
   return 'rearmed';
 end $$;
 
--- Separate statements: grants, then the task, then, with a fresh snapshot, the issuances (docs/architecture.md, races).
+-- A task and every one beneath it. Called again until it grows no more, while the grants of those known are locked:
+-- opening a child takes a grant lock of its parent.
+create function tree_of(root uuid) returns uuid[] language sql stable as $$
+  with recursive tree as (
+    select root as id union select t.id from task t join tree on t.parent_id = tree.id
+  )
+  select array_agg(id order by id) from tree
+$$;
+
+create function lock_tree(root uuid) returns uuid[] language plpgsql as $$
+declare
+  known uuid[] := tree_of(root);
+  again uuid[];
+begin
+  loop
+    perform 1 from task_grant where task_id = any(known) order by id for update;
+    again := tree_of(root);
+    exit when cardinality(again) = cardinality(known);
+    known := again;
+  end loop;
+  return known;
+end $$;
+
+create function uuid_v7() returns uuid language sql volatile as $$
+  select (lpad(to_hex((extract(epoch from clock_timestamp()) * 1000)::bigint), 12, '0') || '7' || substr(r, 14, 3)
+    || substr(r, 17))::uuid from (select translate(gen_random_uuid()::text, '-', '') as r) random
+$$;
+
+-- What happened to a task beneath because of the one above: the event `e` of that one, said of this task. The text is
+-- canonical (RFC 8785): keys in order, no space, and to_json escapes text as JSON.stringify does.
+create function append_derived(e jsonb, task uuid, reason text, state text) returns void language sql as $$
+  select append_audit(e || jsonb_build_object('id', d.id, 'taskId', task, 'canonical', format(
+    '{"actor":%s,"at":%s,"body":{"parent":%s,"reason":%s,"state":%s},"id":%s,"issuanceId":null,"taskId":%s,"type":%s}',
+    coalesce(to_json(e->>'actor')::text, 'null'), to_json(e->>'at'), to_json(e->>'taskId'), to_json(reason), to_json(state),
+    to_json(d.id::text), to_json(task::text), to_json(e->>'type'))))
+  from (select uuid_v7() as id) d
+$$;
+
+-- Separate statements: grants, then the tasks, then, with a fresh snapshot, the issuances (docs/architecture.md, races).
 -- `lapsed`: the reaper's ends hold only while the lease has really lapsed, seen under the locks.
 create function close_task(task uuid, e jsonb) returns boolean language plpgsql as $$
 declare
-  changed boolean;
+  tree uuid[] := lock_tree(task);
   to_state text := e->>'state';
+  beneath uuid;
 begin
-  perform 1 from task_grant where task_id = close_task.task order by id for update;
   update task t set state = to_state, state_reason = e->>'reason',
     outcome = case when to_state in ('completed', 'failed', 'cancelled') then to_state end, ended_at = clock_timestamp()
   where t.id = close_task.task and t.state in ('open', 'suspended')
     and (to_state <> 'abandoned' or (t.state = 'open' and t.lease_until <= clock_timestamp()));
-  changed := found;
-  if not changed then return false; end if;
-  update task_grant set state = 'ended', ended_at = clock_timestamp() where task_id = close_task.task and state <> 'ended';
-  perform take_back(close_task.task);
-  delete from work where id = close_task.task and kind = 'task';
+  if not found then return false; end if;
   perform append_audit(e->'audit');
+  for beneath in
+    update task t set state = 'cancelled', state_reason = 'parent task ended', outcome = 'cancelled', ended_at = clock_timestamp()
+    where t.id = any(tree) and t.id <> close_task.task and t.state in ('open', 'suspended') returning t.id
+  loop
+    perform append_derived(e->'audit', beneath, 'parent task ended', 'cancelled');
+  end loop;
+  update task_grant set state = 'ended', ended_at = clock_timestamp() where task_id = any(tree) and state <> 'ended';
+  perform take_back(tree);
+  delete from work where id = any(tree) and kind = 'task';
   return true;
 end $$;
 
-create function take_back(task uuid) returns void language sql as $$
+create function take_back(tasks uuid[]) returns void language sql as $$
   update work set requested_at = clock_timestamp(), due_at = clock_timestamp(), attempts = 0,
     state = case state when 'intended' then 'reaped' else 'revoking' end
-  where task_id = take_back.task and kind = 'issuance' and state in ('intended', 'delivered')
+  where task_id = any(tasks) and kind = 'issuance' and state in ('intended', 'delivered')
 $$;
 
 create function suspend_task(task uuid, e jsonb) returns boolean language plpgsql as $$
+declare
+  tree uuid[] := lock_tree(task);
+  beneath uuid;
 begin
-  perform 1 from task_grant where task_id = suspend_task.task order by id for update;
   update task t set state = 'suspended', state_reason = e->>'reason' where t.id = suspend_task.task and t.state = 'open';
   if not found then return false; end if;
-  update task_grant set state = 'suspended' where task_id = suspend_task.task and state = 'active';
-  perform take_back(suspend_task.task);
   perform append_audit(e->'audit');
+  for beneath in
+    update task t set state = 'suspended', state_reason = 'parent task suspended'
+    where t.id = any(tree) and t.id <> suspend_task.task and t.state = 'open' returning t.id
+  loop
+    perform append_derived(e->'audit', beneath, 'parent task suspended', 'suspended');
+  end loop;
+  update task_grant set state = 'suspended' where task_id = any(tree) and state = 'active';
+  perform take_back(tree);
   return true;
 end $$;
 
+-- Only with what was suspended along with it; not beneath a task that is suspended itself.
 create function resume_task(task uuid, e jsonb) returns boolean language plpgsql as $$
+declare
+  tree uuid[] := lock_tree(task);
+  resumed uuid[];
+  beneath uuid;
 begin
-  perform 1 from task_grant where task_id = resume_task.task order by id for update;
   update task t set state = 'open', state_reason = null,
     lease_until = clock_timestamp() + make_interval(secs => t.lease_seconds)
-  where t.id = resume_task.task and t.state = 'suspended' and t.expires_at > clock_timestamp();
+  where t.id = resume_task.task and t.state = 'suspended' and t.expires_at > clock_timestamp()
+    and not exists (select from task p where p.id = t.parent_id and p.state <> 'open');
   if not found then return false; end if;
-  update task_grant set state = 'active', generation = generation + 1
-  where task_id = resume_task.task and state = 'suspended';
-  update work set due_at = clock_timestamp() where id = resume_task.task and kind = 'task';
   perform append_audit(e->'audit');
+  resumed := array[resume_task.task];
+  for beneath in
+    update task t set state = 'open', state_reason = null,
+      lease_until = clock_timestamp() + make_interval(secs => t.lease_seconds)
+    where t.id = any(tree) and t.id <> resume_task.task and t.state = 'suspended'
+      and t.state_reason = 'parent task suspended' and t.expires_at > clock_timestamp() returning t.id
+  loop
+    resumed := resumed || beneath;
+    perform append_derived(e->'audit', beneath, 'parent task resumed', 'open');
+  end loop;
+  update task_grant set state = 'active', generation = generation + 1 where task_id = any(resumed) and state = 'suspended';
+  update work set due_at = clock_timestamp() where id = any(resumed) and kind = 'task';
   return true;
 end $$;
 
@@ -361,13 +464,6 @@ create function heartbeat_task(task uuid) returns void language sql as $$
   where id = heartbeat_task.task and state in ('open', 'suspended')
     and (state = 'suspended' or lease_until > clock_timestamp()) and expires_at > clock_timestamp()
 $$;
-
--- A once-only assertion that gives a task token opens something too: false when it was used before.
-create function use_assertion(assertion text, assertion_expires timestamptz) returns boolean language plpgsql as $$
-begin
-  insert into replay (digest, expires_at) values (decode(assertion, 'hex'), assertion_expires) on conflict do nothing;
-  return found;
-end $$;
 
 -- Adds entries and takes the writer lease of one role's deny document; null while another writer holds it.
 create function deny_request(doc_role text, doc_provider text, entries jsonb, lease_seconds float8) returns jsonb
@@ -410,32 +506,26 @@ begin
   if e is not null then perform append_audit(e); end if;
 end $$;
 
--- Opening by the API: the use of a once-only assertion and the task are one statement, or neither.
-create function open_with_assertion(o jsonb, known_epoch bigint, assertion text, assertion_expires timestamptz)
-returns jsonb language plpgsql as $$
+-- Opening by the API: what it uses up and the task are one statement, or neither.
+create function open_with_uses(o jsonb, known_epoch bigint, uses jsonb) returns jsonb language plpgsql as $$
 declare
   opened jsonb;
-  fresh boolean := true;
+  refused text;
 begin
-  if assertion is not null then
-    if exists (select from replay where digest = decode(assertion, 'hex')) then
-      return jsonb_build_object('kind', 'refused', 'reason', 'assertion_replayed');
-    end if;
+  select u->>'replayed' into refused from jsonb_array_elements(uses) u
+  where exists (select from replay where digest = decode(u->>'digest', 'hex')) limit 1;
+  if refused is not null then return jsonb_build_object('kind', 'refused', 'reason', refused); end if;
+  opened := open_task(o, known_epoch);
+  if opened->>'kind' = 'opened' then
+    refused := use_once(uses);
+    if refused is not null then raise exception using errcode = 'MF001', message = 'mayfly: replayed'; end if;
   end if;
-  begin
-    opened := open_task(o, known_epoch);
-    if opened->>'kind' = 'opened' and assertion is not null then
-      insert into replay (digest, expires_at) values (decode(assertion, 'hex'), assertion_expires) on conflict do nothing;
-      fresh := found;
-      if not fresh then raise exception using errcode = 'MF001', message = 'mayfly: replayed'; end if;
-    end if;
-  exception when sqlstate 'MF001' then
-    return jsonb_build_object('kind', 'refused', 'reason', 'assertion_replayed');
-  end;
   return opened;
+exception when sqlstate 'MF001' then
+  return jsonb_build_object('kind', 'refused', 'reason', refused);
 end $$;
 
--- What stands between an ended task and the last of its credentials. Base sessions are counted by their own issuances.
+-- What stands between an ended task and the last of its credentials, and of those beneath. Base sessions are counted by their own issuances.
 create function task_ending(task uuid) returns table (
   state text, total integer, confirmed integer, pending integer, by_expiry integer, worst timestamptz
 ) language sql stable as $$
@@ -449,7 +539,7 @@ create function task_ending(task uuid) returns table (
         else 'pending'
       end as how
     from issuance i left join work w on w.id = i.id
-    where i.task_id = task_ending.task and i.decision = 'allow' and i.purpose = 'agent'
+    where i.task_id = any(tree_of(task_ending.task)) and i.decision = 'allow' and i.purpose = 'agent'
   )
   select (select t.state from task t where t.id = task_ending.task), count(*)::int,
     (count(*) filter (where how = 'confirmed'))::int, (count(*) filter (where how = 'pending'))::int,

@@ -25,7 +25,7 @@ select i.id, i.seq, i.intended_at as at,
     else 'delivered'
   end as state,
   i.decision, i.reason, i.task_id, t.ref as task_ref, i.template, i.template_version, i.grant_name, i.workload_issuer,
-  i.workload_subject, null::text as actor_issuer, null::text as actor_subject, t.objective, i.purpose_text as purpose,
+  i.workload_subject, i.actor_issuer, i.actor_subject, t.objective, i.purpose_text as purpose,
   i.tool, i.provider, i.access, i.resource, i.actions, i.native_permissions, i.ttl_seconds,
   case when i.local and i.decision = 'allow' then i.intended_at else d.delivered_at end as issued_at,
   case when i.decision = 'allow' then coalesce(d.expires_at, i.not_after) end as expires_at,

@@ -2,7 +2,7 @@ import type { BlockList } from 'node:net';
 import { Fault, Refusal } from '@mayfly/core';
 import type { NextFunction, Request, Response } from 'express';
 import type { Broker } from '../broker.ts';
-import { cidrList, isLoopbackHost } from '../net.ts';
+import { cidrList, isLoopbackHost, isOfPeer } from '../net.ts';
 import { type ErrorContext, oauthError, problem } from './errors.ts';
 import { requestId } from './request.ts';
 import { send } from './send.ts';
@@ -61,8 +61,7 @@ function namesOurHost(request: Request, issuer: string): boolean {
 /** TLS of our own; else from this machine, or from a proxy that we know and that says it had TLS. */
 function cameOverTls(request: Request, { tlsCert }: Broker['config'], proxies: BlockList): boolean {
   if (tlsCert !== undefined) return true;
-  const peer = (request.socket.remoteAddress ?? '').replace(/^::ffff:/, '');
-  const proxied = proxies.check(peer, peer.includes(':') ? 'ipv6' : 'ipv4');
-  if (proxied) return request.headers['x-forwarded-proto'] === 'https';
-  return isLoopbackHost(peer);
+  const peer = request.socket.remoteAddress;
+  if (isOfPeer(proxies, peer)) return request.headers['x-forwarded-proto'] === 'https';
+  return isLoopbackHost((peer ?? '').replace(/^::ffff:/, ''));
 }

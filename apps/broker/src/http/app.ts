@@ -1,6 +1,8 @@
 import { Fault, Refusal } from '@mayfly/core';
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import type { Broker } from '../broker.ts';
+import { cidrList } from '../net.ts';
+import type { CertificateOptions } from '../proof/certificate.ts';
 import { contextOf, createAdmission } from './admit.ts';
 import { authenticate, type Principal, requireRole } from './authenticate.ts';
 import { type ErrorContext, MethodRefused, oauthError, problem, type Reply } from './errors.ts';
@@ -148,6 +150,7 @@ function mount(
   { path, methods, asError, asBodyError, bodyMax, bodyType }: Mounted,
 ): void {
   const allow = Object.keys(methods).join(', ');
+  const certificates = certificateOptions(broker);
   app.all(path, async (request, response) => {
     const context = contextOf(broker, request);
     const started = performance.now();
@@ -155,9 +158,11 @@ function mount(
     try {
       const handle = methods[request.method];
       if (handle === undefined) throw new MethodRefused(allow);
-      const raw = await readRequest(request, { bodyMax, bodyType }).catch(async (error: unknown) => ({
-        refused: await (asBodyError ?? asError)(error, context),
-      }));
+      const raw = await readRequest(request, { bodyMax, bodyType, certificates }).catch(
+        async (error: unknown) => ({
+          refused: await (asBodyError ?? asError)(error, context),
+        }),
+      );
       reply = 'refused' in raw ? raw.refused : await handle(raw);
     } catch (error) {
       if (!(error instanceof Refusal)) reportFailure(broker, error, context);
@@ -169,8 +174,19 @@ function mount(
       { requestId: context.requestId, route: path, status: reply.status, durationMs },
       'request',
     );
+    // RFC 9449 section 8.2: a new nonce with any answer to a proof.
+    if (request.headers['dpop'] !== undefined)
+      response.setHeader('dpop-nonce', broker.nonces.issue(new Date()));
     await send(response, reply);
   });
+}
+
+function certificateOptions({ config }: Broker): CertificateOptions {
+  return {
+    fromSocket: config.tlsClientCertificates === 'request',
+    header: config.clientCertificateHeader ?? null,
+    proxies: cidrList(config.trustedProxies),
+  };
 }
 
 function reportFailure({ log, metrics }: Broker, error: unknown, { requestId: id }: ErrorContext): void {

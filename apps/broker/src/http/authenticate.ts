@@ -1,64 +1,36 @@
-import {
-  attestAssertion,
-  attestSubject,
-  Fault,
-  type HeldRole,
-  type Identity,
-  Refusal,
-  reaches,
-  rolesOf,
-  type SingleUse,
-  type TaskFound,
-  workloadName,
-} from '@mayfly/core';
-import { joseType, type Role } from '@mayfly/protocol';
-import { decodeProtectedHeader } from 'jose';
+import { attest, type Caller, Fault, type HeldRole, Refusal, reaches, rolesOf, type Use } from '@mayfly/core';
+import { joseType, type Reason, type Role } from '@mayfly/protocol';
 import type { Broker } from '../broker.ts';
+import { typOf } from '../tokens.ts';
+import { presentedWith } from './presented.ts';
 import type { RawRequest } from './request.ts';
 
 /** A proven caller of /v1 with what it may be. */
-export interface Principal {
-  readonly identity: Identity;
-  /** `ISSUERNAME/SUBJECT`. */
-  readonly name: string;
+export interface Principal extends Caller {
   readonly roles: readonly HeldRole[];
-  /** Set when a task token speaks: for this task only, with no role. */
-  readonly viaTask: TaskFound | null;
-  /** Consumed only by calls that open (contract.md section 5). */
-  readonly singleUse: SingleUse['assertion'];
 }
 
-/** Bearer assertion of a TrustedIssuer, or a task token. Everything that is not proven is `unauthenticated`. */
+/**
+ * Bearer or DPoP: an assertion of a TrustedIssuer, or a task token. Everything that is not proven is `unauthenticated`.
+ * A DPoP proof is used up here, by whatever it is shown for; an assertion only by calls that open (contract.md section 5).
+ */
 export async function authenticate(broker: Broker, request: RawRequest): Promise<Principal> {
-  const token = bearer(request);
+  const { scheme, token } = authorization(request);
   const now = broker.exchange.clock.now();
   const policy = await broker.policies.refresh();
-  const context = { policy, ports: broker.exchange, now };
-  try {
-    if (typOf(token) === joseType.taskToken) {
-      const caller = await attestSubject({ kind: 'task-token', token }, context);
-      return {
-        identity: caller.identity,
-        name: caller.name,
-        roles: [],
-        viaTask: caller.viaTask,
-        singleUse: null,
-      };
-    }
-    const workload = await attestAssertion(token, context);
-    const once = { digest: workload.assertionId, expiresAt: workload.assertionExpiresAt };
-    return {
-      identity: workload,
-      name: workloadName(workload),
-      roles: rolesOf(workload, policy),
-      viaTask: null,
-      singleUse: workload.replay === 'once' ? once : null,
-    };
-  } catch (error) {
-    if (error instanceof Fault) throw error;
-    const detail = error instanceof Refusal ? (error.detail ?? error.reason) : 'unreadable';
-    throw new Refusal('unauthenticated', { detail, cause: error });
-  }
+  const presented = presentedWith(broker, request, token);
+  if (scheme === 'dpop' && presented.dpop === null)
+    throw new Refusal('proof_required', { detail: 'no proof' });
+  const kind = typOf(token) === joseType.taskToken ? 'access-token' : 'assertion';
+  const credentials = { subject: { kind, token }, actor: null, presented } as const;
+  const caller = await attest(credentials, { policy, ports: broker.exchange, now }).catch(unauthenticated);
+  // RFC 9449 section 7.1: what is bound to a key is no bearer token, whatever comes with it.
+  if (scheme === 'bearer' && caller.boundTo?.jkt !== undefined)
+    throw new Refusal('proof_required', { detail: 'a bound token sent as Bearer' });
+  const [proofs, uses] = [byKind(caller.uses, 'dpop_replayed'), byKind(caller.uses, 'assertion_replayed')];
+  const replayed = proofs.length === 0 ? null : await broker.exchange.tasks.use(proofs);
+  if (replayed !== null) throw new Refusal(replayed);
+  return { ...caller, uses, roles: caller.viaTask === null ? rolesOf(caller.identity, policy) : [] };
 }
 
 /** One of these roles, reaching this thing; a task token holds none. */
@@ -87,16 +59,28 @@ export function holdsUnscoped({ roles }: Principal, wanted: readonly Role[]): bo
   );
 }
 
-function bearer({ headers }: RawRequest): string {
-  const [, token] = /^Bearer ([A-Za-z0-9._~+/=-]{1,16384})$/i.exec(headers.authorization ?? '') ?? [];
+const challenge = /^(Bearer|DPoP) ([A-Za-z0-9._~+/=-]{1,16384})$/i;
+
+function authorization({ headers }: RawRequest): { scheme: 'bearer' | 'dpop'; token: string } {
+  const [, scheme = '', token] = challenge.exec(headers.authorization ?? '') ?? [];
   if (token === undefined) throw new Refusal('unauthenticated', { detail: 'no bearer token' });
-  return token;
+  return { scheme: scheme.toLowerCase() === 'dpop' ? 'dpop' : 'bearer', token };
 }
 
-function typOf(token: string): string | undefined {
-  try {
-    return decodeProtectedHeader(token).typ;
-  } catch {
-    return undefined;
-  }
+/** Which key is wrong with a proof may be told; of a token only that it proves nobody. */
+const ofProofs: ReadonlySet<Reason> = new Set([
+  'dpop_invalid',
+  'dpop_nonce_needed',
+  'dpop_replayed',
+  'proof_required',
+]);
+
+function unauthenticated(error: unknown): never {
+  if (error instanceof Fault || (error instanceof Refusal && ofProofs.has(error.reason))) throw error;
+  const detail = error instanceof Refusal ? (error.detail ?? error.reason) : 'unreadable';
+  throw new Refusal('unauthenticated', { detail, cause: error });
+}
+
+function byKind(uses: readonly Use[], kind: Use['replayed']): readonly Use[] {
+  return uses.filter(({ replayed }) => replayed === kind);
 }

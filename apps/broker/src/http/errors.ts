@@ -1,5 +1,6 @@
 import { Fault, Refusal } from '@mayfly/core';
 import { errorRow, formatId, type Problem, type Reason } from '@mayfly/protocol';
+import { dpopAlgorithms } from '../proof/dpop.ts';
 
 /** What a route answers; sent by one function, so that headers are right everywhere. */
 export interface Reply {
@@ -86,6 +87,14 @@ function known(error: unknown): { reason: Reason; retryAfterSeconds: number | un
   return { reason: 'internal', retryAfterSeconds: undefined };
 }
 
+/** RFC 9449 section 7.1 where a proof is what is wrong, else RFC 6750 section 3. */
+function challengeOf(error: unknown): string {
+  const { oauth } = errorRow(known(error).reason);
+  return oauth === 'invalid_dpop_proof' || oauth === 'use_dpop_nonce'
+    ? `DPoP realm="mayfly", error="${oauth}", algs="${dpopAlgorithms.join(' ')}"`
+    : 'Bearer realm="mayfly", error="invalid_token"';
+}
+
 function headersFor(
   status: number,
   retryAfterSeconds: number | undefined,
@@ -93,7 +102,7 @@ function headersFor(
 ): Record<string, string> {
   const headers: Record<string, string> = {};
   if (status === 429 || status === 503) headers['retry-after'] = String(retryAfterSeconds ?? retrySeconds);
-  if (status === 401) headers['www-authenticate'] = 'Bearer realm="mayfly", error="invalid_token"';
+  if (status === 401) headers['www-authenticate'] = challengeOf(error);
   if (status === 403) headers['www-authenticate'] = 'Bearer realm="mayfly", error="insufficient_scope"';
   if (error instanceof MethodRefused) headers['allow'] = error.allow;
   return headers;

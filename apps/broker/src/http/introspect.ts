@@ -36,28 +36,12 @@ async function introspect(broker: Broker, request: RawRequest): Promise<Reply> {
     throw new Refusal('unauthenticated', { detail: 'no subject of a resource server' });
   if (token === '') throw new Refusal('missing_parameter', { detail: 'token' });
   const inactive: Reply = { status: 200, body: { active: false } };
-  for (const { audience } of servers) {
-    const claims = await broker.tokens.verifyTool(token, audience);
-    const id = claims === undefined ? undefined : parseId('isn', String(claims['jti']));
-    if (claims === undefined || id === undefined) continue;
-    if (!(await broker.store.tokenStatus(id))) return inactive;
-    const { sub, aud, exp, iat, jti, client_id, txn, authorization_details, iss } = claims;
-    return {
-      status: 200,
-      body: {
-        active: true,
-        iss,
-        sub,
-        aud,
-        exp,
-        iat,
-        jti,
-        client_id,
-        txn,
-        authorization_details,
-        token_type: 'Bearer',
-      },
-    };
-  }
-  return inactive;
+  const claims = await broker.tokens.verifyTool(token);
+  const id = claims === undefined ? undefined : parseId('isn', String(claims['jti']));
+  const own = servers.some(({ audience }) => audience === claims?.aud);
+  if (claims === undefined || id === undefined || !own || !(await broker.store.tokenStatus(id)))
+    return inactive;
+  const { confirmation, ...said } = claims;
+  const token_type = confirmation?.jkt === undefined ? 'Bearer' : 'DPoP';
+  return { status: 200, body: { active: true, ...said, token_type } };
 }

@@ -1,5 +1,6 @@
 import { detailType, errorCodes, grantTypeTokenExchange, tokenType } from '@mayfly/protocol';
 import type { Broker } from '../broker.ts';
+import { dpopAlgorithms } from '../proof/dpop.ts';
 import type { Reply } from './errors.ts';
 
 /** How long JWKS and metadata may be cached; a rotated key is published longer than this before its first use. */
@@ -21,9 +22,15 @@ export function serverMetadata({ config }: Broker): Reply {
       token_endpoint_auth_methods_supported: ['none'],
       subject_token_types_supported: [tokenType.jwt, tokenType.idToken, tokenType.accessToken],
       authorization_details_types_supported: [detailType],
+      dpop_signing_alg_values_supported: dpopAlgorithms,
+      ...(hasCertificates(config) ? { tls_client_certificate_bound_access_tokens: true } : {}),
       service_documentation: `${issuer}/openapi.json`,
     },
   };
+}
+
+function hasCertificates({ tlsClientCertificates, clientCertificateHeader }: Broker['config']): boolean {
+  return tlsClientCertificates === 'request' || clientCertificateHeader !== undefined;
 }
 
 export function jwks(broker: Broker): Reply {

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { Refusal } from '@mayfly/core';
 import { isStorableText } from '@mayfly/protocol';
 import type { Request } from 'express';
+import { type CertificateOptions, clientCertificate } from '../proof/certificate.ts';
 
 /** A request within its limits: what a handler may look at. */
 export interface RawRequest {
@@ -12,18 +13,21 @@ export interface RawRequest {
   readonly query: URLSearchParams;
   readonly headers: IncomingHttpHeaders;
   readonly body: Uint8Array;
+  /** SHA-256 of the client certificate, base64url; null without one. */
+  readonly certificate: string | null;
 }
 
 export interface RequestLimits {
   readonly bodyMax: number;
   /** The only media type accepted, where there is one. */
   readonly bodyType?: string | undefined;
+  readonly certificates: CertificateOptions;
 }
 
 /** Reads the whole request, or a Refusal: unsupported_media_type, body_too_large, request_timeout. */
 export async function readRequest(
   request: Request,
-  { bodyMax, bodyType }: RequestLimits,
+  { bodyMax, bodyType, certificates }: RequestLimits,
 ): Promise<RawRequest> {
   const type = (request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase();
   if (bodyType !== undefined && type !== bodyType) throw new Refusal('unsupported_media_type');
@@ -40,6 +44,7 @@ export async function readRequest(
     params: Object.fromEntries(Object.entries(request.params).map(([name, value]) => [name, String(value)])),
     query,
     headers: request.headers,
+    certificate: clientCertificate(request, certificates),
     body: await readBody(request, bodyMax),
   };
 }

@@ -1,6 +1,9 @@
 import {
+  bindingOf,
   type Ending,
   endTask,
+  lineageOf,
+  type OpenRequest,
   openTask,
   ownsTask,
   Refusal,
@@ -85,24 +88,41 @@ export const taskRoutes: readonly Route[] = [
 ];
 
 async function open(call: Call) {
-  const { broker, principal, request } = call;
-  if (principal.viaTask !== null)
-    throw new Refusal('opener_not_allowed', { detail: 'a task token opens only child tasks' });
-  const body = parseBody<OpenTaskBody>(openTaskBody, request);
-  const { template, ref = null, params = {}, objective = null } = body;
-  const mine = { template, ref, params, objective, workload: principal.identity, opener: null };
-  const request_ =
-    body.for === undefined ? mine : { ...mine, workload: forOther(body.for), opener: principal.identity };
-  const found = await openTask(
-    request_,
-    { assertion: principal.singleUse, idempotencyKey: null },
-    broker.lifecycle,
-  );
+  const { broker, principal } = call;
+  const body = parseBody<OpenTaskBody>(openTaskBody, call.request);
+  const request = await openRequestOf(body, call);
+  const { uses } = principal;
+  const found = await openTask(request, { uses, idempotencyKey: null }, broker.lifecycle);
   // The task token is the owner's: another opener gets the task without it.
-  const token = request_.opener === null ? await broker.tokens.signTask(found.task) : null;
+  const token = request.opener === null ? await broker.tokens.signTask(found.task) : null;
   const { id, state, template: name, templateVersion, grants, leaseExpiresAt, expiresAt } = taskView(found);
   const view = { id, state, template: name, templateVersion, grants, leaseExpiresAt, expiresAt };
   return ok(token === null ? view : { ...view, taskToken: token.reveal() }, found.opened ? 201 : 200);
+}
+
+async function openRequestOf(body: OpenTaskBody, call: Call): Promise<OpenRequest> {
+  const { broker, principal } = call;
+  const { template, ref = null, params = {}, objective = null } = body;
+  const parent = await parentOf(body, call);
+  const ancestors = parent === null ? [] : await lineageOf(parent, broker.exchange);
+  const mine: OpenRequest = {
+    ...{ template, ref, params, objective, workload: principal.identity, opener: null, ancestors },
+    actors: principal.actors,
+    confirmation: bindingOf(principal.confirmation),
+  };
+  if (body.for === undefined) return mine;
+  if (parent !== null)
+    throw new Refusal('opener_not_allowed', { detail: 'for and parent exclude each other' });
+  return { ...mine, workload: forOther(body.for), opener: principal.identity, confirmation: null };
+}
+
+/** With a task token always its own task; else the one named, by its owner. */
+async function parentOf({ parent: named }: OpenTaskBody, call: Call): Promise<TaskFound | null> {
+  const own = call.principal.parent;
+  if (named === undefined) return own;
+  const found = await related(call, ['owner'], named);
+  if (own !== null && own.task.id !== found.task.id) throw new Refusal('task_unknown', { detail: 'foreign' });
+  return found;
 }
 
 // Claims of another workload are not proven here: only its subject can match, and it proves the rest at its exchange.
@@ -151,8 +171,8 @@ async function heartbeat(call: Call) {
 }
 
 /** A task token opens what the task may; a once-only assertion gives one as often as it may open: once. */
-async function mayHaveToken({ broker, principal: { singleUse } }: Call): Promise<boolean> {
-  return singleUse === null || broker.exchange.tasks.use(singleUse);
+async function mayHaveToken({ broker, principal: { uses } }: Call): Promise<boolean> {
+  return uses.length === 0 || (await broker.exchange.tasks.use(uses)) === null;
 }
 
 async function end(call: Call) {
@@ -207,17 +227,21 @@ export async function related(
 }
 
 export async function relationsTo(
-  { task }: TaskFound,
+  { task, status }: TaskFound,
   principal: Principal,
   broker: Broker,
 ): Promise<Set<Relation>> {
   const relations = new Set<Relation>();
-  if (principal.viaTask !== null) {
-    if (principal.viaTask.task.id === task.id) relations.add('owner');
+  const { viaTask } = principal;
+  const above = task.parentId === null ? [] : (await lineageOf({ task, status }, broker.exchange)).slice(1);
+  if (viaTask !== null) {
+    if (viaTask.task.id === task.id) relations.add('owner');
+    if (above.some((one) => one.task.id === viaTask.task.id)) relations.add('opener');
     return relations;
   }
   const pinned = await broker.policies.version(task.template, task.templateVersion);
-  if (ownsTask(task, pinned, principal.identity)) relations.add('owner');
+  if (ownsTask(task, pinned, principal)) relations.add('owner');
+  if (above.some((one) => ownsTask(one.task, one.pinned, principal))) relations.add('opener');
   if (task.opener !== null && task.opener === principal.name) relations.add('opener');
   if (holdsRole(principal, ['operator', 'admin'], { template: task.template })) relations.add('operator');
   if (holdsRole(principal, ['auditor'], { template: task.template })) relations.add('auditor');
@@ -232,6 +256,8 @@ export function taskView({ task, status }: TaskFound): TaskView {
     template: task.template,
     templateVersion: task.templateVersion,
     workload: workloadName(task.workload),
+    actors: task.actors.map(workloadName),
+    parent: task.parentId === null ? null : formatId('tsk', task.parentId),
     ref: task.ref,
     params: task.params,
     objective: task.objective,

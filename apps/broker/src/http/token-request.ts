@@ -1,4 +1,4 @@
-import { type ExchangeRequest, Refusal } from '@mayfly/core';
+import { type ExchangeRequest, type Presented, Refusal } from '@mayfly/core';
 import { grantTypeTokenExchange, parseAuthorizationDetails, parseId, tokenType } from '@mayfly/protocol';
 
 /** Longest subject token; workload tokens with many claims stay well below. */
@@ -12,6 +12,7 @@ interface FormContext {
   readonly issuer: string;
   readonly requestId: string;
   readonly idempotencyKey: string | null;
+  readonly presented: Presented;
 }
 
 /** `application/x-www-form-urlencoded`, strictly UTF-8. Throws a Refusal; nothing in a message comes from the form. */
@@ -32,7 +33,7 @@ export function parseTokenRequest(form: URLSearchParams, context: FormContext): 
   const grantType = single('grant_type');
   if (grantType === null) throw new Refusal('missing_parameter', { detail: 'grant_type' });
   if (grantType !== grantTypeTokenExchange) throw new Refusal('unsupported_grant_type');
-  refuseActor(single('actor_token'), single('actor_token_type'));
+  const actor = parseActor(single('actor_token'), single('actor_token_type'));
   const subject = parseSubject(single('subject_token'), single('subject_token_type'));
   const grantId = parseAudience(form, context.issuer);
   const details = single('authorization_details');
@@ -44,6 +45,8 @@ export function parseTokenRequest(form: URLSearchParams, context: FormContext): 
   if (parsed !== null && !parsed.ok) throw new Refusal('details_malformed', { detail: parsed.problem });
   return {
     subject,
+    actor,
+    presented: context.presented,
     detail: parsed === null ? null : parsed.detail,
     grantId,
     requestedTokenType: single('requested_token_type'),
@@ -63,18 +66,21 @@ function refuseRepeated(form: URLSearchParams): void {
   }
 }
 
-function refuseActor(actorToken: string | null, actorTokenType: string | null): void {
-  // RFC 8693 section 2.1: the type goes with the token; without a delegation rule an actor is never silently dropped.
-  if ((actorToken === null) !== (actorTokenType === null))
+/** RFC 8693 section 2.1: the type goes with the token. An actor is a workload: always an assertion, never a token of ours. */
+function parseActor(token: string | null, type: string | null): ExchangeRequest['actor'] {
+  if ((token === null) !== (type === null))
     throw new Refusal('malformed_request', { detail: 'actor_token and actor_token_type belong together' });
-  if (actorToken !== null) throw new Refusal('delegation_not_granted');
+  if (token === null || type === null) return null;
+  if (token.length > tokenCharactersMax) throw new Refusal('assertion_invalid', { detail: 'too long' });
+  if (type === tokenType.jwt || type === tokenType.idToken) return { token };
+  throw new Refusal('unsupported_token_type', { detail: 'actor_token_type' });
 }
 
 function parseSubject(token: string | null, type: string | null): ExchangeRequest['subject'] {
   if (token === null || type === null) throw new Refusal('missing_parameter', { detail: 'subject_token' });
   if (token.length > tokenCharactersMax) throw new Refusal('assertion_invalid', { detail: 'too long' });
   if (type === tokenType.jwt || type === tokenType.idToken) return { kind: 'assertion', token };
-  if (type === tokenType.accessToken) return { kind: 'task-token', token };
+  if (type === tokenType.accessToken) return { kind: 'access-token', token };
   throw new Refusal('unsupported_token_type', { detail: 'subject_token_type' });
 }
 

@@ -1,6 +1,7 @@
 import { auditEvent, exchange, Fault, Refusal } from '@mayfly/core';
 import type { Broker } from '../broker.ts';
 import { type ErrorContext, oauthError, type Reply } from './errors.ts';
+import { presentedWith } from './presented.ts';
 import type { RawRequest } from './request.ts';
 import { parseForm, parseTokenRequest } from './token-request.ts';
 
@@ -19,6 +20,7 @@ async function answer(broker: Broker, request: RawRequest, context: ErrorContext
     parsed = parseTokenRequest(parseForm(request.body), {
       ...context,
       idempotencyKey: idempotencyKey(request),
+      presented: presentedWith(broker, request),
     });
   } catch (error) {
     return refuseForm(broker, error, context);

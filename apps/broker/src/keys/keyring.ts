@@ -11,7 +11,10 @@ import { unwrapKey, wrapKey } from './wrap.ts';
 
 export const signingPurposes = ['token', 'federation'] as const;
 export type SigningPurpose = (typeof signingPurposes)[number];
-export type KeyPurpose = SigningPurpose | 'row-mac';
+/** Secrets of HMACs: of rows that decide, and of DPoP nonces. */
+export const secretPurposes = ['row-mac', 'nonce'] as const;
+export type SecretPurpose = (typeof secretPurposes)[number];
+export type KeyPurpose = SigningPurpose | SecretPurpose;
 
 /** A row of `signing_key`: the private part only wrapped. */
 export interface StoredKey {
@@ -108,15 +111,18 @@ async function makeKeyPair(alg: 'ES256' | 'RS256'): Promise<KeyPair> {
   return id.startsWith('-') ? makeKeyPair(alg) : { id, publicJwk, privateKey };
 }
 
-/** The secret under which rows that decide carry an HMAC: a writer in the database alone cannot forge one. */
-export function makeRowMacKey(options: { kek: Buffer; now: Date }): StoredKey {
+/**
+ * A secret outside the database: under that of rows a writer in the database alone cannot forge one that decides, under
+ * that of nonces replicas know each other's.
+ */
+export function makeSecret(purpose: SecretPurpose, options: { kek: Buffer; now: Date }): StoredKey {
   const secret = randomBytes(32);
-  const id = createHash('sha256').update('row-mac').update(secret).digest('base64url');
-  const wrapped = wrapKey(options.kek, secret, { id, purpose: 'row-mac' });
+  const id = createHash('sha256').update(purpose).update(secret).digest('base64url');
+  const wrapped = wrapKey(options.kek, secret, { id, purpose });
   const { now } = options;
   return {
     id,
-    purpose: 'row-mac',
+    purpose,
     alg: 'HS256',
     publicJwk: null,
     wrapped,
@@ -128,8 +134,11 @@ export function makeRowMacKey(options: { kek: Buffer; now: Date }): StoredKey {
 
 export type RowMac = (bytes: Uint8Array) => Buffer;
 
-export function rowMac(stored: StoredKey, kek: Buffer): RowMac {
-  const secret = unwrapKey(kek, stored.wrapped, stored);
+export function openSecret(stored: StoredKey, kek: Buffer): Buffer {
+  return unwrapKey(kek, stored.wrapped, stored);
+}
+
+export function rowMac(secret: Buffer): RowMac {
   return (bytes) => createHmac('sha256', secret).update(bytes).digest();
 }
 

@@ -4,11 +4,14 @@ import { ConfigError } from '../config.ts';
 import { createIds } from '../ids.ts';
 import {
   Keyring,
-  makeRowMacKey,
+  makeSecret,
   makeSigningKey,
+  openSecret,
   type RowMac,
   rowMac,
+  type SecretPurpose,
   type StoredKey,
+  secretPurposes,
   signingPurposes,
 } from './keyring.ts';
 
@@ -16,21 +19,26 @@ import {
 export async function loadKeys(
   store: Pick<Store, 'keys'>,
   kek: Buffer,
-): Promise<{ ring: Keyring; mac: RowMac }> {
+): Promise<{ ring: Keyring; mac: RowMac; nonceSecret: Buffer }> {
   const stored = await store.keys.list();
   const have = new Set(stored.map(({ purpose }) => purpose));
   const now = new Date();
   const missing: StoredKey[] = [];
-  if (!have.has('row-mac')) missing.push(makeRowMacKey({ kek, now }));
+  for (const purpose of secretPurposes)
+    if (!have.has(purpose)) missing.push(makeSecret(purpose, { kek, now }));
   for (const purpose of signingPurposes)
     if (!have.has(purpose)) missing.push(await makeSigningKey(purpose, { kek, now, activeFrom: now }));
   for (const key of missing)
     await store.keys.insert(key, { onlyIfNone: true, audit: keyEvent('key.made', key) });
   const all = missing.length === 0 ? stored : await store.keys.list();
-  const macKey = all.find(({ purpose }) => purpose === 'row-mac');
-  if (macKey === undefined) throw new Error('no row-mac key');
+  const secretOf = (purpose: SecretPurpose) => {
+    const key = all.find((one) => one.purpose === purpose);
+    if (key === undefined) throw new Error(`no ${purpose} key`);
+    return openSecret(asStored(key), kek);
+  };
   try {
-    return { ring: new Keyring(all.map(asStored), kek), mac: rowMac(asStored(macKey), kek) };
+    const ring = new Keyring(all.map(asStored), kek);
+    return { ring, mac: rowMac(secretOf('row-mac')), nonceSecret: secretOf('nonce') };
   } catch (cause) {
     const problem = 'keyEncryptionKey: not the key under which the keys of this database are wrapped';
     throw new ConfigError([problem], { cause });

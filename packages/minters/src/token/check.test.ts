@@ -84,7 +84,16 @@ test.each([
   ['no action', withDetail({ actions: [] }), 'actions exceed the grant'],
   ['a wider list of actions', withDetail({ actions: ['write', 'delete'] }), 'actions exceed the grant'],
   ['an action twice', withDetail({ actions: ['write', 'write'] }), 'actions are not those of the plan'],
-  ['another subject', withClaims({ sub: 'prod-k8s/other' }), 'claims disagree with each other'],
+  ['another subject', withClaims({ sub: 'prod-k8s/other' }), 'sub is another workload'],
+  ['another presenter', withClaims({ client_id: 'prod-k8s/other' }), 'client_id is not the presenter'],
+  [
+    'an actor that nobody attested',
+    withClaims({ act: { iss: 'https://a.example', sub: 'x' } }),
+    'act is not the chain of actors',
+  ],
+  ['a key that nobody proved', withClaims({ cnf: { jkt: 'x' } }), 'cnf is not the key that was proven'],
+  ['an empty cnf', withClaims({ cnf: {} }), 'cnf is not the key that was proven'],
+  ['a binding only in words', { ...plan, tokenType: 'DPoP' }, 'token type does not fit the binding'],
   ['a subject without its issuer', withClaims({ sub: 'admin', client_id: 'admin' }), form],
   ['another task', withClaims({ txn: 'tsk_00000000000000000000000000' }), 'claims disagree with each other'],
   [
@@ -128,7 +137,8 @@ test.each([
     { ...plan, enforcement: { resource: 'provider', actions: 'broker', ttl: 'provider' } },
     'enforcement is better than the server can hold',
   ],
-  ['another token type', { ...plan, tokenType: 'N_A' }, 'token type is not that of an access token'],
+  ['another token type', { ...plan, tokenType: 'N_A' }, 'token type does not fit the binding'],
+  ['another issued type', { ...plan, issuedTokenType: 'urn:x' }, 'token type is not that of an access token'],
 ])('a plan with %s', (_, broken, problem) => {
   expect(check(broken)).toBe(problem);
 });

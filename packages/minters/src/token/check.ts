@@ -3,12 +3,27 @@ import { parseId, uuidTime } from '@mayfly/protocol';
 import { z } from 'zod';
 import { insidePattern } from '../inside-pattern.ts';
 
+interface Act {
+  iss: string;
+  sub: string;
+  act?: Act | undefined;
+}
+const act: z.ZodType<Act> = z.strictObject({
+  iss: z.string(),
+  sub: z.string(),
+  get act() {
+    return act.optional();
+  },
+});
+
 const body = z.strictObject({
   claims: z.strictObject({
     iss: z.url(),
     aud: z.string(),
     sub: z.string().regex(/^[^/]+\/[\s\S]+$/),
-    client_id: z.string(),
+    client_id: z.string().regex(/^[^/]+\/[\s\S]+$/),
+    act: act.optional(),
+    cnf: z.strictObject({ jkt: z.string().optional(), 'x5t#S256': z.string().optional() }).optional(),
     iat: z.number().int(),
     exp: z.number().int(),
     jti: z.string(),
@@ -44,6 +59,7 @@ export const checkTokenPlan: PlanCheck = (plan, allowed) => {
     checkReach(plan, claims, allowed) ??
     checkNames(plan, claims) ??
     checkCall(claims, allowed) ??
+    checkHolder(plan, claims, allowed) ??
     checkPromises(plan, allowed)
   );
 };
@@ -68,8 +84,8 @@ function checkReach(plan: MintPlan, claims: Claims, allowed: Allowed): string | 
   return null;
 }
 
-function checkNames(plan: MintPlan, { sub, client_id, txn, jti, authorization_details }: Claims) {
-  if (sub !== client_id || txn !== authorization_details[0].task) return 'claims disagree with each other';
+function checkNames(plan: MintPlan, { txn, jti, authorization_details }: Claims) {
+  if (txn !== authorization_details[0].task) return 'claims disagree with each other';
   if (!txn.startsWith('tsk_') || parseId('tsk', txn) !== plan.taskId) return 'txn is another task';
   if (!jti.startsWith('isn_') || parseId('isn', jti) !== plan.issuanceId || jti !== plan.reach)
     return 'jti is another issuance';
@@ -83,8 +99,28 @@ function checkCall({ sub, authorization_details: [detail] }: Claims, allowed: Al
   return (detail.args_digest ?? null) === allowed.argsDigest ? null : 'args_digest is not the one asked for';
 }
 
+/** In whose hands: every actor of the decision and no other, and the key that it was bound to. */
+function checkHolder({ tokenType }: MintPlan, { client_id, sub, act, cnf }: Claims, { holder }: Allowed) {
+  const said: string[] = [];
+  for (let next = act; next !== undefined; next = next.act) said.push(JSON.stringify([next.iss, next.sub]));
+  const decided = holder.actors.map(({ issuer, subject }) => JSON.stringify([issuer, subject]));
+  if (said.length !== decided.length || said.some((one, index) => one !== decided[index]))
+    return 'act is not the chain of actors';
+  const [present] = holder.actors;
+  if (client_id !== (present === undefined ? sub : `${present.issuerName}/${present.subject}`))
+    return 'client_id is not the presenter';
+  const { jkt, x5tS256 } = holder.confirmation ?? {};
+  if (
+    cnf?.jkt !== jkt ||
+    cnf?.['x5t#S256'] !== x5tS256 ||
+    (cnf === undefined) !== (holder.confirmation === null)
+  )
+    return 'cnf is not the key that was proven';
+  return tokenType === (jkt === undefined ? 'Bearer' : 'DPoP') ? null : 'token type does not fit the binding';
+}
+
 /** What the caller and the log are told must not be better than what the server holds. */
-function checkPromises({ ends, enforcement, tokenType, issuedTokenType }: MintPlan, { server }: Allowed) {
+function checkPromises({ ends, enforcement, issuedTokenType }: MintPlan, { server }: Allowed) {
   if (ends.by !== 'expired') {
     const { guaranteedSeconds = Number.POSITIVE_INFINITY, typicalSeconds = guaranteedSeconds } = ends;
     const held = server?.verification === 'introspect' && ends.by === 'denied';
@@ -93,7 +129,7 @@ function checkPromises({ ends, enforcement, tokenType, issuedTokenType }: MintPl
   }
   if (enforcement.resource !== 'broker' || enforcement.actions !== 'broker' || enforcement.ttl !== 'provider')
     return 'enforcement is better than the server can hold';
-  if (tokenType !== 'Bearer' || issuedTokenType !== 'urn:ietf:params:oauth:token-type:access_token')
+  if (issuedTokenType !== 'urn:ietf:params:oauth:token-type:access_token')
     return 'token type is not that of an access token';
   return null;
 }

@@ -1,4 +1,14 @@
-import { Fault, type Minter, type MintPlan, type MintRequest, Refusal, Secret } from '@mayfly/core';
+import {
+  type Actor,
+  type Confirmation,
+  Fault,
+  type Minter,
+  type MintPlan,
+  type MintRequest,
+  Refusal,
+  Secret,
+  workloadName,
+} from '@mayfly/core';
 import { detailType, formatId, joseType, tokenType } from '@mayfly/protocol';
 
 export interface TokenMinterOptions {
@@ -27,7 +37,7 @@ export function createTokenMinter(options: TokenMinterOptions): Minter {
 }
 
 function planToken(request: MintRequest, issuer: string): MintPlan {
-  const { server, identifier, notAfter, now } = request;
+  const { server, identifier, notAfter, now, holder } = request;
   if (server === null) throw new Refusal('tool_not_granted', { detail: 'the resource server is not active' });
   if (!isPlainHttps(identifier))
     throw new Refusal('identifier_malformed', { detail: 'not a plain https URI' });
@@ -54,19 +64,44 @@ function planToken(request: MintRequest, issuer: string): MintPlan {
         : { by: 'expired' },
     enforcement: { resource: 'broker', actions: 'broker', ttl: 'provider' },
     issuedTokenType: tokenType.accessToken,
-    tokenType: 'Bearer',
+    tokenType: holder.confirmation?.jkt === undefined ? 'Bearer' : 'DPoP',
     body: {
       claims: {
         iss: issuer,
         aud: server.audience,
         sub: request.workload,
-        client_id: request.workload,
+        client_id: presenterOf(request),
         iat: Math.floor(now.getTime() / 1000),
         exp: Math.floor(notAfter.getTime() / 1000),
         jti: formatId('isn', request.issuanceId),
         txn: task,
         authorization_details: [{ ...detail, ...digest }],
+        ...actClaim(holder.actors),
+        ...cnfClaim(holder.confirmation),
       },
+    },
+  };
+}
+
+/** RFC 9068 section 2.2: the client is whoever asked for the token. */
+function presenterOf({ workload, holder: { actors } }: MintRequest): string {
+  const [actor] = actors;
+  return actor === undefined ? workload : workloadName(actor);
+}
+
+/** RFC 8693 section 4.1: the present actor outermost, those before it nested inside. */
+function actClaim([actor, ...earlier]: readonly Actor[]): { act?: Readonly<Record<string, unknown>> } {
+  if (actor === undefined) return {};
+  return { act: { iss: actor.issuer, sub: actor.subject, ...actClaim(earlier) } };
+}
+
+function cnfClaim(confirmation: Confirmation | null): { cnf?: Readonly<Record<string, string>> } {
+  if (confirmation === null) return {};
+  const { jkt, x5tS256 } = confirmation;
+  return {
+    cnf: {
+      ...(jkt === undefined ? {} : { jkt }),
+      ...(x5tS256 === undefined ? {} : { 'x5t#S256': x5tS256 }),
     },
   };
 }

@@ -1,6 +1,17 @@
 import { actions, effects } from '@mayfly/protocol';
 import { z } from 'zod';
-import { boundSubject, choice, documentOf, duration, name, notBuilt, role, subject, text } from './common.ts';
+import {
+  boundSubject,
+  choice,
+  claimName,
+  documentOf,
+  duration,
+  name,
+  notBuilt,
+  role,
+  subject,
+  text,
+} from './common.ts';
 
 const param = z
   .strictObject({
@@ -53,7 +64,7 @@ const grant = z.strictObject({
       perMinute: z.int().min(1).max(100_000).optional(),
     })
     .prefault({}),
-  proof: choice(['none'], ['dpop', 'mtls']).default('none'),
+  proof: choice(['none', 'dpop', 'mtls']).default('none'),
   approval: notBuilt('approvals'),
   conditions: notBuilt('conditions'),
   endsBy: notBuilt('a choice of how credentials end'),
@@ -61,13 +72,30 @@ const grant = z.strictObject({
 
 const opener = z.union([choice(['self']), z.strictObject({ role }), subject]);
 
+/** What a task may open beneath it; a child's grants are a subset of its parent's. */
+const children = z.strictObject({
+  max: z.int().min(1).max(1000),
+  depth: z.int().min(1).max(8).default(1),
+  templates: z.array(name).min(1).max(64),
+});
+
+/** Who may act for the workloads (RFC 8693 section 1.1); without `actors` only whom a subject token names in `may_act`. */
+const delegation = z
+  .strictObject({
+    actor: choice(['none', 'optional', 'required']).default('none'),
+    actors: z.array(subject).max(64).default([]),
+  })
+  .refine(({ actor, actors }) => actor !== 'none' || actors.length === 0, {
+    error: 'actors are named, but actor is none: write optional or required',
+  });
+
 const task = z.strictObject({
   maxDuration: duration({ min: '1s', max: '7d' }).default('1h'),
   lease: duration({ min: '5s', max: '24h' }).default('60s'),
   maxOpen: z.int().min(1).max(100_000).optional(),
   opensPerHour: z.int().min(1).max(1_000_000).optional(),
-  ref: notBuilt('refs made of claims'),
-  children: notBuilt('child tasks'),
+  ref: z.strictObject({ claims: z.array(claimName).min(1).max(8) }).optional(),
+  children: children.optional(),
   reattest: notBuilt('repeated attestation'),
 });
 
@@ -101,9 +129,8 @@ export const grantTemplate = documentOf(
     defaults: z.strictObject({ ttl: ttl.optional() }).optional(),
     grants: z.array(grant).max(64).default([]),
     deviation: deviation.optional(),
-    children: notBuilt('child tasks'),
     reattest: notBuilt('repeated attestation'),
-    delegation: notBuilt('delegation'),
+    delegation: delegation.prefault({}),
     signals: notBuilt('signals'),
     onChange: notBuilt('a choice of what a new version does to running tasks'),
   }),

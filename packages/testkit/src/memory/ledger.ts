@@ -1,7 +1,7 @@
 import type { AuditEvent, Delivery, IntendResult, Intent, Ledger } from '@mayfly/core';
 import type { MemoryFacts } from './facts.ts';
 import { WindowCounter } from './limits.ts';
-import { openTaskRow, renewLease, useAssertion } from './open.ts';
+import { openTaskRow, renewLease, useOnce } from './open.ts';
 import type { GrantRow, MemoryRows, TaskRow } from './rows.ts';
 
 /** How long an Idempotency-Key belongs to its issuance (contract.md section 5). */
@@ -126,8 +126,8 @@ function spend(rows: MemoryRows, row: GrantRow, { record, use, budget }: Intent)
   const minute = new WindowCounter(rows, ['perMinute', owner, template, grant.name], 60);
   const limited = minute.refuseAt(Number.isFinite(perMinute) ? perMinute : null);
   if (limited !== null) return limited;
-  if (use.assertion !== null && !useAssertion(rows, use.assertion))
-    return { kind: 'refused', reason: 'assertion_replayed' };
+  const replayed = useOnce(rows, use.uses);
+  if (replayed !== null) return { kind: 'refused', reason: replayed };
   if (key !== undefined)
     rows.idempotency.set(key, { issuanceId: record.id, expiresAt: rows.inSeconds(idempotencySeconds) });
   rows.grants.set(grant.id, { ...row, uses: uses + 1 });

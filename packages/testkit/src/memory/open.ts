@@ -1,4 +1,5 @@
-import type { Opening, OpenResult } from '@mayfly/core';
+import type { Opening, OpenResult, Task, Use } from '@mayfly/core';
+import type { Reason } from '@mayfly/protocol';
 import { WindowCounter } from './limits.ts';
 import type { MemoryRows } from './rows.ts';
 
@@ -6,7 +7,9 @@ export type Opened = Exclude<OpenResult, { kind: 'opened' }> | { readonly kind: 
 
 /** `open_task` of the migrations: limits, ref, task, grants, lease; the caller's transaction undoes it. */
 export function openTaskRow(rows: MemoryRows, opening: Opening, knownEpoch: number): Opened {
-  const { task, maxOpen, opensPerHour, audit } = opening;
+  const { task, maxOpen, opensPerHour, childrenMax, audit } = opening;
+  const orphan = refuseChild(rows, task.parentId, childrenMax ?? 0);
+  if (orphan !== null) return { kind: 'refused', reason: orphan };
   if (rows.epoch !== knownEpoch) return { kind: 'stale', epoch: rows.epoch };
   if (rows.frozen !== null) return { kind: 'refused', reason: 'frozen' };
   const hour = new WindowCounter(rows, ['opensPerHour', task.owner, task.template], 3600);
@@ -17,8 +20,7 @@ export function openTaskRow(rows: MemoryRows, opening: Opening, knownEpoch: numb
   );
   const live = same.filter(({ state }) => state === 'open' || state === 'suspended').length;
   if (maxOpen !== null && live >= maxOpen) return { kind: 'refused', reason: 'too_many_open_tasks' };
-  if (rows.tasks.has(task.id) || same.some((row) => task.ref !== null && row.task.ref === task.ref))
-    return { kind: 'ref_taken' };
+  if (rows.tasks.has(task.id) || same.some((row) => sameRef(row.task, task))) return { kind: 'ref_taken' };
   const leaseUntil = rows.inSeconds(task.leaseSeconds);
   const state = { state: 'open', stateReason: null, outcome: null, leaseUntil, endedAt: null } as const;
   rows.tasks.set(task.id, { task, ...state });
@@ -32,11 +34,33 @@ export function openTaskRow(rows: MemoryRows, opening: Opening, knownEpoch: numb
   return { kind: 'opened' };
 }
 
-/** Uses a once-only assertion; false when it was used before. */
-export function useAssertion(rows: MemoryRows, assertion: { digest: string }): boolean {
-  if (rows.replay.has(assertion.digest)) return false;
-  rows.replay.set(assertion.digest, true);
-  return true;
+function sameRef(left: Task, right: Task): boolean {
+  return left.ref !== null && left.ref === right.ref && left.parentId === right.parentId;
+}
+
+/** `refuse_child`: the task above must be open, and have room. */
+function refuseChild(rows: MemoryRows, parentId: string | null, max: number): Reason | null {
+  if (parentId === null) return null;
+  const parent = rows.tasks.get(parentId);
+  if (parent?.state === 'suspended') return 'task_suspended';
+  if (parent?.state !== 'open' || parent.task.expiresAt <= rows.now() || parent.leaseUntil <= rows.now())
+    return 'task_ended';
+  const children = [...rows.tasks.values()].filter(({ task }) => task.parentId === parentId);
+  return children.length >= max ? 'child_not_allowed' : null;
+}
+
+/** `use_once`: all or nothing; the refusal of the first, by digest, that was used before. */
+export function useOnce(rows: MemoryRows, uses: readonly Use[]): Reason | null {
+  const taken: string[] = [];
+  for (const { digest, replayed } of uses.toSorted((one, two) => (one.digest < two.digest ? -1 : 1))) {
+    if (rows.replay.has(digest)) {
+      for (const given of taken) rows.replay.delete(given);
+      return replayed;
+    }
+    rows.replay.set(digest, true);
+    taken.push(digest);
+  }
+  return null;
 }
 
 /** `renew_lease`: at most eight times per lease; an open task only, and a lapsed lease stays lapsed. */

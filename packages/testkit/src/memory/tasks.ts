@@ -1,8 +1,8 @@
 import type { AuditEvent, ClosedState, Ending, TaskFound, TaskStatus, Tasks } from '@mayfly/core';
 import { isClosed } from '@mayfly/core';
 import { type MemoryFacts, readTask } from './facts.ts';
-import { openTaskRow, useAssertion } from './open.ts';
-import type { IssuanceRow, MemoryRows } from './rows.ts';
+import { openTaskRow, useOnce } from './open.ts';
+import type { IssuanceRow, MemoryRows, TaskRow } from './rows.ts';
 
 /** Outcomes that the owner names; the other ends happen to a task. */
 const outcomes: ReadonlySet<ClosedState> = new Set(['completed', 'failed', 'cancelled']);
@@ -19,9 +19,13 @@ export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
   };
   return {
     find: async (id, { fresh = false } = {}) => (fresh ? undefined : facts.get(id)) ?? read(id),
-    findByRef: async ({ template, owner, ref }) => {
+    findByRef: async ({ template, owner, ref, parentId }) => {
       const row = [...rows.tasks.values()].find(
-        ({ task }) => task.template === template && task.owner === owner && task.ref === ref,
+        ({ task }) =>
+          task.template === template &&
+          task.owner === owner &&
+          task.ref === ref &&
+          task.parentId === parentId,
       );
       return row === undefined ? undefined : read(row.task.id);
     },
@@ -31,15 +35,14 @@ export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
     },
     open: async (opening, { epoch, use }) =>
       rows.atomically(() => {
-        const seen = use.assertion;
-        if (seen !== null && rows.replay.has(seen.digest))
-          return { kind: 'refused', reason: 'assertion_replayed' };
+        const seen = use.uses.find(({ digest }) => rows.replay.has(digest));
+        if (seen !== undefined) return { kind: 'refused', reason: seen.replayed };
         const opened = openTaskRow(rows, opening, epoch);
         if (opened.kind !== 'opened') return opened;
-        if (seen !== null) useAssertion(rows, seen);
+        useOnce(rows, use.uses);
         return { kind: 'opened', found: facts.opened(opening.task) };
       }),
-    use: async (assertion) => useAssertion(rows, assertion),
+    use: async (uses) => useOnce(rows, uses),
     heartbeat: async (id) => {
       heartbeat(rows, id);
       return statusAfterHeartbeat(rows, read(id)?.status);
@@ -77,11 +80,19 @@ function close(
   const lapsed = row.state === 'open' && row.leaseUntil <= rows.now();
   if (state === 'abandoned' && !lapsed) return endingOf(rows, id);
   const outcome = outcomes.has(state) ? state : null;
-  rows.tasks.set(id, { ...row, state, stateReason: reason, outcome, endedAt: rows.now() });
-  for (const grant of rows.grantsOf(id)) rows.grants.set(grant.grant.id, { ...grant, state: 'ended' });
-  takeBack(rows, id);
-  rows.work.delete(id);
+  const endedAt = rows.now();
+  rows.tasks.set(id, { ...row, state, stateReason: reason, outcome, endedAt });
   rows.append(audit);
+  for (const beneath of beneathOf(rows, id, ({ state: one }) => !isClosed(one))) {
+    const cancelled = { state: 'cancelled', stateReason: 'parent task ended', outcome: 'cancelled' } as const;
+    rows.tasks.set(beneath.task.id, { ...beneath, ...cancelled, endedAt });
+    rows.append(derived(audit, beneath, cancelled));
+  }
+  for (const one of treeOf(rows, id)) {
+    for (const grant of rows.grantsOf(one)) rows.grants.set(grant.grant.id, { ...grant, state: 'ended' });
+    takeBack(rows, one);
+    rows.work.delete(one);
+  }
   return endingOf(rows, id);
 }
 
@@ -93,25 +104,65 @@ function suspend(
   const row = rows.tasks.get(id);
   if (row?.state !== 'open') return endingOf(rows, id);
   rows.tasks.set(id, { ...row, state: 'suspended', stateReason: reason });
-  for (const grant of rows.grantsOf(id))
-    if (grant.state === 'active') rows.grants.set(grant.grant.id, { ...grant, state: 'suspended' });
-  takeBack(rows, id);
   rows.append(audit);
+  for (const beneath of beneathOf(rows, id, ({ state }) => state === 'open')) {
+    const suspended = { state: 'suspended', stateReason: suspendedAlong } as const;
+    rows.tasks.set(beneath.task.id, { ...beneath, ...suspended });
+    rows.append(derived(audit, beneath, suspended));
+  }
+  for (const one of treeOf(rows, id)) {
+    for (const grant of rows.grantsOf(one))
+      if (grant.state === 'active') rows.grants.set(grant.grant.id, { ...grant, state: 'suspended' });
+    takeBack(rows, one);
+  }
   return endingOf(rows, id);
 }
 
 function resume(rows: MemoryRows, id: string, audit: AuditEvent): boolean {
   const row = rows.tasks.get(id);
   if (row?.state !== 'suspended' || row.task.expiresAt <= rows.now()) return false;
-  const leaseUntil = rows.inSeconds(row.task.leaseSeconds);
-  rows.tasks.set(id, { ...row, state: 'open', stateReason: null, leaseUntil });
+  if (row.task.parentId !== null && rows.tasks.get(row.task.parentId)?.state !== 'open') return false;
+  reopen(rows, row);
+  rows.append(audit);
+  const along = ({ state, stateReason, task }: TaskRow) =>
+    state === 'suspended' && stateReason === suspendedAlong && task.expiresAt > rows.now();
+  for (const beneath of beneathOf(rows, id, along)) {
+    reopen(rows, beneath);
+    rows.append(derived(audit, beneath, { state: 'open', stateReason: 'parent task resumed' }));
+  }
+  return true;
+}
+
+function reopen(rows: MemoryRows, row: TaskRow): void {
+  const { id, leaseSeconds } = row.task;
+  rows.tasks.set(id, { ...row, state: 'open', stateReason: null, leaseUntil: rows.inSeconds(leaseSeconds) });
   for (const grant of rows.grantsOf(id))
     if (grant.state === 'suspended')
       rows.grants.set(grant.grant.id, { ...grant, state: 'active', generation: grant.generation + 1 });
   const work = rows.work.get(id);
   if (work !== undefined) rows.work.set(id, { ...work, dueAt: rows.now() });
-  rows.append(audit);
-  return true;
+}
+
+const suspendedAlong = 'parent task suspended';
+
+/** The task and every one beneath it. */
+function treeOf(rows: MemoryRows, id: string): readonly string[] {
+  const children = [...rows.tasks.values()].filter(({ task }) => task.parentId === id);
+  return [id, ...children.flatMap(({ task }) => treeOf(rows, task.id))];
+}
+
+function beneathOf(rows: MemoryRows, id: string, wanted: (row: TaskRow) => boolean): readonly TaskRow[] {
+  const [, ...beneath] = treeOf(rows, id);
+  return beneath.flatMap((one) => rows.tasks.get(one) ?? []).filter(wanted);
+}
+
+/** `append_derived`: what happened to a task beneath because of the one above. */
+function derived(
+  event: AuditEvent,
+  { task: { id } }: TaskRow,
+  { state, stateReason: reason }: Pick<TaskRow, 'state' | 'stateReason'>,
+): AuditEvent {
+  return { ...event, id: `${event.id}:${id}`, taskId: id, body: { parent: event.taskId, reason, state } };
 }
 
 function takeBack(rows: MemoryRows, taskId: string): void {
@@ -126,8 +177,10 @@ function takeBack(rows: MemoryRows, taskId: string): void {
 function endingOf(rows: MemoryRows, id: string): Ending | undefined {
   const row = rows.tasks.get(id);
   if (row === undefined) return undefined;
+  const tree = new Set(treeOf(rows, id));
   const agents = [...rows.issuances.values()].filter(
-    ({ record, decision }) => record.taskId === id && decision === 'allow' && record.purpose === 'agent',
+    ({ record, decision }) =>
+      tree.has(record.taskId ?? '') && decision === 'allow' && record.purpose === 'agent',
   );
   const seen = agents.map((issuance) => ({
     how: howItEnds(rows, issuance),

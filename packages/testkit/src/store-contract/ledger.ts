@@ -229,7 +229,9 @@ function testUses(scene: () => Scene): void {
   test('a once-only assertion mints once, however many ask at once', async () => {
     const task = await scene().opened();
     const assertion = scene().assertion();
-    const intents = await Promise.all(Array.from({ length: 5 }, () => scene().intent(task, { assertion })));
+    const intents = await Promise.all(
+      Array.from({ length: 5 }, () => scene().intent(task, { uses: [assertion] })),
+    );
     const results = await Promise.all(intents.map((intent) => scene().store.ledger.intend(intent)));
     expect(results.map(saying).sort()).toEqual([
       ...Array.from({ length: 4 }, () => 'assertion_replayed'),
@@ -240,9 +242,9 @@ function testUses(scene: () => Scene): void {
   test('a refused intent does not use the assertion up', async () => {
     const assertion = scene().assertion();
     const spent = await scene().opened({ exchanges: 0 });
-    const refused = await scene().intent(spent, { assertion });
+    const refused = await scene().intent(spent, { uses: [assertion] });
     expect(saying(await scene().store.ledger.intend(refused))).toBe('budget_spent');
-    const intent = await scene().intent(await scene().opened(), { assertion });
+    const intent = await scene().intent(await scene().opened(), { uses: [assertion] });
     expect(saying(await scene().store.ledger.intend(intent))).toBe('intended');
   });
 
@@ -250,9 +252,9 @@ function testUses(scene: () => Scene): void {
     const task = await scene().opened();
     const [key, assertion] = [scene().key(), scene().assertion()];
     const first = await scene().intended(task, { key });
-    const again = await scene().store.ledger.intend(await scene().intent(task, { key, assertion }));
+    const again = await scene().store.ledger.intend(await scene().intent(task, { key, uses: [assertion] }));
     expect(again).toEqual({ kind: 'already_issued', issuanceId: first.plan.issuanceId });
-    expect(saying(await scene().store.ledger.intend(await scene().intent(task, { assertion })))).toBe(
+    expect(saying(await scene().store.ledger.intend(await scene().intent(task, { uses: [assertion] })))).toBe(
       'intended',
     );
   });
@@ -310,12 +312,13 @@ function testLeases(scene: () => Scene): void {
     const expiring = async (seconds: number) => ({
       digest,
       expiresAt: new Date((await now()).getTime() + seconds * 1000),
+      replayed: 'assertion_replayed' as const,
     });
-    const first = await scene().intent(task, { assertion: await expiring(60) });
+    const first = await scene().intent(task, { uses: [await expiring(60)] });
     expect(await ledger.intend(first)).toEqual({ kind: 'intended' });
-    const second = await scene().intent(task, { assertion: await expiring(61) });
+    const second = await scene().intent(task, { uses: [await expiring(61)] });
     expect(await ledger.intend(second)).toEqual({ kind: 'refused', reason: 'assertion_replayed' });
-    expect(await tasks.use(await expiring(62))).toBe(false);
+    expect(await tasks.use([await expiring(62)])).toBe('assertion_replayed');
   });
 
   test('a delivery does not bring back a lease that has lapsed meanwhile', async () => {

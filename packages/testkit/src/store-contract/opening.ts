@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { type Scene, saying } from './scene.ts';
+import { noUse, type Scene, saying } from './scene.ts';
 
 /** Claims about opening a task, by itself and with its first intent. */
 export function describeOpening(scene: () => Scene): void {
@@ -16,7 +16,7 @@ function testOpening(scene: () => Scene): void {
     expect(byId?.task).toEqual(task);
     expect(byId?.status).toMatchObject({ state: 'open', generation: 1, endedAt: null, outcome: null });
     const { template, owner } = task;
-    expect((await tasks.findByRef({ template, owner, ref: 'run-1' }))?.task).toEqual(task);
+    expect((await tasks.findByRef({ template, owner, ref: 'run-1', parentId: null }))?.task).toEqual(task);
     expect((await tasks.findByGrant(task.grants[0]?.id ?? ''))?.task).toEqual(task);
   });
 
@@ -24,7 +24,9 @@ function testOpening(scene: () => Scene): void {
     const { tasks, newId } = scene().store;
     expect(await tasks.find(newId())).toBeUndefined();
     expect(await tasks.findByGrant(newId())).toBeUndefined();
-    expect(await tasks.findByRef({ template: 'contract', owner: newId(), ref: 'run-1' })).toBeUndefined();
+    expect(
+      await tasks.findByRef({ template: 'contract', owner: newId(), ref: 'run-1', parentId: null }),
+    ).toBeUndefined();
   });
 
   test('a ref is taken for good by one task of an owner and template, and free to others', async () => {
@@ -55,14 +57,14 @@ function testOpening(scene: () => Scene): void {
     await store.raiseEpoch();
     const result = await store.tasks.open(opening, {
       epoch: known,
-      use: { assertion: null, idempotencyKey: null },
+      use: noUse,
     });
     expect(result).toEqual({ kind: 'stale', epoch: await store.epoch() });
     expect(await store.tasks.find(opening.task.id, { fresh: true })).toBeUndefined();
   });
 
   test('a once-only assertion opens once; a refused opening does not use it up', async () => {
-    const use = { assertion: scene().assertion(), idempotencyKey: null };
+    const use = { uses: [scene().assertion()], idempotencyKey: null };
     const full = await scene().opening({ maxOpen: 0 });
     expect(saying(await scene().open(full, use))).toBe('too_many_open_tasks');
     expect(saying(await scene().open(await scene().opening(), use))).toBe('opened');
@@ -74,9 +76,9 @@ function testOpening(scene: () => Scene): void {
   test('an assertion used for a task token is used', async () => {
     const { tasks } = scene().store;
     const assertion = scene().assertion();
-    expect(await tasks.use(assertion)).toBe(true);
-    expect(await tasks.use(assertion)).toBe(false);
-    const intent = await scene().intent(await scene().opened(), { assertion });
+    expect(await tasks.use([assertion])).toBeNull();
+    expect(await tasks.use([assertion])).toBe('assertion_replayed');
+    const intent = await scene().intent(await scene().opened(), { uses: [assertion] });
     expect(saying(await scene().store.ledger.intend(intent))).toBe('assertion_replayed');
   });
 }
@@ -134,9 +136,11 @@ function testFirstIntent(scene: () => Scene): void {
     const { store } = scene();
     const wishes = { owner: `undone ${store.newId()}`, opensPerHour: 1, maxOpen: 1 };
     const assertion = scene().assertion();
-    await store.tasks.use(assertion);
+    await store.tasks.use([assertion]);
     const opening = await scene().opening({ ...wishes, ref: 'run-1' });
-    const refused = await store.ledger.intend(await scene().intent(opening.task, { opening, assertion }));
+    const refused = await store.ledger.intend(
+      await scene().intent(opening.task, { opening, uses: [assertion] }),
+    );
     expect(saying(refused)).toBe('assertion_replayed');
     expect(await store.tasks.find(opening.task.id, { fresh: true })).toBeUndefined();
     expect(await store.events(opening.task.id)).toEqual([]);

@@ -12,6 +12,7 @@ import type {
   SingleUse,
   Task,
   TaskFound,
+  Use,
   Work,
 } from '@mayfly/core';
 import type { StorePorts } from '../memory-store.ts';
@@ -57,6 +58,8 @@ export interface TaskWishes {
   readonly maxOpen?: number | null;
   readonly opensPerHour?: number | null;
   readonly lifeSeconds?: number;
+  readonly parent?: Task | null;
+  readonly childrenMax?: number;
 }
 
 export interface IntentWishes {
@@ -64,7 +67,7 @@ export interface IntentWishes {
   readonly budget?: Intent['budget'];
   readonly epoch?: number;
   readonly generation?: number;
-  readonly assertion?: SingleUse['assertion'];
+  readonly uses?: readonly Use[];
   readonly key?: string | null;
   readonly purpose?: 'agent' | 'base';
   readonly opening?: Opening | null;
@@ -72,7 +75,7 @@ export interface IntentWishes {
   readonly reach?: string;
 }
 
-export const noUse: SingleUse = { assertion: null, idempotencyKey: null };
+export const noUse: SingleUse = { uses: [], idempotencyKey: null };
 
 /** Builds what the claims need, each task with an owner of its own so that no limit is shared by accident. */
 export class Scene {
@@ -85,10 +88,13 @@ export class Scene {
   async opening(wishes: TaskWishes = {}): Promise<Opening> {
     const id = this.store.newId();
     const { owner = `owner of ${id}`, template = 'contract', ref = null, lifeSeconds = 1800 } = wishes;
+    const { parent = null, childrenMax = 10 } = wishes;
     const now = await this.store.now();
     const task: Task = {
       ...{ id, template, templateVersion: 1, ref, owner, objective: null, opener: null },
       params: { quarter: '2026q3' },
+      ...{ actors: [actor], confirmation: { jkt: 'thumbprint' }, depthLeft: 1 },
+      parentId: parent?.id ?? null,
       workload: { issuerName: 'agents', subject: 'worker', claims: { sub: 'worker', groups: ['a', 'b'] } },
       openedAt: now,
       expiresAt: new Date(now.getTime() + lifeSeconds * 1000),
@@ -96,7 +102,8 @@ export class Scene {
       grants: [this.#grant(id, wishes)],
     };
     const { maxOpen = null, opensPerHour = null } = wishes;
-    return { task, maxOpen, opensPerHour, audit: await this.event('task.opened', id) };
+    const audit = await this.event('task.opened', id);
+    return { task, maxOpen, opensPerHour, childrenMax: parent === null ? null : childrenMax, audit };
   }
 
   #grant(taskId: string, { exchanges = null, perMinute = null }: TaskWishes): Grant {
@@ -122,13 +129,13 @@ export class Scene {
 
   async intent(task: Task, wishes: IntentWishes = {}): Promise<Intent> {
     const plan = await this.#plan(task, wishes);
-    const { assertion = null, key = null, opening = null, generation = 1 } = wishes;
+    const { uses = [], key = null, opening = null, generation = 1 } = wishes;
     return {
       record: this.#record(plan),
       plan,
       epoch: wishes.epoch ?? (await this.store.epoch()),
       generation,
-      use: { assertion, idempotencyKey: key === null ? null : { digest: key } },
+      use: { uses, idempotencyKey: key === null ? null : { digest: key } },
       opening,
       budget: wishes.budget ?? { exchanges: null, perMinute: null },
       audit: await this.event('exchange.intended', task.id, plan.issuanceId),
@@ -158,6 +165,7 @@ export class Scene {
       ...{ id: plan.issuanceId, purpose: plan.purpose, taskId: plan.taskId, grantId: plan.grantId },
       ...{ grantName: 'read', template: 'contract', templateVersion: 1, tool: 's3.read' },
       workload: { issuerName: 'agents', subject: 'worker' },
+      actor: { issuerName: 'agents', subject: 'helper' },
       ...{ identifier: plan.identifier, actions: plan.actions, provider: plan.provider, access: plan.access },
       ...{ nativePermissions: plan.nativePermissions, purposeText: null, ttlSeconds: 60 },
       ...{ notAfter: new Date(plan.notAfter), worstCaseSeconds: 60, reason: null, policyEpoch: 1 },
@@ -234,15 +242,28 @@ export class Scene {
   }
 
   /** A once-only assertion that nobody has used. */
-  assertion(): NonNullable<SingleUse['assertion']> {
-    const digest = this.store.newId().replaceAll('-', '').repeat(2);
-    return { digest, expiresAt: new Date('2026-07-02T00:00:00Z') };
+  assertion(): Use {
+    return {
+      digest: this.key(),
+      expiresAt: new Date('2026-07-02T00:00:00Z'),
+      replayed: 'assertion_replayed',
+    };
+  }
+
+  /** A DPoP proof that nobody has used. */
+  proof(): Use {
+    return { ...this.assertion(), replayed: 'dpop_replayed' };
   }
 
   key(): string {
-    return this.assertion().digest;
+    return this.store.newId().replaceAll('-', '').repeat(2);
   }
 }
+
+const actor = {
+  ...{ issuer: 'https://issuer.example', issuerName: 'agents', subject: 'helper', named: false },
+  claims: { sub: 'helper' },
+};
 
 /** The reason of a refusal, or the kind of any other answer. */
 export function saying(result: { readonly kind: string; readonly reason?: string }): string {

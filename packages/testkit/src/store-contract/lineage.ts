@@ -1,0 +1,167 @@
+import { describe, expect, test } from '@jest/globals';
+import type { Task } from '@mayfly/core';
+import { type Scene, saying } from './scene.ts';
+
+/** Claims about tasks beneath tasks: what ends, suspends or counts them. */
+export function describeLineage(scene: () => Scene): void {
+  describe('lineage: opening', () => testOpening(scene));
+  describe('lineage: what happens above', () => testCascade(scene));
+  describe('what works once', () => testUses(scene));
+}
+
+const stateOf = async (scene: () => Scene, task: Task) => (await scene().fresh(task)).status.state;
+
+function testOpening(scene: () => Scene): void {
+  test('a child is found with its parent, its actors and its key', async () => {
+    const parent = await scene().opened();
+    const child = await scene().opened({ parent });
+    expect((await scene().fresh(child)).task).toEqual(child);
+    expect(child.parentId).toBe(parent.id);
+  });
+
+  test('a ref is one beneath each parent', async () => {
+    const owner = `family ${scene().store.newId()}`;
+    const [one, two] = [await scene().opened(), await scene().opened()];
+    const first = await scene().opened({ owner, ref: 'c', parent: one });
+    expect(saying(await scene().open(await scene().opening({ owner, ref: 'c', parent: one })))).toBe(
+      'ref_taken',
+    );
+    await scene().opened({ owner, ref: 'c', parent: two });
+    await scene().opened({ owner, ref: 'c' });
+    const { tasks } = scene().store.replica();
+    const key = { template: first.template, owner, ref: 'c' };
+    expect((await tasks.findByRef({ ...key, parentId: one.id }))?.task.id).toBe(first.id);
+    expect((await tasks.findByRef({ ...key, parentId: null }))?.task.id).not.toBe(first.id);
+  });
+
+  test('children are counted, ended ones too, also of those opened at once', async () => {
+    const parent = await scene().opened();
+    const wishes = { parent, childrenMax: 2 };
+    await scene().end(await scene().opened(wishes));
+    const openings = await Promise.all(Array.from({ length: 4 }, () => scene().opening(wishes)));
+    const results = await Promise.all(openings.map((opening) => scene().open(opening)));
+    expect(results.map(saying).sort()).toEqual([
+      'child_not_allowed',
+      'child_not_allowed',
+      'child_not_allowed',
+      'opened',
+    ]);
+  });
+
+  test('nothing opens beneath a task that is suspended, has ended, has lapsed or has expired', async () => {
+    const { store } = scene();
+    const suspended = await scene().opened();
+    await scene().suspend(suspended);
+    const ended = await scene().opened();
+    await scene().end(ended);
+    const lapsed = await scene().opened();
+    await store.leaveLease(lapsed.id, -1);
+    const expired = await scene().opened();
+    await store.passExpiry(expired.id);
+    const answers = [];
+    for (const parent of [suspended, ended, lapsed, expired])
+      answers.push(saying(await scene().open(await scene().opening({ parent }))));
+    expect(answers).toEqual(['task_suspended', 'task_ended', 'task_ended', 'task_ended']);
+  });
+}
+
+function testCascade(scene: () => Scene): void {
+  async function family() {
+    const parent = await scene().opened();
+    const child = await scene().opened({ parent });
+    const grandchild = await scene().opened({ parent: child });
+    return { parent, child, grandchild };
+  }
+
+  test('an end ends every task beneath, takes back what is out, and is one event of each', async () => {
+    const { store } = scene();
+    const { parent, child, grandchild } = await family();
+    const [above, beneath] = [await scene().delivered(parent), await scene().delivered(grandchild)];
+    const ending = await scene().end(parent, 'failed');
+    expect(ending).toMatchObject({ state: 'failed', total: 2, pending: 2 });
+    for (const task of [child, grandchild]) {
+      const { status } = await scene().fresh(task);
+      expect(status).toMatchObject({ state: 'cancelled', stateReason: 'parent task ended' });
+      expect((await store.events(task.id)).at(-1)).toBe('task.ended');
+      expect(await store.work(task.id)).toBeUndefined();
+    }
+    for (const { plan } of [above, beneath])
+      expect(await store.work(plan.issuanceId)).toMatchObject({ state: 'revoking' });
+    expect(saying(await store.ledger.intend(await scene().intent(child)))).toBe('task_ended');
+  });
+
+  test('a task that has ended keeps its own end when the one above ends', async () => {
+    const { parent, child } = await family();
+    await scene().end(child, 'completed');
+    await scene().end(parent, 'failed');
+    expect(await stateOf(scene, child)).toBe('completed');
+  });
+
+  test('the end of a child leaves the one above alone', async () => {
+    const { parent, child, grandchild } = await family();
+    await scene().end(child);
+    expect(await stateOf(scene, parent)).toBe('open');
+    expect(await stateOf(scene, grandchild)).toBe('cancelled');
+  });
+
+  test('a suspension reaches those beneath, a resumption those that it had reached', async () => {
+    const { store } = scene();
+    const { parent, child, grandchild } = await family();
+    await scene().suspend(grandchild);
+    await scene().suspend(parent);
+    expect(saying(await store.ledger.intend(await scene().intent(child)))).toBe('task_suspended');
+    expect((await scene().resume(child))?.resumed).toBe(false);
+    expect((await scene().resume(parent))?.resumed).toBe(true);
+    expect((await scene().fresh(child)).status).toMatchObject({ state: 'open', generation: 2 });
+    expect(await stateOf(scene, grandchild)).toBe('suspended');
+    expect((await store.events(child.id)).slice(-2)).toEqual(['task.suspended', 'task.resumed']);
+  });
+
+  test('of an end and an opening beneath at once, no child stays open', async () => {
+    for (let round = 0; round < 5; round += 1) {
+      const parent = await scene().opened();
+      const openings = await Promise.all(Array.from({ length: 3 }, () => scene().opening({ parent })));
+      const [, ...results] = await Promise.all([
+        scene().end(parent),
+        ...openings.map((opening) => scene().open(opening)),
+      ]);
+      for (const [index, { task }] of openings.entries())
+        if (results[index]?.kind === 'opened') expect(await stateOf(scene, task)).toBe('cancelled');
+    }
+  });
+}
+
+function testUses(scene: () => Scene): void {
+  test('assertion and proof are used up together, or neither', async () => {
+    const { ledger } = scene().store;
+    const task = await scene().opened();
+    const [assertion, proof] = [scene().assertion(), scene().proof()];
+    await ledger.intend(await scene().intent(task, { uses: [proof] }));
+    const both = await ledger.intend(await scene().intent(task, { uses: [assertion, proof] }));
+    expect(saying(both)).toBe('dpop_replayed');
+    const fresh = { uses: [assertion, scene().proof()] };
+    expect(saying(await ledger.intend(await scene().intent(task, fresh)))).toBe('intended');
+  });
+
+  test('of twenty uses of one proof over two replicas, one wins', async () => {
+    const task = await scene().opened();
+    const proof = scene().proof();
+    const { store } = scene();
+    const replica = store.replica();
+    const intents = await Promise.all(
+      Array.from({ length: 20 }, () => scene().intent(task, { uses: [proof] })),
+    );
+    const results = await Promise.all(
+      intents.map((intent, index) => (index % 2 === 0 ? store : replica).ledger.intend(intent)),
+    );
+    expect(results.filter(({ kind }) => kind === 'intended')).toHaveLength(1);
+    expect(results.map(saying).filter((reason) => reason === 'dpop_replayed')).toHaveLength(19);
+  });
+
+  test('the same twice in one call is a replay, and gives the rest back', async () => {
+    const { tasks } = scene().store;
+    const [assertion, other] = [scene().assertion(), scene().assertion()];
+    expect(await tasks.use([assertion, other, assertion])).toBe('assertion_replayed');
+    expect(await tasks.use([assertion, other])).toBeNull();
+  });
+}
