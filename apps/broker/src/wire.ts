@@ -1,8 +1,8 @@
-import { issuerOf, resolveHost } from '@mayfly/attestors';
 import { digestOf } from '@mayfly/audit';
 import { type ExchangePorts, Fault, type LifecyclePorts, type Minter } from '@mayfly/core';
 import { type AwsMinter, checkBase, checkPlan } from '@mayfly/minters';
 import { createStore, type Store } from '@mayfly/store';
+import { attestorOptions, createRoute } from './attesting.ts';
 import type { Broker } from './broker.ts';
 import { type ClockWatch, createClockWatch } from './clock-watch.ts';
 import type { Config } from './config.ts';
@@ -72,7 +72,8 @@ export async function wire({
   const policies: PolicyCache = createPolicyCache({
     store,
     brokerIssuer: config.issuer,
-    attestors: attestorLimits(config),
+    attestors: attestorOptions(config),
+    attestorsMax: config.issuersCached,
     onLoad: async ({ providers }) => {
       Object.assign(keys, await loadKeys(store, kek));
       await minters.load(providers);
@@ -176,7 +177,7 @@ function exchangePorts(parts: Parts): ExchangePorts {
     newId,
     policies,
     attestor: policies.attestor,
-    issuerOf,
+    issuerOf: createRoute(config, policies),
     taskTokens: { verify: tokens.verifyTask, sign: tokens.signTask },
     tasks: store.taskStore,
     ledger: store.ledger,
@@ -188,15 +189,6 @@ function exchangePorts(parts: Parts): ExchangePorts {
     unattested,
     baseFlights: new Map(),
     report,
-  };
-}
-
-function attestorLimits(config: Config) {
-  return {
-    allowLoopbackOrigins: config.allowLoopbackIssuers,
-    allowPrivateOrigins: config.allowPrivateIssuers,
-    skewSeconds: config.clockSkew / 1000,
-    resolve: resolveHost,
   };
 }
 

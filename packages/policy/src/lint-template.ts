@@ -1,7 +1,7 @@
 import type { DocumentOf } from './documents/kinds.ts';
 import type { Known, Report } from './lint.ts';
-import { lintSubjects } from './lint-document.ts';
 import { lintGrant } from './lint-grant.ts';
+import { lintSubjects } from './lint-subjects.ts';
 import { compileParam, type ParamDocument, patternProblem } from './params.ts';
 
 type Template = DocumentOf<'GrantTemplate'>;

@@ -204,10 +204,17 @@ function attestorOf(iss: string, { claims, documents, down }: Shared): Attestor 
 
 const trustedIssuer: TrustedIssuer = {
   name: 'agents',
+  type: 'oidc',
   issuer: issuerUrl,
   audience: 'https://mayfly.example',
   jwksUri: null,
   jwksFile: null,
+  bundleUrl: null,
+  bundleFile: null,
+  caFile: null,
+  tokenFile: null,
+  tokenReview: null,
+  pullRequests: 'refuse',
   algorithms: ['ES256'],
   subjects: [pattern('*')],
   claims: [],

@@ -1,8 +1,9 @@
 import { createHmac } from 'node:crypto';
 import { expect, test } from '@jest/globals';
 import type { TrustedIssuer } from '@mayfly/core';
-import { compact, makeKey, outcome, part, type TestKey, trusted } from '../../test/issuer.ts';
-import { createOidcAttestor, issuerOf } from './attestor.ts';
+import { compact, makeKey, part, type TestKey } from '@mayfly/testkit';
+import { attestorOptions, outcome, trusted } from '../../test/issuer.ts';
+import { createAttestor } from '../create-attestor.ts';
 
 const now = new Date('2026-11-23T12:00:00Z');
 const seconds = now.getTime() / 1000;
@@ -19,13 +20,7 @@ const claims = {
 const context = { now, signal: new AbortController().signal };
 
 function attestor(keys: readonly unknown[], more: Partial<TrustedIssuer> = {}) {
-  return createOidcAttestor(trusted(more), {
-    allowLoopbackOrigins: [],
-    allowPrivateOrigins: [],
-    skewSeconds: 30,
-    resolve: async () => [],
-    readFile: async () => JSON.stringify({ keys }),
-  });
+  return createAttestor(trusted(more), attestorOptions({ readFile: async () => JSON.stringify({ keys }) }));
 }
 
 const header = (key: TestKey, more: object = {}) => ({ alg: key.alg, kid: key.kid, typ: 'JWT', ...more });
@@ -49,7 +44,7 @@ test('an assertion of the issuer for us says who its workload is', async () => {
   });
 });
 
-test.each(['ES256', 'ES384', 'RS256', 'RS384', 'RS512', 'EdDSA'])('verifies %s', async (alg) => {
+test.each(['ES256', 'ES384', 'ES512', 'RS256', 'RS384', 'RS512', 'EdDSA'])('verifies %s', async (alg) => {
   const key = alg.startsWith('RS') ? { ...rsa, alg, jwk: { ...rsa.jwk, alg } } : makeKey(alg, 'k');
   expect(await refusal(token(key), [key.jwk], { algorithms: [alg] })).toBe('accepted');
 });
@@ -81,7 +76,6 @@ test.each([
   'HS256',
   'HS384',
   'HS512',
-  'ES512',
   'ES256K',
   'RS1',
   'es256',
@@ -233,31 +227,14 @@ test('refuses an ECDSA signature in DER', async () => {
 
 test('a forged flood costs no read of keys: claims are looked at first', async () => {
   let reads = 0;
-  const counting = createOidcAttestor(trusted(), {
-    allowLoopbackOrigins: [],
-    allowPrivateOrigins: [],
-    skewSeconds: 30,
-    resolve: async () => [],
-    readFile: async () => {
-      reads += 1;
-      return JSON.stringify({ keys: [ec.jwk] });
-    },
-  });
+  const readFile = async () => {
+    reads += 1;
+    return JSON.stringify({ keys: [ec.jwk] });
+  };
+  const counting = createAttestor(trusted(), attestorOptions({ readFile }));
   for (const payload of [{ iss: 'https://evil.test' }, { aud: 'x' }, { exp: 1 }, { sub: 'other' }])
     await outcome(() => counting.attest(token(ec, {}, payload), context));
   expect(reads).toBe(0);
   await counting.attest(token(ec), context);
   expect(reads).toBe(1);
-});
-
-test('routing reads the iss of a well-formed token and nothing else', () => {
-  expect(issuerOf(token(ec))).toBe('https://issuer.test');
-  for (const text of [
-    '',
-    'a.b.c',
-    token(ec, {}, { iss: 7 }),
-    `${token(ec)} `,
-    token(ec, { jku: 'https://evil.test' }),
-  ])
-    expect(issuerOf(text)).toBeUndefined();
 });

@@ -2,9 +2,9 @@ import { generateKeyPairSync, sign } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { createServer } from 'node:https';
 import { afterEach, expect, test } from '@jest/globals';
-import { outcome, serve, type TestServer } from '../../test/issuer.ts';
+import { fetchLimits, outcome, serve, type TestServer } from '../../test/issuer.ts';
 import type { Resolved } from './address.ts';
-import { bodyBytesMax, type FetchLimits, fetchJson } from './fetch-json.ts';
+import { type FetchLimits, fetchJson } from './fetch-json.ts';
 
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -18,15 +18,14 @@ async function server(answer: RequestListener, host?: string): Promise<TestServe
 }
 
 const address = (text: string): Resolved => ({ address: text, family: text.includes(':') ? 6 : 4 });
-const limits = (more: Partial<FetchLimits> = {}): FetchLimits => ({
-  allowLoopbackOrigins: [],
-  allowPrivateOrigins: [],
-  resolve: async () => {
-    throw new TypeError('no look-up expected');
-  },
-  timeoutMs: 2_000,
-  ...more,
-});
+const { bodyBytesMax } = fetchLimits();
+const limits = (more: Partial<FetchLimits> = {}): FetchLimits =>
+  fetchLimits({
+    resolve: async () => {
+      throw new TypeError('no look-up expected');
+    },
+    ...more,
+  });
 const json =
   (body: string, headers: Readonly<Record<string, string>> = {}): RequestListener =>
   (_, response) =>
