@@ -287,3 +287,27 @@ test.each([
 ])('a file of keys that is %s is a fault', async (_, readFile, detail) => {
   expect(await fileSet(readFile)('a', 0)).toBe(`issuer_unavailable (none): issuer: ${detail}`);
 });
+
+test('the limits of a key set are those it was given', async () => {
+  const jwks = await server(answering(() => keys(a.jwk, b.jwk), { 'cache-control': 'max-age=600' }));
+  const { origin } = jwks;
+  const issuer = trusted({ issuer: origin, jwksUri: `${origin}/keys`, jwksFile: null });
+  const found = async (limits: Partial<AttestorOptions['keys']>, kid: string, ...times: number[]) => {
+    const options = attestorOptions({
+      fetch: fetchLimits({ allowLoopbackOrigins: [origin] }),
+      keys: { ...attestorOptions().keys, ...limits },
+    });
+    const set = createKeySet(publishedKeys(issuer, options));
+    const before = jwks.asked.length;
+    const said: string[] = [];
+    for (const time of times) said.push(await outcome(() => set.find({ kid, alg: 'ES256' }, at(time))));
+    return [new Set(said).size === 1 ? said[0] : said, jwks.asked.length - before];
+  };
+  expect(await found({ keysMax: 2 }, 'a', 0)).toEqual(['accepted', 1]);
+  expect(await found({ keysMax: 1 }, 'a', 0)).toEqual([
+    'issuer_unavailable (none): issuer: key set malformed or too large',
+    1,
+  ]);
+  expect(await found({ freshMsMax: 120_000 }, 'a', 0, 119, 120)).toEqual(['accepted', 2]);
+  expect(await found({ refetchPauseMs: 5_000 }, 'x', 0, 4, 5, 9, 10)).toEqual(['accepted', 3]);
+});
