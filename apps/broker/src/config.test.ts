@@ -54,7 +54,7 @@ test('flags go before the environment, the environment before the file', () => {
 test('every setting has an environment variable of its own', () => {
   const names = Object.values(settings).map(({ env }) => env);
   expect(new Set(names).size).toBe(names.length);
-  for (const name of names) expect(name).toMatch(/^(MAYFLY_[A-Z_]+|DATABASE_URL)$/);
+  for (const name of names) expect(name).toMatch(/^(MAYFLY_[A-Z_]+|DATABASE_URL|SPIFFE_ENDPOINT_SOCKET)$/);
 });
 
 test('an unknown key refuses the start, and all problems are told at once', () => {

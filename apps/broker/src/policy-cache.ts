@@ -1,5 +1,4 @@
-import { readFile } from 'node:fs/promises';
-import { createOidcAttestor, type OidcAttestorOptions } from '@mayfly/attestors';
+import { type AttestorOptions, createAttestor } from '@mayfly/attestors';
 import type { Attestor, Policies, PolicySet, Template, TrustedIssuer } from '@mayfly/core';
 import { compileDocuments, compileTemplate, reopenDocument } from '@mayfly/policy';
 import type { Store } from '@mayfly/store';
@@ -10,7 +9,9 @@ const versionsMax = 2_000;
 export interface PolicyCacheOptions {
   readonly store: Pick<Store, 'documents'>;
   readonly brokerIssuer: string;
-  readonly attestors: Omit<OidcAttestorOptions, 'readFile'>;
+  readonly attestors: AttestorOptions;
+  /** Attestors, with their keys, kept in memory. */
+  readonly attestorsMax: number;
   /** Before a set is used: keys are loaded with the epoch (a rotation raises it), and minters of new providers. */
   onLoad(set: PolicySet): Promise<void>;
 }
@@ -34,6 +35,7 @@ export function createPolicyCache(options: PolicyCacheOptions): PolicyCache {
         await options.onLoad(loaded);
         // A set that was read earlier must not replace a newer one.
         if (current === undefined || loaded.epoch >= current.epoch) current = loaded;
+        for (const iss of attestors.keys()) if (!current.issuers.has(iss)) attestors.delete(iss);
         return current;
       })
       .finally(() => {
@@ -58,8 +60,7 @@ export function createPolicyCache(options: PolicyCacheOptions): PolicyCache {
       const document = stored === undefined ? undefined : reopenDocument(stored.body);
       if (document?.kind !== 'GrantTemplate') return undefined;
       const template = compileTemplate(document, version);
-      const [oldest] = versions.keys();
-      if (versions.size >= versionsMax && oldest !== undefined) versions.delete(oldest);
+      makeRoom(versions, versionsMax);
       versions.set(key, template);
       return template;
     },
@@ -70,14 +71,18 @@ export function createPolicyCache(options: PolicyCacheOptions): PolicyCache {
       // The same document keeps its keys over an epoch: a new one would fetch them again at every apply.
       const spec = specOf(issuer);
       if (made?.spec === spec) return made.attestor;
-      const attestor = createOidcAttestor(issuer, {
-        ...options.attestors,
-        readFile: (path) => readFile(path, 'utf8'),
-      });
+      const attestor = createAttestor(issuer, options.attestors);
+      makeRoom(attestors, options.attestorsMax);
       attestors.set(iss, { spec, attestor });
       return attestor;
     },
   };
+}
+
+/** The entry made first goes: whoever needs it makes it again. */
+function makeRoom(cache: Map<string, unknown>, sizeMax: number): void {
+  const [oldest] = cache.keys();
+  if (cache.size >= sizeMax && oldest !== undefined) cache.delete(oldest);
 }
 
 function specOf({ subjects, ...issuer }: TrustedIssuer): string {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isLoopbackHost } from './net.ts';
 
 /** Every setting of the broker: its place in mayfly.yaml, its environment variable, its meaning. docs/config.md is generated from it. */
 export interface Setting {
@@ -131,6 +132,61 @@ export const settings = {
     type: list,
     says: 'exact https origins of issuers on private addresses',
   },
+  allowTokenFiles: {
+    env: 'MAYFLY_ALLOW_TOKEN_FILES',
+    type: list.refine((entries) => entries.every((entry) => splitTokenFile(entry) !== undefined), {
+      error: 'entries such as https://10.0.0.1:6443=/var/run/secrets/kubernetes.io/serviceaccount/token',
+    }),
+    says: 'ORIGIN=FILE: which bearer token file a TrustedIssuer may have shown to which https origin; loopback may be http',
+  },
+  spiffeEndpointSocket: {
+    env: 'SPIFFE_ENDPOINT_SOCKET',
+    type: z
+      .string()
+      .regex(/^(unix:\/|tcp:\/\/[0-9.]+:[0-9]{1,5}$)/, { error: 'unix:///PATH or tcp://ADDRESS:PORT' })
+      .optional(),
+    says: 'SPIFFE Workload API: keys of trust domains whose document names no bundle',
+  },
+  issuerTimeout: {
+    env: 'MAYFLY_ISSUER_TIMEOUT',
+    type: durationMs('3s', { min: 50, max: 30_000 }),
+    says: 'longest time of one fetch from an issuer: name look-up, connection, headers and body together',
+  },
+  issuerBodyMax: {
+    env: 'MAYFLY_ISSUER_BODY_MAX',
+    type: count(65_536, 1_048_576),
+    says: 'bytes of one answer of an issuer; a key set is a few thousand',
+  },
+  issuerKeysMax: {
+    env: 'MAYFLY_ISSUER_KEYS_MAX',
+    type: count(32, 1_000),
+    says: 'keys of one issuer; a set with more is refused whole',
+  },
+  issuerKeysAge: {
+    env: 'MAYFLY_ISSUER_KEYS_AGE',
+    type: durationMs('10m', { min: 60_000, max: 86_400_000 }),
+    says: 'longest time that keys are used before they are read again, whatever max-age the issuer states',
+  },
+  issuerRefetchPause: {
+    env: 'MAYFLY_ISSUER_REFETCH_PAUSE',
+    type: durationMs('30s', { min: 1_000 }),
+    says: 'how often an unknown kid may make the keys be read again',
+  },
+  issuersCached: {
+    env: 'MAYFLY_ISSUERS_CACHED',
+    type: count(1_000, 100_000),
+    says: 'issuers whose keys are kept in memory; the one made first goes first',
+  },
+  assertionMax: {
+    env: 'MAYFLY_ASSERTION_MAX',
+    type: count(16_384, 65_536),
+    says: 'characters of an assertion',
+  },
+  assertionDepth: {
+    env: 'MAYFLY_ASSERTION_DEPTH',
+    type: count(8, 32),
+    says: 'levels of objects and lists within an assertion',
+  },
   providerEndpoints: {
     env: 'MAYFLY_PROVIDER_ENDPOINTS',
     type: list,
@@ -203,6 +259,15 @@ export const settings = {
   },
   logFile: { env: 'MAYFLY_LOG_FILE', type: path, says: 'log file; default: standard error' },
 } as const satisfies Record<string, Setting>;
+
+/** `ORIGIN=/FILE`; undefined where it is not one. A token is shown in the clear only on loopback. */
+export function splitTokenFile(entry: string): { origin: string; file: string } | undefined {
+  const at = entry.indexOf('=');
+  const [origin, file] = [entry.slice(0, at), entry.slice(at + 1)];
+  if (at < 1 || !file.startsWith('/') || !isOrigin(origin)) return undefined;
+  const { protocol, hostname } = new URL(origin);
+  return protocol === 'https:' || isLoopbackHost(hostname) ? { origin, file } : undefined;
+}
 
 export function isOrigin(text: string): boolean {
   try {

@@ -1,9 +1,9 @@
-import { issuerOf, resolveHost } from '@mayfly/attestors';
 import { digestOf } from '@mayfly/audit';
 import { type ExchangePorts, Fault, type LifecyclePorts, type Minter, Refusal } from '@mayfly/core';
 import { type AwsMinter, checkBase, checkPlan } from '@mayfly/minters';
 import { joseType, parseId } from '@mayfly/protocol';
 import { createStore, type Store } from '@mayfly/store';
+import { attestorOptions, createRoute } from './attesting.ts';
 import type { Broker } from './broker.ts';
 import { type ClockWatch, createClockWatch } from './clock-watch.ts';
 import type { Config } from './config.ts';
@@ -71,7 +71,8 @@ export async function wire({
   const policies: PolicyCache = createPolicyCache({
     store,
     brokerIssuer: config.issuer,
-    attestors: attestorLimits(config),
+    attestors: attestorOptions(config),
+    attestorsMax: config.issuersCached,
     onLoad: async ({ providers }) => {
       Object.assign(keys, await loadKeys(store, kek));
       await minters.load(providers);
@@ -178,7 +179,7 @@ function exchangePorts(parts: Parts): ExchangePorts {
     newId,
     policies,
     attestor: policies.attestor,
-    issuerOf,
+    issuerOf: createRoute(config, policies),
     taskTokens: { verify: tokens.verifyTask, sign: tokens.signTask },
     toolTokens: { verify: (token) => verifyShownToken(token, { tokens, store }) },
     proofs: createProofs({
@@ -208,15 +209,6 @@ async function verifyShownToken(token: string, { tokens, store }: Pick<Parts, 't
   if (claims === undefined || id === undefined || taskId === undefined || !(await store.tokenStatus(id)))
     throw new Refusal('assertion_invalid', { detail: 'a tool token that is not active' });
   return { taskId, audience: claims.aud, confirmation: claims.confirmation };
-}
-
-function attestorLimits(config: Config) {
-  return {
-    allowLoopbackOrigins: config.allowLoopbackIssuers,
-    allowPrivateOrigins: config.allowPrivateIssuers,
-    skewSeconds: config.clockSkew / 1000,
-    resolve: resolveHost,
-  };
 }
 
 function required<T>(value: T | undefined): T {

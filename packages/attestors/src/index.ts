@@ -1,8 +1,10 @@
+export { createAttestor } from './create-attestor.ts';
 export {
   type AddressClass,
   classifyAddress,
   type Resolve,
   type Resolved,
   resolveHost,
-} from './oidc/address.ts';
-export { createOidcAttestor, issuerOf, type OidcAttestorOptions } from './oidc/attestor.ts';
+} from './jwt/address.ts';
+export type { AttestorOptions } from './options.ts';
+export { issuerOf } from './route.ts';

@@ -1,52 +1,23 @@
-import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { createServer, type RequestListener } from 'node:http';
-import { compilePattern, Fault, Refusal, type TrustedIssuer } from '@mayfly/core';
-
-/** For tests only: an issuer that signs whatever it is told to, and a server that answers whatever it is told to. */
-export interface TestKey {
-  readonly alg: string;
-  readonly kid: string;
-  /** As a key set publishes it. */
-  readonly jwk: Readonly<Record<string, unknown>>;
-  readonly privateKey: KeyObject;
-}
-
-export function makeKey(alg: string, kid: string): TestKey {
-  const { publicKey, privateKey } = pairOf(alg);
-  return { alg, kid, jwk: { ...publicKey.export({ format: 'jwk' }), kid, alg, use: 'sig' }, privateKey };
-}
-
-function pairOf(alg: string): { publicKey: KeyObject; privateKey: KeyObject } {
-  if (alg === 'ES256') return generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  if (alg === 'ES384') return generateKeyPairSync('ec', { namedCurve: 'P-384' });
-  if (alg === 'EdDSA') return generateKeyPairSync('ed25519');
-  return generateKeyPairSync('rsa', { modulusLength: 2048 });
-}
-
-/** Text, bytes or an object, as one part of a compact JWS. */
-export function part(content: unknown): string {
-  if (Buffer.isBuffer(content)) return content.toString('base64url');
-  return Buffer.from(typeof content === 'string' ? content : JSON.stringify(content)).toString('base64url');
-}
-
-/** Signed with the algorithm of the key, whatever the header says. */
-export function compact(header: unknown, payload: unknown, key: TestKey): string {
-  const signed = `${part(header)}.${part(payload)}`;
-  return `${signed}.${part(signatureOf(signed, key))}`;
-}
-
-function signatureOf(text: string, { alg, privateKey }: TestKey): Buffer {
-  const hash = alg === 'EdDSA' ? null : `sha${alg.slice(2)}`;
-  return sign(hash, Buffer.from(text), { key: privateKey, dsaEncoding: 'ieee-p1363' });
-}
+import { Fault, Refusal, type TrustedIssuer } from '@mayfly/core';
+import { pattern } from '@mayfly/testkit';
+import type { FetchLimits } from '../src/jwt/fetch-json.ts';
+import type { AttestorOptions } from '../src/options.ts';
 
 export function trusted(more: Partial<TrustedIssuer> = {}): TrustedIssuer {
   return {
     name: 'prod-k8s',
+    type: 'oidc',
     issuer: 'https://issuer.test',
     audience: 'https://mayfly.test',
     jwksUri: null,
     jwksFile: 'keys.json',
+    bundleUrl: null,
+    bundleFile: null,
+    caFile: null,
+    tokenFile: null,
+    tokenReview: null,
+    pullRequests: 'refuse',
     algorithms: ['ES256'],
     subjects: [pattern('system:serviceaccount:finance:*')],
     claims: [],
@@ -57,10 +28,29 @@ export function trusted(more: Partial<TrustedIssuer> = {}): TrustedIssuer {
   };
 }
 
-export function pattern(text: string) {
-  const compiled = compilePattern(text);
-  if ('problem' in compiled) throw new TypeError(compiled.problem);
-  return compiled;
+/** As the broker's own defaults, without a network: names resolve to nothing. */
+export function attestorOptions(more: Partial<AttestorOptions> = {}): AttestorOptions {
+  return {
+    skewSeconds: 30,
+    fetch: fetchLimits(),
+    keys: { keysMax: 32, refetchPauseMs: 30_000, freshMsMax: 600_000 },
+    token: { charactersMax: 16_384, depthMax: 8 },
+    tokenFiles: [],
+    workloadApi: null,
+    readFile: async (path) => Promise.reject(new Error(`ENOENT: ${path}`)),
+    ...more,
+  };
+}
+
+export function fetchLimits(more: Partial<FetchLimits> = {}): FetchLimits {
+  return {
+    allowLoopbackOrigins: [],
+    allowPrivateOrigins: [],
+    resolve: async () => [],
+    timeoutMs: 2_000,
+    bodyBytesMax: 65_536,
+    ...more,
+  };
 }
 
 /** Reason and detail of a refusal or fault, or `accepted`. */

@@ -73,18 +73,41 @@ export interface GrantSpec {
 
 export type Proof = 'none' | 'dpop' | 'mtls';
 
+export type IssuerType = 'oidc' | 'kubernetes' | 'spiffe' | 'github' | 'gitlab';
+
+/** What a type of issuer does not have is null. Files are paths on the broker's own disk. */
 export interface TrustedIssuer {
   readonly name: string;
+  readonly type: IssuerType;
+  /** Exact `iss`; of type spiffe the trust domain, `spiffe://NAME`. */
   readonly issuer: string;
   readonly audience: string;
   readonly jwksUri: string | null;
   readonly jwksFile: string | null;
+  /** Of a SPIFFE trust domain; without either its keys come from the Workload API. */
+  readonly bundleUrl: string | null;
+  readonly bundleFile: string | null;
+  /** PEM: the one authority that the issuer's certificate is judged by. */
+  readonly caFile: string | null;
+  /** Bearer token for an issuer whose keys are not public. */
+  readonly tokenFile: string | null;
+  readonly tokenReview: TokenReview | null;
+  /** Whether jobs of pull or merge requests are believed: their code may be a stranger's. */
+  readonly pullRequests: 'refuse' | 'accept';
   readonly algorithms: readonly string[];
   readonly subjects: readonly Pattern[];
+  /** Those of the type and those that the document adds. */
   readonly claims: readonly string[];
   readonly maxLifetimeSeconds: number;
   readonly replay: 'once' | 'reuse';
   readonly people: boolean;
+}
+
+/** The API server that is asked whether a Kubernetes token is still good. */
+export interface TokenReview {
+  readonly server: string;
+  readonly caFile: string | null;
+  readonly tokenFile: string;
 }
 
 export interface Provider {

@@ -20,6 +20,7 @@ import {
   type Kind,
   kinds,
 } from './documents/kinds.ts';
+import { keptClaims } from './documents/trusted-issuer.ts';
 import { compileParam } from './params.ts';
 
 /** A stored document with its version. */
@@ -143,16 +144,37 @@ export function compileTrustedIssuer(
 ): TrustedIssuer {
   return {
     name: metadata.name,
+    type: spec.type,
     issuer: spec.issuer,
     audience: spec.audience ?? brokerIssuer,
     jwksUri: spec.jwksUri ?? null,
     jwksFile: spec.jwksFile ?? null,
+    bundleUrl: spec.bundleUrl ?? null,
+    bundleFile: spec.bundleFile ?? null,
+    caFile: spec.caFile ?? null,
+    tokenFile: spec.tokenFile ?? null,
+    tokenReview: compileTokenReview(spec),
+    pullRequests: spec.pullRequests ?? 'refuse',
     algorithms: spec.algorithms,
     subjects: spec.subjects.map(compiled),
-    claims: spec.claims,
+    claims: [...new Set([...keptClaims[spec.type], ...spec.claims])],
     maxLifetimeSeconds: parseSeconds(spec.maxLifetime),
     replay: spec.replay,
     people: spec.people,
+  };
+}
+
+/** Where Kubernetes mounts the token of a pod's own service account. */
+const ownToken = '/var/run/secrets/kubernetes.io/serviceaccount/token';
+
+/** Authority and token are those of the issuer unless the review names others; the token at last the broker's own. */
+function compileTokenReview(spec: DocumentOf<'TrustedIssuer'>['spec']): TrustedIssuer['tokenReview'] {
+  const review = spec.tokenReview;
+  if (review === undefined) return null;
+  return {
+    server: review.server.replace(/\/$/, ''),
+    caFile: review.caFile ?? spec.caFile ?? null,
+    tokenFile: review.tokenFile ?? spec.tokenFile ?? ownToken,
   };
 }
 

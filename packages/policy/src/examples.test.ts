@@ -4,11 +4,13 @@ import { expect, test } from '@jest/globals';
 import { compileDocuments, formatError, formatFinding, jsonSchemas, lint, parseDocuments } from './index.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
-const documents = readdirSync(`${root}examples`).filter((file) => file.endsWith('.yaml'));
-const sources = documents.map((file) => ({
-  file: `examples/${file}`,
-  text: readFileSync(`${root}examples/${file}`, 'utf8'),
-}));
+const sourcesIn = (folder: string) =>
+  readdirSync(root + folder)
+    .filter((file) => file.endsWith('.yaml'))
+    .map((file) => ({ file: `${folder}/${file}`, text: readFileSync(`${root}${folder}/${file}`, 'utf8') }));
+const sources = sourcesIn('examples');
+/** Not applied by `mayfly dev`: each needs a platform. */
+const issuers = sourcesIn('examples/issuers');
 
 test('the examples parse and lint clean together', () => {
   const { documents, errors } = parseDocuments(sources);
@@ -19,11 +21,21 @@ test('the examples parse and lint clean together', () => {
   );
 });
 
+test('the examples of issuers lint clean beside them, one for each type and cloud', () => {
+  const { documents, errors } = parseDocuments([...sources, ...issuers]);
+  expect(errors.map(formatError)).toEqual([]);
+  expect(lint(documents, []).map(formatFinding)).toEqual([]);
+  expect(issuers.map(({ file }) => file.replace(/^.*\//, ''))).toEqual(
+    ['aws', 'azure', 'github', 'gitlab', 'google', 'kubernetes', 'spiffe'].map((name) => `${name}.yaml`),
+  );
+});
+
 test('the examples name schemas that exist', () => {
   const files = jsonSchemas().map(({ file }) => file);
-  for (const { text } of sources) {
-    const [, named] = /\$schema=\.\.\/schemas\/(.*)$/m.exec(text) ?? [];
-    expect(files).toContain(named);
+  for (const { text } of [...sources, ...issuers]) {
+    const named = [...text.matchAll(/\$schema=(?:\.\.\/)+schemas\/(.*)$/gm)].map(([, file]) => file);
+    expect(named.length).toBeGreaterThan(0);
+    for (const file of named) expect(files).toContain(file);
   }
 });
 

@@ -79,15 +79,21 @@ function isUnquoted(input: unknown): boolean {
 
 /** Keys that the schema knows at a path, for "did you mean". */
 function knownKeys(kind: Kind, path: Path): readonly string[] {
-  let schema: unknown = kinds[kind];
-  for (const part of path) {
-    const inner = unwrap(schema);
-    const shape: unknown = Reflect.get(Object(inner), 'shape');
-    const list: unknown = Reflect.get(Object(inner), 'element');
-    const record: unknown = Reflect.get(Object(Reflect.get(Object(inner), 'def')), 'valueType');
-    schema = typeof part === 'number' ? list : (Reflect.get(Object(shape), part) ?? record);
-  }
-  return optionsOf(unwrap(schema)).flatMap((one) => Object.keys(Object(Reflect.get(Object(one), 'shape'))));
+  let schemas: readonly unknown[] = [kinds[kind]];
+  for (const part of path) schemas = schemas.flatMap(membersOf).map((schema) => childOf(schema, part));
+  return schemas.flatMap(membersOf).flatMap((one) => Object.keys(Object(Reflect.get(Object(one), 'shape'))));
+}
+
+/** The schema itself, or the branches of a union. */
+function membersOf(schema: unknown): readonly unknown[] {
+  return optionsOf(unwrap(schema)).map(unwrap);
+}
+
+function childOf(schema: unknown, part: PropertyKey): unknown {
+  const shape: unknown = Reflect.get(Object(schema), 'shape');
+  const list: unknown = Reflect.get(Object(schema), 'element');
+  const record: unknown = Reflect.get(Object(Reflect.get(Object(schema), 'def')), 'valueType');
+  return typeof part === 'number' ? list : (Reflect.get(Object(shape), part) ?? record);
 }
 
 function optionsOf(schema: unknown): readonly unknown[] {

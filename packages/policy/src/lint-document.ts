@@ -1,47 +1,6 @@
 import type { DocumentOf } from './documents/kinds.ts';
 import type { Known, Report } from './lint.ts';
-
-type Path = readonly (string | number)[];
-
-export function lintIssuer(
-  { metadata, spec }: DocumentOf<'TrustedIssuer'>,
-  known: Known,
-  report: Report,
-): void {
-  const twin = known.beside('TrustedIssuer', metadata.name).find((one) => one.spec.issuer === spec.issuer);
-  // Assertions are routed by exact `iss`: of two documents one would decide unseen.
-  if (twin !== undefined)
-    report(
-      'ERROR',
-      'issuer-twice',
-      ['spec', 'issuer'],
-      `TrustedIssuer ${twin.metadata.name} trusts this issuer already; merge the two`,
-    );
-  if (spec.subjects.length === 0)
-    report('WARN', 'no-subject', ['spec', 'subjects'], 'an empty list believes nothing');
-  for (const [index, pattern] of spec.subjects.entries())
-    if (/^[*/:]+$/.test(pattern))
-      report(
-        'SECURITY',
-        'any-subject',
-        ['spec', 'subjects', index],
-        'this issuer may speak for any name; write the namespaces it owns',
-      );
-  if (spec.jwksUri !== undefined && spec.jwksFile !== undefined)
-    report(
-      'ERROR',
-      'two-key-sources',
-      ['spec', 'jwksFile'],
-      'jwksUri and jwksFile exclude each other; keep one',
-    );
-  if (spec.people && spec.replay === 'reuse')
-    report(
-      'SECURITY',
-      'people-reuse',
-      ['spec', 'replay'],
-      'a stolen sign-in could be used again; write replay: once',
-    );
-}
+import { lintSubjects } from './lint-subjects.ts';
 
 export function lintProvider({ metadata, spec }: DocumentOf<'Provider'>, report: Report): void {
   if (metadata.name === 'token')
@@ -139,44 +98,4 @@ export function lintBinding({ spec }: DocumentOf<'RoleBinding'>, known: Known, r
         ['spec', 'scope', list],
         'an empty list reaches nothing; leave the key out',
       );
-}
-
-interface SubjectEntry {
-  readonly issuer: string;
-  readonly match: Readonly<Record<string, string | readonly string[]>>;
-  readonly bind?: readonly string[] | undefined;
-}
-
-/** Issuers that exist, claims that they keep, and no pattern that matches everybody. */
-export function lintSubjects(
-  subjects: readonly SubjectEntry[],
-  path: Path,
-  { known, report }: { known: Known; report: Report },
-): void {
-  for (const [index, { issuer, match, bind = [] }] of subjects.entries()) {
-    const here = [...path, index];
-    if (!known.has('TrustedIssuer', issuer))
-      report('ERROR', 'unknown-issuer', [...here, 'issuer'], known.missing('TrustedIssuer', issuer));
-    for (const claim of [
-      ...Object.keys(match).map((key) => ['match', key]),
-      ...bind.map((_, at) => ['bind', at]),
-    ]) {
-      const name = claim[0] === 'match' ? String(claim[1]) : (bind[Number(claim[1])] ?? '');
-      if (known.keeps(issuer, name) === false)
-        report(
-          'WARN',
-          'claim-not-kept',
-          [...here, ...claim],
-          `TrustedIssuer ${issuer} does not keep the claim ${name}: this never matches; add it to its claims`,
-        );
-    }
-    const texts = Object.values(match).flat();
-    if (texts.length > 0 && texts.every((text) => /^[*/:]+$/.test(text)))
-      report(
-        'SECURITY',
-        'any-subject',
-        [...here, 'match'],
-        `this matches everybody of ${issuer}; name who is meant`,
-      );
-  }
 }

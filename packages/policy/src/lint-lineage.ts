@@ -1,6 +1,6 @@
 import type { DocumentOf } from './documents/kinds.ts';
 import type { Known, Report } from './lint.ts';
-import { lintSubjects } from './lint-document.ts';
+import { lintSubjects } from './lint-subjects.ts';
 
 type Spec = DocumentOf<'GrantTemplate'>['spec'];
 

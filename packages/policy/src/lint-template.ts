@@ -1,8 +1,8 @@
 import type { DocumentOf } from './documents/kinds.ts';
 import type { Known, Report } from './lint.ts';
-import { lintSubjects } from './lint-document.ts';
 import { lintGrant } from './lint-grant.ts';
 import { lintLineage } from './lint-lineage.ts';
+import { lintSubjects } from './lint-subjects.ts';
 import { compileParam, type ParamDocument, patternProblem } from './params.ts';
 
 type Template = DocumentOf<'GrantTemplate'>;

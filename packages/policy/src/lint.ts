@@ -1,5 +1,7 @@
 import { type AnyDocument, type DocumentOf, isDocumentOf } from './documents/kinds.ts';
-import { lintBinding, lintIssuer, lintProvider, lintServer } from './lint-document.ts';
+import { keptClaims } from './documents/trusted-issuer.ts';
+import { lintBinding, lintProvider, lintServer } from './lint-document.ts';
+import { lintIssuer } from './lint-issuer.ts';
 import { lintTemplate } from './lint-template.ts';
 import { byPosition, formatPath } from './located.ts';
 import type { ParsedDocument, Position } from './parse.ts';
@@ -88,7 +90,9 @@ function knownOf(documents: readonly AnyDocument[], lenient: boolean): Known {
     issuer: (name) => find('TrustedIssuer', name),
     keeps: (issuer, claim) => {
       const spec = find('TrustedIssuer', issuer)?.spec;
-      return spec === undefined ? undefined : claim === 'sub' || spec.claims.includes(claim);
+      return spec === undefined
+        ? undefined
+        : claim === 'sub' || spec.claims.includes(claim) || keptClaims[spec.type].includes(claim);
     },
     beside: (kind, self) =>
       [...byKey.values()].flatMap((one) =>

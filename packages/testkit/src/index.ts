@@ -5,6 +5,7 @@ export type * from './memory/rows.ts';
 export * from './memory-store.ts';
 export * from './minter.ts';
 export * from './random.ts';
+export * from './signer.ts';
 export * from './story.ts';
 export * from './trace.ts';
 export * from './world.ts';

@@ -242,10 +242,17 @@ function attestorOf(iss: string, { claims, bound, documents, down }: Shared): At
 
 const trustedIssuer: TrustedIssuer = {
   name: 'agents',
+  type: 'oidc',
   issuer: issuerUrl,
   audience: 'https://mayfly.example',
   jwksUri: null,
   jwksFile: null,
+  bundleUrl: null,
+  bundleFile: null,
+  caFile: null,
+  tokenFile: null,
+  tokenReview: null,
+  pullRequests: 'refuse',
   algorithms: ['ES256'],
   subjects: [pattern('*')],
   claims: [],

@@ -37,6 +37,8 @@ export interface DevOptions {
   readonly log?: Log;
   readonly latencyMs?: number;
   readonly scopedSessions?: boolean;
+  /** Beside the local issuers. */
+  readonly allowLoopbackIssuers?: readonly string[];
   readonly settings?: Readonly<Record<string, unknown>>;
   readonly decorate?: StartOptions['decorate'];
   /** Documents beside the examples, and changes to their text. */
@@ -56,7 +58,11 @@ export async function startDev(options: DevOptions): Promise<DevEnvironment> {
       dataDir: options.dataDir,
       listen: options.listen,
       opsListen: options.opsListen,
-      allowLoopbackIssuers: [clouds.workloads.issuer, clouds.people.issuer],
+      allowLoopbackIssuers: [
+        clouds.workloads.issuer,
+        clouds.people.issuer,
+        ...(options.allowLoopbackIssuers ?? []),
+      ],
       logFile: join(options.dataDir, 'mayfly.log'),
       ...(options.databaseUrl === undefined
         ? {}

@@ -11,6 +11,8 @@ export interface AssertionRequest {
   readonly lifetimeSeconds?: number;
   readonly jti?: string | null;
   readonly alg?: 'ES256' | 'RS256';
+  /** Over the usual header, for tokens that only look like assertions. */
+  readonly header?: Readonly<Record<string, unknown>>;
 }
 
 export interface LocalIssuer {
@@ -108,7 +110,9 @@ async function sign(
     iat,
     exp: iat + lifetimeSeconds,
   };
-  return new SignJWT(payload).setProtectedHeader({ alg, kid: signer.kid }).sign(signer.privateKey);
+  return new SignJWT(payload)
+    .setProtectedHeader({ ...request.header, alg, kid: signer.kid })
+    .sign(signer.privateKey);
 }
 
 interface Answering {

@@ -4,10 +4,8 @@ import { JsonError, parseJsonStrict } from '@mayfly/protocol';
 import { Agent, request } from 'undici';
 import { type AddressClass, classifyAddress, type Resolve, type Resolved } from './address.ts';
 
-/** Name, connect, headers and body together: an issuer that is slower is down to us. */
-const fetchTimeoutMs = 3_000;
-/** Discovery and JWKS are a few kB; 64 KiB leaves room for 32 RSA keys with certificates. */
-export const bodyBytesMax = 65_536;
+/** Levels of a key set or a TokenReview; each is half as deep. */
+const depthMax = 8;
 
 export interface FetchLimits {
   /** Exact origins of http issuers on loopback. */
@@ -15,7 +13,20 @@ export interface FetchLimits {
   /** Exact https origins on private addresses. */
   readonly allowPrivateOrigins: readonly string[];
   readonly resolve: Resolve;
-  readonly timeoutMs?: number;
+  /** Name, connect, headers and body together: an issuer that is slower is down to us. */
+  readonly timeoutMs: number;
+  readonly bodyBytesMax: number;
+}
+
+/** What one issuer needs beyond a plain GET. */
+export interface FetchOptions extends FetchLimits {
+  /** PEM; then no other authority is trusted. */
+  readonly ca?: string;
+  readonly bearer?: string;
+  /** Posted as JSON. */
+  readonly json?: unknown;
+  /** The caller's own deadline. */
+  readonly signal?: AbortSignal;
 }
 
 export interface Fetched {
@@ -25,20 +36,38 @@ export interface Fetched {
 }
 
 /**
- * GETs JSON from a configured issuer: https (http only for allowed loopback origins), no redirect, bounded time and
+ * Asks a configured issuer for JSON, by GET or POST: https (http only for allowed loopback origins), no redirect, bounded time and
  * size, strict JSON, and the connection goes to the address that was checked. Throws Fault `issuer_unavailable`.
  */
-export async function fetchJson(url: string, limits: FetchLimits): Promise<Fetched> {
+export async function fetchJson(url: string, options: FetchOptions): Promise<Fetched> {
   if (!URL.canParse(url)) throw unavailable('not a URL');
   const target = new URL(url);
-  const timeoutMs = limits.timeoutMs ?? fetchTimeoutMs;
-  const signal = AbortSignal.timeout(timeoutMs);
-  const address = await checkedAddress(target, limits, signal);
-  const agent = new Agent({
+  const timeout = AbortSignal.timeout(options.timeoutMs);
+  const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
+  const address = await checkedAddress(target, options, signal);
+  const agent = agentFor(address, options);
+  try {
+    const answer = await request(target, { dispatcher: agent, signal, ...draft(options) });
+    const wanted = options.json === undefined ? [200] : [200, 201];
+    if (!wanted.includes(answer.statusCode)) throw unavailable(`answered ${answer.statusCode}`);
+    const text = await readBounded(answer.body, options.bodyBytesMax);
+    const body = parseJsonStrict(text, { maxDepth: depthMax });
+    return { body, maxAgeSeconds: maxAge(answer.headers['cache-control']) };
+  } catch (cause) {
+    if (cause instanceof Fault) throw cause;
+    throw unavailable(whatFailed(cause), cause);
+  } finally {
+    await agent.destroy();
+  }
+}
+
+function agentFor(address: Resolved, { timeoutMs, ca }: FetchOptions): Agent {
+  return new Agent({
     connect: {
       timeout: timeoutMs,
       // Said, so that NODE_TLS_REJECT_UNAUTHORIZED in the environment cannot unsay it.
       rejectUnauthorized: true,
+      ...(ca === undefined ? {} : { ca }),
       lookup: (_host, options, callback) => {
         if (options.all === true) callback(null, [address]);
         else callback(null, address.address, address.family);
@@ -47,18 +76,17 @@ export async function fetchJson(url: string, limits: FetchLimits): Promise<Fetch
     headersTimeout: timeoutMs,
     bodyTimeout: timeoutMs,
   });
-  try {
-    const headers = { accept: 'application/json', 'user-agent': 'mayfly' };
-    const answer = await request(target, { dispatcher: agent, headers, signal });
-    if (answer.statusCode !== 200) throw unavailable(`answered ${answer.statusCode}`);
-    const body = parseJsonStrict(await readBounded(answer.body), { maxDepth: 8 });
-    return { body, maxAgeSeconds: maxAge(answer.headers['cache-control']) };
-  } catch (cause) {
-    if (cause instanceof Fault) throw cause;
-    throw unavailable(whatFailed(cause), cause);
-  } finally {
-    await agent.destroy();
-  }
+}
+
+function draft({ bearer, json }: FetchOptions) {
+  const headers = {
+    accept: 'application/json',
+    'user-agent': 'mayfly',
+    ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }),
+  };
+  if (json === undefined) return { headers };
+  const method = 'POST' as const;
+  return { method, headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(json) };
 }
 
 async function checkedAddress(target: URL, limits: FetchLimits, signal: AbortSignal): Promise<Resolved> {
@@ -104,12 +132,12 @@ function refuseAddress(one: AddressClass, { origin, protocol }: URL, limits: Fet
   throw unavailable(`address is ${one}`);
 }
 
-async function readBounded(body: AsyncIterable<Uint8Array>): Promise<string> {
+async function readBounded(body: AsyncIterable<Uint8Array>, bytesMax: number): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of body) {
     size += chunk.length;
-    if (size > bodyBytesMax) throw unavailable('body too large');
+    if (size > bytesMax) throw unavailable('body too large');
     chunks.push(chunk);
   }
   return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks));

@@ -1,10 +1,10 @@
-import { generateKeyPairSync, sign } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { createServer } from 'node:https';
 import { afterEach, expect, test } from '@jest/globals';
-import { outcome, serve, type TestServer } from '../../test/issuer.ts';
+import { selfSigned } from '@mayfly/standins';
+import { fetchLimits, outcome, serve, type TestServer } from '../../test/issuer.ts';
 import type { Resolved } from './address.ts';
-import { bodyBytesMax, type FetchLimits, fetchJson } from './fetch-json.ts';
+import { type FetchLimits, fetchJson } from './fetch-json.ts';
 
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -18,15 +18,14 @@ async function server(answer: RequestListener, host?: string): Promise<TestServe
 }
 
 const address = (text: string): Resolved => ({ address: text, family: text.includes(':') ? 6 : 4 });
-const limits = (more: Partial<FetchLimits> = {}): FetchLimits => ({
-  allowLoopbackOrigins: [],
-  allowPrivateOrigins: [],
-  resolve: async () => {
-    throw new TypeError('no look-up expected');
-  },
-  timeoutMs: 2_000,
-  ...more,
-});
+const { bodyBytesMax } = fetchLimits();
+const limits = (more: Partial<FetchLimits> = {}): FetchLimits =>
+  fetchLimits({
+    resolve: async () => {
+      throw new TypeError('no look-up expected');
+    },
+    ...more,
+  });
 const json =
   (body: string, headers: Readonly<Record<string, string>> = {}): RequestListener =>
   (_, response) =>
@@ -313,38 +312,56 @@ test('each fetch looks the name up again: an address is checked once for one con
   );
 });
 
-test('a certificate that nobody trusts is refused', async () => {
-  const tls = createServer(selfSigned(), json('{}'));
+async function tlsServer(answer: RequestListener, certificate = selfSigned()): Promise<string> {
+  const tls = createServer(certificate, answer);
   await new Promise<void>((resolve) => tls.listen(0, '127.0.0.1', resolve));
   closing.push(() => new Promise((resolve) => tls.close(() => resolve())));
   const bound = tls.address();
-  const origin = `https://127.0.0.1:${typeof bound === 'object' ? bound?.port : 0}`;
+  return `https://127.0.0.1:${typeof bound === 'object' ? bound?.port : 0}`;
+}
+
+test('a certificate that nobody trusts is refused', async () => {
+  const origin = await tlsServer(json('{}'));
   expect(await outcome(() => fetchJson(origin, limits({ allowLoopbackOrigins: [origin] })))).toBe(
     'issuer_unavailable (none): issuer: DEPTH_ZERO_SELF_SIGNED_CERT',
   );
 });
 
-/** An X.509 version 1 certificate in DER (RFC 5280 section 4.1), made here so that no private key lies in the repository. */
-function selfSigned(): { key: string; cert: string } {
-  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const der = (tag: number, ...parts: Uint8Array[]) => {
-    const content = Buffer.concat(parts);
-    const length =
-      content.length < 128 ? [content.length] : [0x82, content.length >> 8, content.length & 255];
-    return Buffer.concat([Buffer.from([tag, ...length]), content]);
-  };
-  const ecdsaWithSha256 = der(0x30, Buffer.from('06082a8648ce3d040302', 'hex'));
-  const commonName = der(0x30, Buffer.from('0603550403', 'hex'), der(0x0c, Buffer.from('issuer.test')));
-  const name = der(0x30, der(0x31, commonName));
-  const time = (text: string) => der(0x17, Buffer.from(text));
-  const validity = der(0x30, time('200101000000Z'), time('491231235959Z'));
-  const spki = publicKey.export({ type: 'spki', format: 'der' });
-  const serial = der(0x02, Buffer.from([1]));
-  const toBeSigned = der(0x30, serial, ecdsaWithSha256, name, validity, name, spki);
-  const signature = der(0x03, Buffer.from([0]), sign('sha256', toBeSigned, privateKey));
-  const cert = der(0x30, toBeSigned, ecdsaWithSha256, signature).toString('base64');
-  return {
-    key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    cert: `-----BEGIN CERTIFICATE-----\n${cert}\n-----END CERTIFICATE-----\n`,
-  };
-}
+test('with an authority of its own an issuer is believed by that authority alone', async () => {
+  const certificate = selfSigned();
+  const origin = await tlsServer(json('{}'), certificate);
+  const allowed = limits({ allowLoopbackOrigins: [origin] });
+  expect(await outcome(() => fetchJson(origin, { ...allowed, ca: certificate.cert }))).toBe('accepted');
+  expect(await outcome(() => fetchJson(origin, { ...allowed, ca: selfSigned().cert }))).toMatch(
+    /^issuer_unavailable \(none\): issuer: [A-Z_]*(CERT|SIGNATURE)/,
+  );
+});
+
+test('a document is posted with its bearer, and 201 is an answer to it alone', async () => {
+  const seen: unknown[] = [];
+  const { origin } = await server((request, response) => {
+    let body = '';
+    request.on('data', (chunk) => {
+      body += String(chunk);
+    });
+    request.on('end', () => {
+      seen.push([request.method, request.headers.authorization, request.headers['content-type'], body]);
+      response.writeHead(201).end('{}');
+    });
+  });
+  const allowed = limits({ allowLoopbackOrigins: [origin] });
+  await fetchJson(origin, { ...allowed, bearer: 'a.b.c', json: { kind: 'TokenReview' } });
+  expect(seen).toEqual([['POST', 'Bearer a.b.c', 'application/json', '{"kind":"TokenReview"}']]);
+  expect(await outcome(() => fetchJson(origin, allowed))).toBe(
+    'issuer_unavailable (none): issuer: answered 201',
+  );
+});
+
+test('the deadline of the caller ends a fetch before its own', async () => {
+  const caller = new AbortController();
+  const { origin } = await server(() => caller.abort());
+  const allowed = limits({ allowLoopbackOrigins: [origin], timeoutMs: 20_000 });
+  expect(await outcome(() => fetchJson(origin, { ...allowed, signal: caller.signal }))).toMatch(
+    /^issuer_unavailable \(none\): issuer: AbortError$/,
+  );
+});

@@ -1,7 +1,11 @@
 import type { RequestListener } from 'node:http';
 import { afterEach, expect, test } from '@jest/globals';
-import { makeKey, outcome, serve, type TestServer } from '../../test/issuer.ts';
-import { createKeySet, type KeySource } from './key-set.ts';
+import type { TrustedIssuer } from '@mayfly/core';
+import { makeKey } from '@mayfly/testkit';
+import { attestorOptions, fetchLimits, outcome, serve, type TestServer, trusted } from '../../test/issuer.ts';
+import type { AttestorOptions } from '../options.ts';
+import { createKeySet } from './key-set.ts';
+import { publishedKeys } from './key-source.ts';
 
 const a = makeKey('ES256', 'a');
 const b = makeKey('ES256', 'b');
@@ -26,14 +30,15 @@ const answering =
   (_, response) =>
     response.writeHead(200, headers).end(body());
 
-function keySet({ origin }: { origin: string }, more: Partial<KeySource> = {}) {
-  const limits = {
-    allowLoopbackOrigins: [origin],
-    allowPrivateOrigins: [],
-    resolve: async () => [],
-    timeoutMs: 2_000,
-  };
-  const set = createKeySet({ issuer: origin, jwksUri: `${origin}/keys`, readFile: null, limits, ...more });
+function keySet(
+  { origin }: { origin: string },
+  more: Partial<TrustedIssuer> = {},
+  readFile?: AttestorOptions['readFile'],
+) {
+  const issuer = trusted({ issuer: origin, jwksUri: `${origin}/keys`, jwksFile: null, ...more });
+  const fetch = fetchLimits({ allowLoopbackOrigins: [origin] });
+  const options = attestorOptions({ fetch, ...(readFile === undefined ? {} : { readFile }) });
+  const set = createKeySet(publishedKeys(issuer, options));
   /** `found`, `absent`, or the fault. */
   return async (kid: string | undefined, seconds: number) => {
     let found = false;
@@ -262,7 +267,7 @@ test.each(mismatches)('discovery with %s is a fault, and no key is fetched', asy
 });
 
 const fileSet = (readFile: () => Promise<string>) =>
-  keySet({ origin: 'https://issuer.test' }, { jwksUri: 'https://issuer.test/keys', readFile });
+  keySet({ origin: 'https://issuer.test' }, { jwksUri: null, jwksFile: 'keys.json' }, readFile);
 
 test('a file of keys is read again after a minute, and never the network', async () => {
   let reads = 0;
@@ -281,4 +286,28 @@ test.each([
   ['of another form', async () => '[]', 'key set malformed or too large'],
 ])('a file of keys that is %s is a fault', async (_, readFile, detail) => {
   expect(await fileSet(readFile)('a', 0)).toBe(`issuer_unavailable (none): issuer: ${detail}`);
+});
+
+test('the limits of a key set are those it was given', async () => {
+  const jwks = await server(answering(() => keys(a.jwk, b.jwk), { 'cache-control': 'max-age=600' }));
+  const { origin } = jwks;
+  const issuer = trusted({ issuer: origin, jwksUri: `${origin}/keys`, jwksFile: null });
+  const found = async (limits: Partial<AttestorOptions['keys']>, kid: string, ...times: number[]) => {
+    const options = attestorOptions({
+      fetch: fetchLimits({ allowLoopbackOrigins: [origin] }),
+      keys: { ...attestorOptions().keys, ...limits },
+    });
+    const set = createKeySet(publishedKeys(issuer, options));
+    const before = jwks.asked.length;
+    const said: string[] = [];
+    for (const time of times) said.push(await outcome(() => set.find({ kid, alg: 'ES256' }, at(time))));
+    return [new Set(said).size === 1 ? said[0] : said, jwks.asked.length - before];
+  };
+  expect(await found({ keysMax: 2 }, 'a', 0)).toEqual(['accepted', 1]);
+  expect(await found({ keysMax: 1 }, 'a', 0)).toEqual([
+    'issuer_unavailable (none): issuer: key set malformed or too large',
+    1,
+  ]);
+  expect(await found({ freshMsMax: 120_000 }, 'a', 0, 119, 120)).toEqual(['accepted', 2]);
+  expect(await found({ refetchPauseMs: 5_000 }, 'x', 0, 4, 5, 9, 10)).toEqual(['accepted', 3]);
 });

@@ -1,15 +1,18 @@
-import { JsonError, parseJsonStrict } from '@mayfly/protocol';
 import { importJWK, type JWK } from 'jose';
 import { z } from 'zod';
-import { type FetchLimits, fetchJson, unavailable } from './fetch-json.ts';
+import { type Fetched, unavailable } from './fetch-json.ts';
 
-/** Enough for overlapping rotation of several signers; a set with more is refused. */
-const keysMax = 32;
-/** An unknown kid may ask for the keys again this often (standards.md F8). */
-const refetchPauseMs = 30_000;
-/** Bounds on what an issuer may say with max-age. */
+export interface KeyLimits {
+  /** Enough for overlapping rotation of several signers; a set with more is refused. */
+  readonly keysMax: number;
+  /** An unknown kid may ask for the keys again this often (standards.md F8). */
+  readonly refetchPauseMs: number;
+  /** The longest that keys are used, whatever the issuer says with max-age. */
+  readonly freshMsMax: number;
+}
+
+/** The least that keys are used, whatever the issuer says with max-age: no caller makes us ask more often. */
 const freshMsMin = 60_000;
-const freshMsMax = 600_000;
 
 export type VerificationKey = Awaited<ReturnType<typeof importJWK>>;
 
@@ -19,14 +22,13 @@ export interface KeySet {
 }
 
 export interface KeySource {
-  readonly issuer: string;
-  readonly jwksUri: string | null;
-  /** Content of jwksFile, read again each time that keys are. */
-  readonly readFile: (() => Promise<string>) | null;
-  readonly limits: FetchLimits;
+  /** A JWK set as published. */
+  load(): Promise<Fetched>;
+  /** Which `use` makes a key one of this set. */
+  isUsed(use: string | undefined): boolean;
+  readonly limits: KeyLimits;
 }
 
-const discovery = z.object({ issuer: z.string(), jwks_uri: z.url() });
 const published = z.looseObject({
   kty: z.string(),
   kid: z.string().optional(),
@@ -36,7 +38,7 @@ const published = z.looseObject({
   crv: z.string().optional(),
 });
 type Published = z.output<typeof published>;
-const jwks = z.object({ keys: z.array(published).max(keysMax) });
+const jwks = z.object({ keys: z.array(published) });
 
 interface Loaded {
   readonly keys: readonly Published[];
@@ -44,7 +46,7 @@ interface Loaded {
   readonly freshMs: number;
 }
 
-/** Keys of one issuer, in memory: at most 10 minutes old, one fetch at a time, only from configured places. */
+/** Keys of one issuer, in memory: at most `freshMsMax` old, one load at a time. */
 export function createKeySet(source: KeySource): KeySet {
   let loaded: Loaded | undefined;
   let lastTry = Number.NEGATIVE_INFINITY;
@@ -67,7 +69,7 @@ export function createKeySet(source: KeySource): KeySet {
       const current =
         loaded !== undefined && since(loaded.at, now) < loaded.freshMs ? loaded : await load(now);
       const known = pick(current.keys, wanted);
-      if (known !== undefined || since(lastTry, now) < refetchPauseMs)
+      if (known !== undefined || since(lastTry, now) < source.limits.refetchPauseMs)
         return known && toKey(known, wanted.alg);
       const again = pick((await load(now)).keys, wanted);
       return again && toKey(again, wanted.alg);
@@ -93,48 +95,27 @@ async function toKey(key: Published, alg: string): Promise<VerificationKey> {
 const publicMembers = new Set(['kty', 'crv', 'n', 'e', 'x', 'y']);
 
 async function loadKeys(source: KeySource, now: number): Promise<Loaded> {
-  if (source.readFile !== null) {
-    const text = await source
-      .readFile()
-      .catch((cause: unknown) => Promise.reject(unavailable('jwksFile unreadable', cause)));
-    return { keys: checkKeys(parseJson(text)), at: now, freshMs: freshMsMin };
-  }
-  const uri = source.jwksUri ?? (await discover(source));
-  const { body, maxAgeSeconds } = await fetchJson(uri, source.limits);
-  const freshMs = Math.min(freshMsMax, Math.max(freshMsMin, (maxAgeSeconds ?? freshMsMax / 1000) * 1000));
-  return { keys: checkKeys(body), at: now, freshMs };
-}
-
-async function discover({ issuer, limits }: KeySource): Promise<string> {
-  const { body } = await fetchJson(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`, limits);
-  const parsed = discovery.safeParse(body);
-  if (!parsed.success) throw unavailable('discovery document malformed');
-  // OpenID Connect Discovery section 4.3: the issuer must be byte-equal, or another one speaks in its name.
-  if (parsed.data.issuer !== issuer) throw unavailable('discovery names another issuer');
-  return parsed.data.jwks_uri;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return parseJsonStrict(text, { maxDepth: 8 });
-  } catch (cause) {
-    throw unavailable(`jwksFile: ${cause instanceof JsonError ? cause.message : 'unreadable'}`, cause);
-  }
+  const { body, maxAgeSeconds } = await source.load();
+  const { freshMsMax } = source.limits;
+  const saidMs = maxAgeSeconds === undefined ? freshMsMax : maxAgeSeconds * 1000;
+  const freshMs = Math.min(freshMsMax, Math.max(freshMsMin, saidMs));
+  return { keys: checkKeys(body, source), at: now, freshMs };
 }
 
 /** Public signature keys only; two keys of one kid make the whole set ambiguous and refuse it. */
-function checkKeys(body: unknown): readonly Published[] {
+function checkKeys(body: unknown, { isUsed, limits }: KeySource): readonly Published[] {
   const parsed = jwks.safeParse(body);
-  if (!parsed.success) throw unavailable('key set malformed or too large');
-  const keys = parsed.data.keys.filter(isForSignatures);
+  if (!parsed.success || parsed.data.keys.length > limits.keysMax)
+    throw unavailable('key set malformed or too large');
+  const keys = parsed.data.keys.filter((key) => isUsed(key.use) && mayVerify(key));
   const kids = keys.map(({ kid }) => kid).filter((kid) => kid !== undefined);
   // Counted before private keys are dropped: one whose secret stands beside it in the set proves nobody.
   if (new Set(kids).size !== kids.length) throw unavailable('two keys of one kid');
   return keys.filter(isPublic);
 }
 
-function isForSignatures({ use, key_ops: operations }: Published): boolean {
-  return (use === undefined || use === 'sig') && (operations === undefined || operations.includes('verify'));
+function mayVerify({ key_ops: operations }: Published): boolean {
+  return operations === undefined || operations.includes('verify');
 }
 
 const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'];
@@ -147,6 +128,7 @@ function isPublic(key: Published): boolean {
 function formOf(alg: string): { readonly kty: string; readonly crv?: string } | undefined {
   if (alg === 'ES256') return { kty: 'EC', crv: 'P-256' };
   if (alg === 'ES384') return { kty: 'EC', crv: 'P-384' };
+  if (alg === 'ES512') return { kty: 'EC', crv: 'P-521' };
   if (alg === 'EdDSA') return { kty: 'OKP', crv: 'Ed25519' };
   return /^[RP]S(256|384|512)$/.test(alg) ? { kty: 'RSA' } : undefined;
 }

@@ -1,19 +1,23 @@
 import { expect, test } from '@jest/globals';
-import { compact, makeKey, outcome, part } from '../../test/issuer.ts';
-import { parseCompact, tokenCharactersMax } from './compact.ts';
+import { compact, makeKey, part } from '@mayfly/testkit';
+import { attestorOptions, outcome } from '../../test/issuer.ts';
+import { parseCompact } from './compact.ts';
+
+const limits = attestorOptions().token;
+const tokenCharactersMax = limits.charactersMax;
 
 const key = makeKey('ES256', 'k1');
 const header = { alg: 'ES256', kid: 'k1', typ: 'JWT' };
 const payload = { iss: 'https://issuer.test', sub: 'a' };
 const good = compact(header, payload, key);
 const [head = '', body = '', signature = ''] = good.split('.');
-const refusal = (token: string) => outcome(() => parseCompact(token));
+const refusal = (token: string) => outcome(() => parseCompact(token, limits));
 const withHeader = (more: object) => compact({ ...header, ...more }, payload, key);
 const withText = (text: string | Buffer, where: 'header' | 'payload') =>
   where === 'header' ? compact(text, payload, key) : compact(header, text, key);
 
 test('reads header, payload and the signed bytes of a compact JWS', () => {
-  expect(parseCompact(good)).toEqual({ header, payload, signed: `${head}.${body}` });
+  expect(parseCompact(good, limits)).toEqual({ header, payload, signed: `${head}.${body}` });
 });
 
 test.each([

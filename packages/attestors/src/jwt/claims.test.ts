@@ -1,7 +1,8 @@
 import { expect, test } from '@jest/globals';
 import type { TrustedIssuer } from '@mayfly/core';
-import { compact, makeKey, outcome, part, pattern, trusted } from '../../test/issuer.ts';
-import { createOidcAttestor } from './attestor.ts';
+import { compact, makeKey, part, pattern } from '@mayfly/testkit';
+import { attestorOptions, outcome, trusted } from '../../test/issuer.ts';
+import { createAttestor } from '../create-attestor.ts';
 
 const now = new Date('2026-11-23T12:00:00Z');
 const seconds = now.getTime() / 1000;
@@ -16,19 +17,15 @@ const claims = {
   exp: seconds + 290,
 };
 
+const options = attestorOptions({ skewSeconds, readFile: async () => JSON.stringify({ keys: [key.jwk] }) });
+
 interface Attesting {
   readonly issuer?: Partial<TrustedIssuer>;
   readonly at?: Date;
 }
 
 function attest(payload: unknown, { issuer = {}, at = now }: Attesting = {}) {
-  const attestor = createOidcAttestor(trusted(issuer), {
-    allowLoopbackOrigins: [],
-    allowPrivateOrigins: [],
-    skewSeconds,
-    resolve: async () => [],
-    readFile: async () => JSON.stringify({ keys: [key.jwk] }),
-  });
+  const attestor = createAttestor(trusted(issuer), options);
   const token = compact({ alg: 'ES256', kid: 'k' }, payload, key);
   return attestor.attest(token, { now: at, signal: new AbortController().signal });
 }
@@ -281,13 +278,7 @@ test('without a jti the id is that of the signed bytes', async () => {
 
 test('ECDSA malleability: (r, n - s) verifies and is the same assertion', async () => {
   const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
-  const attestor = createOidcAttestor(trusted(), {
-    allowLoopbackOrigins: [],
-    allowPrivateOrigins: [],
-    skewSeconds,
-    resolve: async () => [],
-    readFile: async () => JSON.stringify({ keys: [key.jwk] }),
-  });
+  const attestor = createAttestor(trusted(), options);
   const context = { now, signal: new AbortController().signal };
   for (const payload of [claims, { ...claims, jti: 'j1' }]) {
     const token = compact({ alg: 'ES256', kid: 'k' }, payload, key);

@@ -1,0 +1,11 @@
+import { describeAttestor } from '@mayfly/testkit/contracts';
+import { underTest } from '../../test/golden.ts';
+import { describeProposals } from '../../test/proposals.ts';
+
+describeAttestor('the gitlab attestor', underTest('gitlab/golden.json'));
+describeProposals({
+  file: 'gitlab/golden.json',
+  claim: 'pipeline_source',
+  proposals: ['merge_request_event', 'external_pull_request_event'],
+  others: ['push', 'web', 'schedule', 'api'],
+});
