@@ -23,6 +23,8 @@ export function workloadOf(verified: Verified, issuer: TrustedIssuer): Workload 
   const { subject, expiresAt, payload, jti } = verified;
   if (issuer.replay === 'once' && jti === undefined)
     throw new Refusal('malformed_request', { detail: 'replay: once needs a jti' });
+  // Whoever shows it acts for the subject already (RFC 8693 section 4.1); without `act` it would be the subject itself.
+  if (payload['act'] !== undefined) throw invalid('act');
   return {
     issuer: issuer.issuer,
     issuerName: issuer.name,

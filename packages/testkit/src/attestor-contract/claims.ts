@@ -121,6 +121,11 @@ function describeBonds(make: Make, outcome: Outcome): void {
       expect(await outcome({ cnf })).toBe(invalid);
   });
 
+  test('one that speaks for an actor already is refused: to drop `act` would be impersonation', async () => {
+    for (const act of [{ iss: 'https://agents.example', sub: 'agent' }, {}, null, 'agent'])
+      expect(await outcome({ act })).toBe(invalid);
+  });
+
   test('may_act is handed on whole, or the token is refused', async () => {
     const scene = make();
     const actor = { iss: 'https://agents.example', sub: 'agent' };
