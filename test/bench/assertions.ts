@@ -1,5 +1,6 @@
-import { generateKeyPairSync, type KeyObject, randomUUID, sign } from 'node:crypto';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { benchIssuer } from './documents.ts';
+import { encode, signed } from './identities.ts';
 
 /** Signs many assertions ahead, each with a jti of its own: the generator shall not pay for them during a run. */
 export interface AssertionMaker {
@@ -20,13 +21,4 @@ export function createAssertionMaker(audience: string): AssertionMaker {
       return signed(`${header}.${encode(claims)}`, privateKey);
     },
   };
-}
-
-function signed(input: string, key: KeyObject): string {
-  const signature = sign('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' });
-  return `${input}.${signature.toString('base64url')}`;
-}
-
-function encode(value: unknown): string {
-  return Buffer.from(JSON.stringify(value)).toString('base64url');
 }

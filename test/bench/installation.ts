@@ -9,6 +9,7 @@ import { type AssertionMaker, createAssertionMaker } from './assertions.ts';
 import { type Child, startChild } from './children.ts';
 import { Database } from './database.ts';
 import { benchDocuments } from './documents.ts';
+import { type Caller, callerDocuments, createCallers } from './identities.ts';
 
 const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
@@ -16,6 +17,7 @@ const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 export interface Installation {
   readonly origin: string;
   readonly assertions: AssertionMaker;
+  readonly callers: readonly Caller[];
   readonly jwksFile: string;
   readonly database: Database;
   /** Every 200 of a mint that we saw; what the database must agree with at the end. */
@@ -37,7 +39,11 @@ export async function startInstallation(options: { cloudLatencyMs: number }): Pr
   ]);
   const bundle = join(dir, 'bundle');
   mkdirSync(bundle);
-  writeFileSync(join(bundle, 'bench.yaml'), benchDocuments({ jwksFile, aws: clouds.said }));
+  const callers = createCallers(origin);
+  const keyFileOf = ({ name }: Caller) => join(dir, `${name}.json`);
+  for (const caller of callers) writeFileSync(keyFileOf(caller), JSON.stringify(caller.keys));
+  const documents = benchDocuments({ jwksFile, aws: clouds.said }) + callerDocuments(callers, keyFileOf);
+  writeFileSync(join(bundle, 'bench.yaml'), documents);
   const dataDir = join(dir, 'data');
   const broker = await startBroker({ dataDir, bundle, port, opsPort });
   const found = findEmbedded(dataDir);
@@ -46,6 +52,7 @@ export async function startInstallation(options: { cloudLatencyMs: number }): Pr
   return {
     origin,
     assertions,
+    callers,
     jwksFile,
     database,
     answers: 0,

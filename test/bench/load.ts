@@ -23,6 +23,8 @@ export interface LoadOptions {
   readonly requestsMax?: number;
   /** The next body, or undefined when none is left. */
   next(): string | undefined;
+  /** Headers of that body, beside its media type. */
+  headers?(): Readonly<Record<string, string>>;
 }
 
 const form = { 'content-type': 'application/x-www-form-urlencoded' };
@@ -42,7 +44,12 @@ export async function load(options: LoadOptions): Promise<LoadResult> {
       if (body === undefined) return;
       sent += 1;
       const from = performance.now();
-      const answer = await pool.request({ method: 'POST', path, headers: form, body });
+      const answer = await pool.request({
+        method: 'POST',
+        path,
+        headers: { ...form, ...options.headers?.() },
+        body,
+      });
       const text = await answer.body.text();
       latencies.push(performance.now() - from);
       if (answer.statusCode !== 200) failed.push(`${answer.statusCode} ${text}`);

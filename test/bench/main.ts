@@ -1,6 +1,7 @@
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { startChild } from './children.ts';
+import { compareCallers } from './compare.ts';
 import { type Cost, costOf, type Sample } from './database.ts';
 import { type BenchTask, type Installation, openTasks, startInstallation } from './installation.ts';
 import { type LoadResult, load } from './load.ts';
@@ -22,6 +23,8 @@ const probeExchanges = 300;
 /** Assertions signed ahead for one run: above what one event loop can answer. */
 const answersPerSecondMax = 2_500;
 const ceilingBodies = 5_000;
+/** Ten runs of callers and their plain neighbours; longer tells no more. */
+const compareSecondsMax = 8;
 
 const tools = {
   toolToken: { tool: 'report.post', identifier: 'https://reports.example/2026q3/report' },
@@ -140,6 +143,12 @@ try {
   const aws = await measure(installation, tasks, 'aws');
   const best = await ceiling(installation, tasks);
   const counts = await reconcile(installation, tasks.length);
+  const callers = await compareCallers(installation, {
+    seconds: Math.min(seconds, compareSecondsMax),
+    connections: connectionCounts[0],
+    plain: (count) => bodies(installation, tasks, 'toolToken', count),
+    say,
+  });
   const ratios = connectionCounts.map((connections, index) => ({
     connections,
     toolTokenOfCeiling:
@@ -157,7 +166,7 @@ try {
     assertions: 'a fresh ES256 assertion per exchange, used once',
     cloudLatencyMs: Number.parseInt(values['cloud-latency'], 10),
   };
-  console.log(JSON.stringify({ machine, toolToken, aws, ceiling: best, ratios, counts }, null, 2));
+  console.log(JSON.stringify({ machine, toolToken, aws, ceiling: best, ratios, callers, counts }, null, 2));
   if (!counts.agree) {
     say('answers, issuances, replay keys, audit rows and budget units do not agree');
     process.exitCode = 1;

@@ -317,6 +317,7 @@ describe.each(kinds)('%s by DATABASE_URL', (_, startPostgres) => {
       'key.made',
       'key.made',
       'key.made',
+      'key.made',
       'key.rotated',
       'key.retired',
     ]);

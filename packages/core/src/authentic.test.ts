@@ -1,5 +1,14 @@
 import { describe, expect, test } from '@jest/globals';
-import { byItself, coreWorld, onlyTask, reading, reasonOf, seededIds, TestClock } from '@mayfly/testkit';
+import {
+  byItself,
+  coreWorld,
+  issuerUrl,
+  onlyTask,
+  reading,
+  reasonOf,
+  seededIds,
+  TestClock,
+} from '@mayfly/testkit';
 import { grantFrom, isAuthentic } from './authentic.ts';
 import { considerOpening, planOpening } from './open.ts';
 import type { Grant, Task } from './task.ts';
@@ -19,6 +28,7 @@ const template: Template = {
       : [{ ...base, mint: { role: 'finance', whole: true, none: null, deep: { keys: ['a', 'b'] } } }],
 };
 const workload = {
+  issuer: issuerUrl,
   issuerName: 'agents',
   subject: 'reconciler',
   claims: { sub: 'reconciler', team: 'finance' },

@@ -1,4 +1,5 @@
 import { type Action, bareId, type Reason } from '@mayfly/protocol';
+import type { Lineage } from './attenuate.ts';
 import { acceptsParams, isAuthentic, sameValue } from './authentic.ts';
 import type { DecideInput, Wanted } from './decide.ts';
 import { delegationRefusal, isTrusted } from './delegate.ts';
@@ -62,22 +63,22 @@ export interface Bounds {
 
 /** What a task above may not, nothing beneath it may: each must still cover the same thing, as of now (invariant I6). */
 export function ancestorBounds(
-  { ancestors, wanted, policy, now }: Pick<DecideInput, 'ancestors' | 'wanted' | 'policy' | 'now'>,
+  { task: own, ancestors, wanted, policy, now }: DecideInput,
   covering: Covering,
 ): Bounds | Reason {
   let [ttlSecondsMax, endMs] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+  let beneath = own;
   for (const { task, pinned } of ancestors) {
     const grant = outerGrant(task, wanted, covering);
     if (grant === undefined || now >= task.expiresAt) return 'child_exceeds_parent';
     if (pinned === undefined || !isAuthentic(grant, task, pinned)) return 'grant_not_authentic';
     const active = activeSpec({ task, wanted, policy }, { grant, actions: covering.actions });
     if (typeof active === 'string') return active;
-    const { template, spec } = active;
-    const refused =
-      workloadRefusal(template, task.workload) ??
-      actorsRefusal(policy, task.actors) ??
-      actorRefusal(template, task.actors);
+    const party = { identity: task.workload, actors: task.actors };
+    const refused = standingRefusal(policy, task, party) ?? childRefusal(policy, task, beneath);
     if (refused !== null) return refused;
+    const { template, spec } = active;
+    beneath = task;
     ttlSecondsMax = Math.min(ttlSecondsMax, grant.ttl.maxSeconds, spec.ttl.maxSeconds);
     endMs = Math.min(endMs, task.expiresAt.getTime(), activeEndMs(task, template));
   }
@@ -92,6 +93,48 @@ function outerGrant(task: Task, wanted: Wanted, { grant, actions }: Covering): G
       covers(one.resource, wanted.identifier) &&
       actions.every((action) => one.actions.includes(action)),
   );
+}
+
+/**
+ * Does this party still stand to the task as it must to be given or renewed anything: is its issuer trusted with it, is
+ * the template in force, does that name it and whoever acts for it? Null when so.
+ */
+export function standingRefusal(
+  policy: PolicySet,
+  task: Task,
+  { identity, actors }: { readonly identity: Identity; readonly actors: readonly Actor[] },
+): Reason | null {
+  const active = activeTemplate(policy, task);
+  if (active === undefined) return 'template_disabled';
+  return (
+    trustRefusal(policy, identity) ??
+    actorsRefusal(policy, actors) ??
+    workloadRefusal(active, identity) ??
+    actorRefusal(active, actors)
+  );
+}
+
+/**
+ * The same for a whole lineage, the task itself first: nothing beneath goes on where something above may not, or would
+ * not be opened beneath it any more.
+ */
+export function lineageRefusal(
+  policy: PolicySet,
+  lineage: readonly Lineage[],
+  caller: { readonly identity: Identity; readonly actors: readonly Actor[] },
+): Reason | null {
+  for (const [index, { task }] of lineage.entries()) {
+    const party = index === 0 ? caller : { identity: task.workload, actors: task.actors };
+    const refused =
+      standingRefusal(policy, task, party) ?? childRefusal(policy, task, lineage[index - 1]?.task);
+    if (refused !== null) return refused;
+  }
+  return null;
+}
+
+function childRefusal(policy: PolicySet, parent: Task, child: Task | undefined): Reason | null {
+  const rule = activeTemplate(policy, parent)?.task.children;
+  return child === undefined || rule?.templates.includes(child.template) ? null : 'child_not_allowed';
 }
 
 /** When a task of this template ends at the latest, as of the version in force. */
@@ -118,6 +161,10 @@ export function activeTemplate(policy: PolicySet, task: Task): Template | undefi
 
 export function workloadRefusal(active: Template | undefined, identity: Identity): Reason | null {
   return active?.workloads.some((entry) => matchesSubject(entry, identity)) ? null : 'workload_not_matched';
+}
+
+export function trustRefusal(policy: PolicySet, identity: Identity): Reason | null {
+  return isTrusted(policy, identity) ? null : 'workload_not_matched';
 }
 
 export function actorsRefusal(policy: PolicySet, actors: readonly Actor[]): Reason | null {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { byItself, coreWorld, pattern, seededIds, TestClock } from '@mayfly/testkit';
+import { byItself, coreWorld, issuerUrl, pattern, seededIds, TestClock } from '@mayfly/testkit';
 import { type Allowed, type DecideInput, type Denied, decide, type Wanted } from './decide.ts';
 import { considerOpening, planOpening } from './open.ts';
 import type { Task } from './task.ts';
@@ -8,7 +8,12 @@ import type { GrantSpec, PolicySet, Template } from './template.ts';
 const { template, documents, issuer } = coreWorld();
 const policy = documents.set;
 const now = new Date('2026-07-01T12:00:00.250Z');
-const reconciler = { issuerName: 'agents', subject: 'reconciler', claims: { sub: 'reconciler' } };
+const reconciler = {
+  issuer: issuerUrl,
+  issuerName: 'agents',
+  subject: 'reconciler',
+  claims: { sub: 'reconciler' },
+};
 const invoice = 'arn:aws:s3:::invoices/2026q3/a.pdf';
 const wanted: Wanted = { tool: 's3.read', identifier: invoice, actions: null, ttlSeconds: null };
 

@@ -12,9 +12,9 @@ import {
   type Bounds,
   type Covering,
   chooseGrant,
+  trustRefusal,
   workloadRefusal,
 } from './cover.ts';
-import { isTrusted } from './delegate.ts';
 import { confirmationFor } from './proof.ts';
 import type { Grant, Task, TaskStatus } from './task.ts';
 import type { PolicySet, Template } from './template.ts';
@@ -108,7 +108,7 @@ export function decide(input: DecideInput): Allowed | Denied {
 
 const rules: readonly Rule[] = [
   ['task-owner', (input) => (ownsTask(input.task, input.pinned, input) ? null : 'task_unknown')],
-  ['issuer-trusted', ({ policy, identity }) => (isTrusted(policy, identity) ? null : 'workload_not_matched')],
+  ['issuer-trusted', ({ policy, identity }) => trustRefusal(policy, identity)],
   ['actors-trusted', ({ policy, actors }) => actorsRefusal(policy, actors)],
   ['not-frozen', ({ policy }) => (policy.frozen === null ? null : 'frozen')],
   ['task-open', ({ status }) => stateRefusal(status.state)],

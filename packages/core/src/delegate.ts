@@ -21,9 +21,7 @@ export function delegationRefusal(rule: DelegationRule, actors: readonly Actor[]
 
 /** Does an issuer in force still speak for this identity? */
 export function isTrusted(policy: PolicySet, identity: Identity): boolean {
-  return [...policy.issuers.values()].some(
-    (issuer) =>
-      issuer.name === identity.issuerName &&
-      issuer.subjects.some((pattern) => pattern.matches(identity.subject)),
-  );
+  const issuer = policy.issuers.get(identity.issuer);
+  if (issuer === undefined || issuer.name !== identity.issuerName) return false;
+  return issuer.subjects.some((pattern) => pattern.matches(identity.subject));
 }

@@ -57,7 +57,7 @@ async function findByGrant(grantId: string, caller: Caller, context: Context): P
 async function findOrOpen(wanted: TaskDescriptor, caller: Caller, context: Context): Promise<Found> {
   const { template, ref = null, params = {}, objective = null } = wanted;
   const { ports, policy } = context;
-  const ancestors = caller.parent === null ? [] : await lineageOf(caller.parent, ports);
+  const ancestors = caller.parent === null ? [] : await lineageOf(caller.parent.task, ports);
   const request: OpenRequest = {
     ...{ template, ref, params, objective, workload: caller.identity, opener: null },
     ...{ actors: caller.actors, confirmation: bindingOf(caller.confirmation), ancestors },
@@ -92,7 +92,7 @@ async function owned(found: TaskFound | undefined, caller: Caller, { ports }: Co
   const pinned = await ports.policies.version(task.template, task.templateVersion);
   // Asked here too, before anything about the task can be told apart; `decide` records it as a check.
   if (!ownsTask(task, pinned, caller)) throw new Refusal('task_unknown', { detail: 'foreign' });
-  const ancestors = task.parentId === null ? [] : (await lineageOf(found, ports)).slice(1);
+  const ancestors = task.parentId === null ? [] : (await lineageOf(task, ports)).slice(1);
   return { task, status, pinned, ancestors, grant: null, opening: null };
 }
 
@@ -105,17 +105,16 @@ function refuseSibling({ id, parentId }: Task, { viaTask, parent }: Caller): voi
 
 /** A task and those above it, each with the version it was opened with. Facts that never change: mostly from memory. */
 export async function lineageOf(
-  found: TaskFound,
+  first: Task,
   ports: Pick<ExchangePorts, 'tasks' | 'policies'>,
 ): Promise<readonly Lineage[]> {
   const lineage: Lineage[] = [];
-  let next: TaskFound | undefined = found;
-  while (next !== undefined) {
-    const { task }: TaskFound = next;
+  let task: Task | undefined = first;
+  while (task !== undefined) {
     const pinned = await ports.policies.version(task.template, task.templateVersion);
     lineage.push({ task, pinned });
     if (task.parentId === null) return lineage;
-    next = await ports.tasks.find(task.parentId);
+    task = (await ports.tasks.find(task.parentId))?.task;
   }
   throw new Fault('internal', { effect: 'none', detail: 'a task above it is not there' });
 }

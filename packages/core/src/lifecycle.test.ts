@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import {
   byItself,
   coreWorld,
+  issuerUrl,
   lostAnswer,
   onlyTask,
   posting,
@@ -14,7 +15,12 @@ import type { OpenRequest } from './open.ts';
 import type { SingleUse } from './ports.ts';
 import { type ClosedState, closedStates } from './task.ts';
 
-const reconciler = { issuerName: 'agents', subject: 'reconciler', claims: { sub: 'reconciler' } };
+const reconciler = {
+  issuer: issuerUrl,
+  issuerName: 'agents',
+  subject: 'reconciler',
+  claims: { sub: 'reconciler' },
+};
 const request: OpenRequest = {
   template: 'invoice-reconcile',
   ref: 'run-1',

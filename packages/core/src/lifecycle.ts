@@ -1,8 +1,11 @@
 import { auditEvent } from './audit-event.ts';
+import { lineageRefusal } from './cover.ts';
 import { Fault, Refusal } from './errors.ts';
+import { lineageOf } from './find.ts';
 import { considerOpening, type OpenCandidate, type OpenRequest, planOpening, sameParams } from './open.ts';
 import type { Ending, NewId, Policies, SingleUse, TaskFound, Tasks } from './ports.ts';
 import type { ClosedState, TaskStatus } from './task.ts';
+import type { Actor, Identity } from './workload.ts';
 
 export interface LifecyclePorts {
   readonly tasks: Tasks;
@@ -68,6 +71,21 @@ function refusal({
   retryAfterSeconds?: number;
 }): Refusal {
   return new Refusal(reason, retryAfterSeconds === undefined ? {} : { retryAfterSeconds });
+}
+
+/**
+ * Renews the lease of a caller's own task and answers the state, whatever it is. Who would be given nothing any more
+ * (issuer, template or delegation rule gone) keeps nothing alive either. A freeze stops issuing, not leases.
+ */
+export async function heartbeatTask(
+  { task }: TaskFound,
+  caller: { readonly identity: Identity; readonly actors: readonly Actor[] },
+  ports: LifecyclePorts,
+): Promise<TaskStatus> {
+  const policy = await ports.policies.current();
+  const refused = lineageRefusal(policy, await lineageOf(task, ports), caller);
+  if (refused !== null) throw new Refusal(refused);
+  return known(await ports.tasks.heartbeat(task.id));
 }
 
 /**

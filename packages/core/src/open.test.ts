@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { byItself, coreWorld, pattern, seededIds, TestClock } from '@mayfly/testkit';
+import { byItself, coreWorld, issuerUrl, pattern, seededIds, TestClock } from '@mayfly/testkit';
 import { Refusal } from './errors.ts';
 import { considerOpening, type OpenRequest, planOpening, sameParams } from './open.ts';
 import type { Opener, ParamSpec, PolicySet, RoleBinding, Template, TrustedIssuer } from './template.ts';
@@ -7,11 +7,12 @@ import { ownerOf } from './workload.ts';
 
 const world = coreWorld();
 const reconciler = {
+  issuer: issuerUrl,
   issuerName: 'agents',
   subject: 'reconciler',
   claims: { sub: 'reconciler', team: 'finance' },
 };
-const planner = { issuerName: 'agents', subject: 'planner', claims: { sub: 'planner' } };
+const planner = { issuer: issuerUrl, issuerName: 'agents', subject: 'planner', claims: { sub: 'planner' } };
 const request: OpenRequest = {
   template: 'invoice-reconcile',
   ref: 'run-1',

@@ -1,6 +1,7 @@
 import { attenuate, type Lineage } from './attenuate.ts';
 import { auditEvent } from './audit-event.ts';
 import { grantFrom } from './authentic.ts';
+import { activeTemplate, actorsRefusal, standingRefusal, trustRefusal } from './cover.ts';
 import { delegationRefusal } from './delegate.ts';
 import { Refusal } from './errors.ts';
 import type { NewId, Opening } from './ports.ts';
@@ -53,10 +54,13 @@ export function considerOpening(request: OpenRequest, policy: PolicySet): OpenCa
   if (template === undefined || entry === undefined) throw new Refusal('workload_not_matched');
   if (template.mode !== 'enforce') throw new Refusal('template_disabled');
   const { workload, actors } = request;
-  const refused = delegationRefusal(template.delegation, actors);
+  const refused =
+    trustRefusal(policy, workload) ??
+    actorsRefusal(policy, actors) ??
+    delegationRefusal(template.delegation, actors);
   if (refused !== null) throw new Refusal(refused);
-  const [parent] = request.ancestors;
-  const childrenMax = parent === undefined ? null : childrenOf(parent, template, policy);
+  const [parent, ...above] = request.ancestors;
+  const childrenMax = parent === undefined ? null : childrenOf([parent, ...above], template, policy);
   if (parent === undefined && !mayOpen(template, request, policy)) throw new Refusal('opener_not_allowed');
   const params = settleParams(template, request.params, workload);
   const owner = ownerOf(workload, entry.bind, actors[0]);
@@ -92,7 +96,7 @@ export function planOpening(
     workload,
     owner,
     opener: request.opener === null ? null : workloadName(request.opener),
-    actors: request.actors.map(({ issuer, named, ...actor }) => ({ ...pickIdentity(actor), issuer, named })),
+    actors: request.actors.map((actor) => ({ ...pickIdentity(actor), named: actor.named })),
     confirmation: request.confirmation,
     parentId: parent?.task.id ?? null,
     depthLeft: Math.min(template.task.children?.depth ?? 0, (parent?.task.depthLeft ?? Infinity) - 1),
@@ -135,11 +139,19 @@ export function sameParams(
  * How many children the parent may have, or a Refusal. A child needs the word of its parent's template, of the version
  * that it was opened with and of the one in force, and levels left. Openers are not asked: the parent opens it.
  */
-function childrenOf({ task, pinned }: Lineage, { name }: Template, policy: PolicySet): number {
-  const active = policy.templates.get(task.template);
-  const rules = [pinned, active?.mode === 'enforce' ? active : undefined].map((one) => one?.task.children);
-  const most = rules.map((rule) => (rule?.templates.includes(name) ? rule.max : 0));
-  const max = Math.min(...most);
+function childrenOf(
+  ancestors: readonly [Lineage, ...Lineage[]],
+  { name }: Template,
+  policy: PolicySet,
+): number {
+  const [{ task, pinned }] = ancestors;
+  for (const { task: above } of ancestors) {
+    const refused = standingRefusal(policy, above, { identity: above.workload, actors: above.actors });
+    if (refused !== null) throw new Refusal(refused);
+  }
+  const versions = [pinned, activeTemplate(policy, task)];
+  const rules = versions.map((one) => one?.task.children);
+  const max = Math.min(...rules.map((rule) => (rule?.templates.includes(name) ? rule.max : 0)));
   if (max < 1 || task.depthLeft < 1) throw new Refusal('child_not_allowed');
   return max;
 }
@@ -190,8 +202,8 @@ function settleParams(
   return settled;
 }
 
-function pickIdentity({ issuerName, subject, claims }: Identity): Identity {
-  return { issuerName, subject, claims };
+function pickIdentity({ issuer, issuerName, subject, claims }: Identity): Identity {
+  return { issuer, issuerName, subject, claims };
 }
 
 export type { Lineage };

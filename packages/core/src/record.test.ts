@@ -3,6 +3,7 @@ import {
   byItself,
   coreWorld,
   createFakeMinter,
+  issuerUrl,
   nothingPresented,
   reading,
   seededIds,
@@ -21,7 +22,12 @@ import type { PolicySet } from './template.ts';
 const world = coreWorld();
 const policy = world.documents.set;
 const now = world.clock.now();
-const identity = { issuerName: 'agents', subject: 'reconciler', claims: { sub: 'reconciler' } };
+const identity = {
+  issuer: issuerUrl,
+  issuerName: 'agents',
+  subject: 'reconciler',
+  claims: { sub: 'reconciler' },
+};
 const token = 'eyJ-the-assertion-itself';
 
 const request: ExchangeRequest = {

@@ -4,7 +4,12 @@ import { type HeldRole, reaches, rolesOf } from './roles.ts';
 import type { RoleBinding, TrustedIssuer } from './template.ts';
 
 const everywhere: RoleBinding['scope'] = { templates: null, providers: null };
-const ada = { issuerName: 'corp-sso', subject: 'ada', claims: { sub: 'ada', groups: ['audit'] } };
+const ada = {
+  issuer: coreWorld().issuer.issuer,
+  issuerName: 'corp-sso',
+  subject: 'ada',
+  claims: { sub: 'ada', groups: ['audit'] },
+};
 
 function binding(part: Partial<RoleBinding>): RoleBinding {
   const subjects = [{ issuerName: 'corp-sso', match: { groups: [pattern('audit')] }, bind: [] }];

@@ -17,9 +17,8 @@ export function rolesOf(
   identity: Identity,
   policy: Pick<PolicySet, 'bindings' | 'issuers'>,
 ): readonly HeldRole[] {
-  const people = [...policy.issuers.values()].some(
-    (issuer) => issuer.name === identity.issuerName && issuer.people,
-  );
+  const issuer = policy.issuers.get(identity.issuer);
+  const people = issuer?.name === identity.issuerName && issuer.people;
   return policy.bindings
     .filter((binding) => binding.subjects.some((subject) => matchesSubject(subject, identity)))
     .flatMap((binding) =>

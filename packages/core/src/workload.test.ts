@@ -3,6 +3,7 @@ import { pattern } from '@mayfly/testkit';
 import { type Identity, matchesSubject, ownerOf, type SubjectMatch, workloadName } from './workload.ts';
 
 const identity: Identity = {
+  issuer: 'https://k8s.example',
   issuerName: 'prod-k8s',
   subject: 'system:serviceaccount:finance:reconciler',
   claims: {
@@ -54,7 +55,12 @@ describe('an entry does not match', () => {
 });
 
 describe('an owner is issuer, subject and the bound claims', () => {
-  const pod: Identity = { issuerName: 'k8s', subject: 'a', claims: { sub: 'a', pod: 'p1', run: 'r1' } };
+  const pod: Identity = {
+    issuer: 'https://k8s.example',
+    issuerName: 'k8s',
+    subject: 'a',
+    claims: { sub: 'a', pod: 'p1', run: 'r1' },
+  };
 
   test('the order of the bound claims does not matter', () => {
     expect(ownerOf(pod, ['pod', 'run'])).toBe(ownerOf(pod, ['run', 'pod']));
@@ -66,6 +72,7 @@ describe('an owner is issuer, subject and the bound claims', () => {
 
   test.each([
     ['another issuer', { ...pod, issuerName: 'k9s' }],
+    ['another issuer under the same name', { ...pod, issuer: 'https://k9s.example' }],
     ['another subject', { ...pod, subject: 'b' }],
     ['another value of a bound claim', { ...pod, claims: { ...pod.claims, pod: 'p2' } }],
     ['a missing bound claim', { ...pod, claims: { sub: 'a' } }],
@@ -75,11 +82,11 @@ describe('an owner is issuer, subject and the bound claims', () => {
   });
 
   test('parts cannot be shifted into each other', () => {
-    const one = ownerOf({ issuerName: 'a', subject: 'b","c', claims: {} }, []);
-    const two = ownerOf({ issuerName: 'a","b', subject: 'c', claims: {} }, []);
+    const one = ownerOf({ issuer: 'i', issuerName: 'a', subject: 'b","c', claims: {} }, []);
+    const two = ownerOf({ issuer: 'i', issuerName: 'a","b', subject: 'c', claims: {} }, []);
     expect(one).not.toBe(two);
-    expect(ownerOf({ issuerName: 'a/b', subject: 'c', claims: {} }, [])).not.toBe(
-      ownerOf({ issuerName: 'a', subject: 'b/c', claims: {} }, []),
+    expect(ownerOf({ issuer: 'i', issuerName: 'a/b', subject: 'c', claims: {} }, [])).not.toBe(
+      ownerOf({ issuer: 'i', issuerName: 'a', subject: 'b/c', claims: {} }, []),
     );
   });
 

@@ -33,6 +33,8 @@ export interface Workload {
 
 /** Who a caller is to the rest of the core; a task token speaks for its task's workload. */
 export interface Identity {
+  /** Exact `iss`: another issuer that takes over a name takes over none of its tasks. */
+  readonly issuer: string;
   readonly issuerName: string;
   readonly subject: string;
   readonly claims: Readonly<Record<string, ClaimValue>>;
@@ -40,8 +42,6 @@ export interface Identity {
 
 /** A party that acts for the subject (RFC 8693 section 4.1), as it was attested. */
 export interface Actor extends Identity {
-  /** Exact `iss` of its assertion: what `act.iss` says. */
-  readonly issuer: string;
   /** The subject token named it in `may_act` (RFC 8693 section 4.4). */
   readonly named: boolean;
 }
@@ -77,6 +77,6 @@ export function matchesSubject(entry: SubjectMatch, identity: Identity): boolean
  */
 export function ownerOf(identity: Identity, bind: readonly string[], actor: Actor | null = null): string {
   const bound = [...bind].sort().map((claim) => [claim, identity.claims[claim] ?? null]);
-  const acting = actor === null ? [] : [{ act: [actor.issuerName, actor.subject] }];
-  return JSON.stringify([identity.issuerName, identity.subject, ...bound, ...acting]);
+  const acting = actor === null ? [] : [{ act: [actor.issuerName, actor.issuer, actor.subject] }];
+  return JSON.stringify([identity.issuerName, identity.issuer, identity.subject, ...bound, ...acting]);
 }

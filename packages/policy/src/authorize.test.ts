@@ -46,11 +46,17 @@ const policy = compileDocuments(
   { brokerIssuer: 'https://mayfly.example' },
 );
 const person = (group: string) => ({
+  issuer: 'https://sso.example',
   issuerName: 'sso',
   subject: 'jane@corp',
   claims: { sub: 'jane@corp', groups: [group] },
 });
-const machine = { issuerName: 'ci', subject: 'job/x', claims: { sub: 'job/x', groups: ['platform'] } };
+const machine = {
+  issuer: 'https://ci.example',
+  issuerName: 'ci',
+  subject: 'job/x',
+  claims: { sub: 'job/x', groups: ['platform'] },
+};
 const held = (group: string) => rolesOf(person(group), policy);
 
 test('a role of people is held by a person and not by a machine that the same binding names', () => {

@@ -86,6 +86,7 @@ export function encodeOpening({
     task: {
       ...rest,
       workloadIssuer: workload.issuerName,
+      workloadIss: workload.issuer,
       workloadSubject: workload.subject,
       claims: workload.claims,
       openedAt: openedAt.toISOString(),

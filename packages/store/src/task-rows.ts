@@ -26,6 +26,7 @@ const action = z.enum(actions);
 /** A row with its grants as the core's words. What does not parse was not written by us, and throws. */
 export function taskFromRow(row: TaskRow & { grants: GrantRow[] }): TaskFound {
   const workload: Identity = {
+    issuer: row.workloadIss,
     issuerName: row.workloadIssuer,
     subject: row.workloadSubject,
     claims: claims.parse(row.claims),

@@ -7,6 +7,7 @@ import {
   type RefKey,
   type SingleUse,
   type TaskFound,
+  type TaskStatus,
   type Tasks,
 } from '@mayfly/core';
 import type { Reason } from '@mayfly/protocol';
@@ -63,11 +64,7 @@ export function createTasks(database: Database, facts: TaskFacts): Tasks {
       await database.call('heartbeat_task', 'select heartbeat_task($1::uuid)', [id]);
       const found = await read({ id });
       if (found === undefined) return undefined;
-      // Lost but not yet reaped: it is as good as abandoned, and no heartbeat brings it back.
-      const lapsed = found.status.state === 'open' && found.status.leaseExpiresAt <= new Date();
-      return lapsed
-        ? { ...found.status, state: 'abandoned' as const, stateReason: 'lease lost' }
-        : found.status;
+      return asOfNow(found, new Date());
     },
     end: async (id, { state, reason, audit }) => {
       await change(id, 'close_task', { state, reason, audit: encodeAudit(audit) });
@@ -86,6 +83,14 @@ export function createTasks(database: Database, facts: TaskFacts): Tasks {
     },
     ending,
   };
+}
+
+/** Lost or expired but not yet reaped: it is as good as over, and no heartbeat brings it back. */
+function asOfNow({ task, status }: TaskFound, now: Date): TaskStatus {
+  if (status.state !== 'open' && status.state !== 'suspended') return status;
+  if (task.expiresAt <= now) return { ...status, state: 'expired', stateReason: 'its time is over' };
+  const lapsed = status.state === 'open' && status.leaseExpiresAt <= now;
+  return lapsed ? { ...status, state: 'abandoned', stateReason: 'lease lost' } : status;
 }
 
 async function open(

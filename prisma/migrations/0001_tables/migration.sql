@@ -58,6 +58,7 @@ create table task (
   params jsonb not null,
   objective text,
   workload_issuer text not null,
+  workload_iss text not null,
   workload_subject text not null,
   claims jsonb not null,
   owner text not null,

@@ -95,10 +95,10 @@ begin
   ) >= (o->>'maxOpen')::int then
     return jsonb_build_object('kind', 'refused', 'reason', 'too_many_open_tasks');
   end if;
-  insert into task (id, template, template_version, ref, params, objective, workload_issuer, workload_subject, claims,
+  insert into task (id, template, template_version, ref, params, objective, workload_issuer, workload_iss, workload_subject, claims,
     owner, owner_key, opener, actors, confirmation, parent_id, depth_left, opened_at, lease_seconds, lease_until, expires_at)
   values ((t->>'id')::uuid, t->>'template', (t->>'templateVersion')::int, t->>'ref', t->'params', t->>'objective',
-    t->>'workloadIssuer', t->>'workloadSubject', t->'claims', t->>'owner', decode(o->>'ownerKey', 'hex'), t->>'opener',
+    t->>'workloadIssuer', t->>'workloadIss', t->>'workloadSubject', t->'claims', t->>'owner', decode(o->>'ownerKey', 'hex'), t->>'opener',
     t->'actors', nullif(t->'confirmation', 'null'), (t->>'parentId')::uuid, (t->>'depthLeft')::int,
     (t->>'openedAt')::timestamptz, (t->>'leaseSeconds')::int,
     clock_timestamp() + make_interval(secs => (t->>'leaseSeconds')::int), (t->>'expiresAt')::timestamptz)

@@ -2,6 +2,8 @@ import {
   bindingOf,
   type Ending,
   endTask,
+  heartbeatTask,
+  type Identity,
   lineageOf,
   type OpenRequest,
   openTask,
@@ -104,7 +106,7 @@ async function openRequestOf(body: OpenTaskBody, call: Call): Promise<OpenReques
   const { broker, principal } = call;
   const { template, ref = null, params = {}, objective = null } = body;
   const parent = await parentOf(body, call);
-  const ancestors = parent === null ? [] : await lineageOf(parent, broker.exchange);
+  const ancestors = parent === null ? [] : await lineageOf(parent.task, broker.exchange);
   const mine: OpenRequest = {
     ...{ template, ref, params, objective, workload: principal.identity, opener: null, ancestors },
     actors: principal.actors,
@@ -113,7 +115,7 @@ async function openRequestOf(body: OpenTaskBody, call: Call): Promise<OpenReques
   if (body.for === undefined) return mine;
   if (parent !== null)
     throw new Refusal('opener_not_allowed', { detail: 'for and parent exclude each other' });
-  return { ...mine, workload: forOther(body.for), opener: principal.identity, confirmation: null };
+  return { ...mine, workload: forOther(body.for, broker), opener: principal.identity, confirmation: null };
 }
 
 /** With a task token always its own task; else the one named, by its owner. */
@@ -126,8 +128,13 @@ async function parentOf({ parent: named }: OpenTaskBody, call: Call): Promise<Ta
 }
 
 // Claims of another workload are not proven here: only its subject can match, and it proves the rest at its exchange.
-function forOther({ issuer, subject }: { issuer: string; subject: string }) {
-  return { issuerName: issuer, subject, claims: { sub: subject } };
+function forOther(
+  { issuer: issuerName, subject }: { issuer: string; subject: string },
+  { policies }: Broker,
+): Identity {
+  const known = [...(policies.known()?.issuers.values() ?? [])].find(({ name }) => name === issuerName);
+  if (known === undefined) throw new Refusal('workload_not_matched', { detail: 'no issuer of this name' });
+  return { issuer: known.issuer, issuerName, subject, claims: { sub: subject } };
 }
 
 async function list({ broker, principal, request }: Call) {
@@ -154,10 +161,10 @@ async function list({ broker, principal, request }: Call) {
 }
 
 async function heartbeat(call: Call) {
-  const { broker } = call;
-  const { task } = await related(call, ['owner']);
-  const status = await broker.exchange.tasks.heartbeat(task.id);
-  if (status === undefined) throw new Refusal('task_unknown');
+  const { broker, principal } = call;
+  const found = await related(call, ['owner']);
+  const { task } = found;
+  const status = await heartbeatTask(found, principal, broker.lifecycle);
   const { state, stateReason, leaseExpiresAt } = status;
   const token = (state === 'open' || state === 'suspended') && (await mayHaveToken(call));
   return ok({
@@ -227,13 +234,13 @@ export async function related(
 }
 
 export async function relationsTo(
-  { task, status }: TaskFound,
+  { task }: TaskFound,
   principal: Principal,
   broker: Broker,
 ): Promise<Set<Relation>> {
   const relations = new Set<Relation>();
   const { viaTask } = principal;
-  const above = task.parentId === null ? [] : (await lineageOf({ task, status }, broker.exchange)).slice(1);
+  const above = task.parentId === null ? [] : (await lineageOf(task, broker.exchange)).slice(1);
   if (viaTask !== null) {
     if (viaTask.task.id === task.id) relations.add('owner');
     if (above.some((one) => one.task.id === viaTask.task.id)) relations.add('opener');

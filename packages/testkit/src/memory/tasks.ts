@@ -45,7 +45,8 @@ export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
     use: async (uses) => useOnce(rows, uses),
     heartbeat: async (id) => {
       heartbeat(rows, id);
-      return statusAfterHeartbeat(rows, read(id)?.status);
+      const found = read(id);
+      return found === undefined ? undefined : statusAfterHeartbeat(rows, found);
     },
     end: async (id, end) => change(id, () => close(rows, id, end)),
     suspend: async (id, suspended) => change(id, () => suspend(rows, id, suspended)),
@@ -65,8 +66,10 @@ function heartbeat(rows: MemoryRows, id: string): void {
   rows.tasks.set(id, { ...row, leaseUntil: rows.inSeconds(row.task.leaseSeconds) });
 }
 
-function statusAfterHeartbeat(rows: MemoryRows, status: TaskStatus | undefined): TaskStatus | undefined {
-  if (status?.state !== 'open' || status.leaseExpiresAt > rows.now()) return status;
+function statusAfterHeartbeat(rows: MemoryRows, { task, status }: TaskFound): TaskStatus {
+  if (isClosed(status.state)) return status;
+  if (task.expiresAt <= rows.now()) return { ...status, state: 'expired', stateReason: 'its time is over' };
+  if (status.state !== 'open' || status.leaseExpiresAt > rows.now()) return status;
   return { ...status, state: 'abandoned', stateReason: 'lease lost' };
 }
 

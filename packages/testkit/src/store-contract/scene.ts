@@ -95,7 +95,7 @@ export class Scene {
       params: { quarter: '2026q3' },
       ...{ actors: [actor], confirmation: { jkt: 'thumbprint' }, depthLeft: 1 },
       parentId: parent?.id ?? null,
-      workload: { issuerName: 'agents', subject: 'worker', claims: { sub: 'worker', groups: ['a', 'b'] } },
+      workload: { ...agents, subject: 'worker', claims: { sub: 'worker', groups: ['a', 'b'] } },
       openedAt: now,
       expiresAt: new Date(now.getTime() + lifeSeconds * 1000),
       leaseSeconds: 60,
@@ -260,8 +260,9 @@ export class Scene {
   }
 }
 
+const agents = { issuer: 'https://issuer.example', issuerName: 'agents' };
 const actor = {
-  ...{ issuer: 'https://issuer.example', issuerName: 'agents', subject: 'helper', named: false },
+  ...{ ...agents, subject: 'helper', named: false },
   claims: { sub: 'helper' },
 };
 

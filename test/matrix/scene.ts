@@ -1,0 +1,88 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { exportJWK, generateKeyPair, SignJWT } from 'jose';
+import { startReplica } from '../e2e/replica.ts';
+import { type Answer, startWorld, type World } from '../e2e/world.ts';
+import { type Changes, matrixDocuments } from './documents.ts';
+
+export const agentsIssuer = 'https://agents.matrix.example';
+export const staffIssuer = 'https://staff.matrix.example';
+
+/** Two replicas over one database, and issuers whose documents this test may change. */
+export interface Scene {
+  readonly world: World;
+  /** Both replicas, the second one first: it hears of nothing but by the database. */
+  readonly urls: readonly string[];
+  agent(subject: string): Promise<string>;
+  operator(): Promise<string>;
+  /** Puts other documents in force, by the API of the first replica. */
+  apply(changes?: Changes): Promise<void>;
+  post(url: string, path: string, options: PostOptions): Promise<Answer>;
+  stop(): Promise<void>;
+}
+
+export interface PostOptions {
+  readonly form?: Record<string, string>;
+  readonly json?: unknown;
+  readonly bearer?: string;
+  readonly headers?: Record<string, string>;
+}
+
+export async function startScene(): Promise<Scene> {
+  const dir = mkdtempSync(join(tmpdir(), 'mayfly-matrix-'));
+  const signer = await makeSigner(join(dir, 'jwks.json'));
+  await makeSigner(join(dir, 'other-jwks.json'));
+  const world = await startWorld({ settings: { reapInterval: '1h', refusalRowsPerSecond: 10_000 } });
+  const replica = await startReplica(world, { reapInterval: '1h', refusalRowsPerSecond: 10_000 });
+  const apply = async (changes: Changes = {}) => {
+    const yaml = matrixDocuments(dir, changes);
+    const bearer = await world.person();
+    const answer = await world.api('POST', '/v1/apply?set=matrix&prune=true', { bearer, yaml });
+    if (answer.status !== 200) throw new Error(JSON.stringify(answer.body));
+  };
+  await apply();
+  return {
+    world,
+    urls: [replica.url, world.url],
+    agent: (subject) => signer({ iss: agentsIssuer, sub: subject, aud: world.url }),
+    operator: () => signer({ iss: staffIssuer, sub: 'olga', aud: world.url }),
+    apply,
+    post,
+    stop: async () => {
+      await replica.stop();
+      await world.stop();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+async function makeSigner(file: string) {
+  const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
+  const kid = randomUUID();
+  writeFileSync(file, JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid, alg: 'ES256' }] }));
+  return (claims: { iss: string; sub: string; aud: string }) => {
+    const iat = Math.floor(Date.now() / 1000);
+    return new SignJWT({ ...claims, iat, exp: iat + 120, jti: randomUUID() })
+      .setProtectedHeader({ alg: 'ES256', kid })
+      .sign(privateKey);
+  };
+}
+
+async function post(
+  url: string,
+  path: string,
+  { form, json, bearer, headers = {} }: PostOptions,
+): Promise<Answer> {
+  const answer = await fetch(`${url}${path}`, {
+    method: 'POST',
+    body: form === undefined ? JSON.stringify(json ?? {}) : new URLSearchParams(form),
+    headers: {
+      'content-type': form === undefined ? 'application/json' : 'application/x-www-form-urlencoded',
+      ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }),
+      ...headers,
+    },
+  });
+  return { status: answer.status, body: await answer.json(), headers: answer.headers };
+}

@@ -1,0 +1,98 @@
+import { parseId } from '@mayfly/protocol';
+import type { Changes } from './documents.ts';
+import type { Tag } from './paths.ts';
+import type { Scene } from './scene.ts';
+
+export interface State {
+  readonly name: string;
+  /** Does this path give nothing any more? The others must go on: a state that breaks everything would prove nothing. */
+  reaches(tags: readonly Tag[]): boolean;
+  /** Commits, by the first replica; `tasks` are those at the root of each path. */
+  enter(scene: Scene, tasks: readonly string[]): Promise<void>;
+  leave(scene: Scene): Promise<void>;
+}
+
+const any =
+  (...wanted: readonly Tag[]) =>
+  (tags: readonly Tag[]) =>
+    wanted.some((tag) => tags.includes(tag));
+/** Whatever an agent is given or renews; an operator's resumption gives nothing by itself, and what is out stays out. */
+const whatAgentsAsk = any('exchange', 'opens', 'heartbeat');
+
+/** Other documents are in force. */
+function documents(name: string, changes: Changes, reaches: State['reaches']): State {
+  return { name, reaches, enter: (scene) => scene.apply(changes), leave: (scene) => scene.apply() };
+}
+
+/** Something happens to each task; nothing is undone, since a closed task never reopens. */
+function tasks(
+  name: string,
+  run: (scene: Scene, task: string) => Promise<unknown>,
+  reaches: State['reaches'] = any('task'),
+): State {
+  return {
+    name,
+    reaches,
+    enter: async (scene, all) => {
+      for (const task of all) await run(scene, task);
+    },
+    leave: async () => undefined,
+  };
+}
+
+const asPerson = async (scene: Scene, path: string, json: unknown = {}) => {
+  const answer = await scene.world.api('POST', path, { bearer: await scene.world.person(), json });
+  if (answer.status !== 200) throw new Error(`${path}: ${JSON.stringify(answer.body)}`);
+};
+const bySql = (column: string) => (scene: Scene, task: string) =>
+  scene.world.sql(
+    `update task set ${column} = now() - interval '1 second' where id in (select unnest(tree_of($1)))`,
+    [parseId('tsk', task)],
+  );
+
+export const states: readonly State[] = [
+  documents('issuer removed', { issuer: 'elsewhere' }, any('exchange', 'opens', 'heartbeat', 'introspect')),
+  documents('issuer keys removed', { keys: 'other-jwks' }, any('assertion')),
+  documents(
+    'namespace narrowed',
+    { subjects: 'nobody' },
+    any('exchange', 'opens', 'heartbeat', 'introspect'),
+  ),
+  documents('template disabled', { mode: 'disabled' }, whatAgentsAsk),
+  documents('template deleted', { template: 'none' }, whatAgentsAsk),
+  documents('workload dropped', { workload: 'somebody-else' }, whatAgentsAsk),
+  documents('tool dropped', { tool: 'report.other' }, any('token')),
+  documents('resource narrowed', { resource: 'https://matrix.example/b/**' }, any('token')),
+  documents('proof demanded', { proof: 'dpop' }, (tags) => tags.includes('token') && !tags.includes('bound')),
+  documents('delegation withdrawn', { actors: '' }, any('actor')),
+  documents(
+    'actor dropped',
+    { actors: 'other-helper' },
+    (tags) => tags.includes('actor') && !tags.includes('tool-server'),
+  ),
+  documents('children withdrawn', { children: 'matrix-other' }, any('child')),
+  documents('tool server dropped', { toolServer: 'other-tool' }, any('tool-server')),
+  documents('role removed', { operators: 'oscar' }, any('operator')),
+  {
+    name: 'frozen',
+    reaches: any('exchange', 'opens'),
+    enter: (scene) => asPerson(scene, '/v1/freeze', { reason: 'matrix' }),
+    leave: (scene) => asPerson(scene, '/v1/thaw', { reason: 'matrix' }),
+  },
+  tasks('task ended', (scene, task) => asPerson(scene, `/v1/tasks/${task}/end`, { outcome: 'cancelled' })),
+  tasks(
+    'task suspended',
+    (scene, task) => asPerson(scene, `/v1/tasks/${task}/suspend`),
+    // To resume is what an operator does about it.
+    (tags) => tags.includes('task') && !tags.includes('operator'),
+  ),
+  tasks('task expired', bySql('expires_at')),
+  tasks('lease lost', bySql('lease_until'), (tags) => tags.includes('task') && !tags.includes('operator')),
+];
+
+/** States of the contract that this version does not have yet; one that appears among the routes must be added above. */
+export const notBuilt: Readonly<Record<string, string>> = {
+  'grant revoked': 'POST /v1/grants/{id}/revoke',
+  quarantined: 'POST /v1/tasks/{id}/signals',
+  'revoked by workload, template or issuer': 'POST /v1/revocations',
+};
