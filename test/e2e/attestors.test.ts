@@ -1,8 +1,11 @@
+import { execFile } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Mayfly } from '@mayfly/sdk';
 import {
   type AssertionRequest,
   type Cluster,
@@ -30,6 +33,7 @@ beforeAll(async () => {
   agent = await startWorkloadApi({
     trustDomain: 'spiffe://prod.example',
     listen: `unix://${join(dir, 'agent.sock')}`,
+    callerPath: '/ns/finance/sa/reconciler',
   });
   [github, gitlab] = [await startIssuer(), await startIssuer()];
   pod = cluster.createPod(cluster.createServiceAccount('finance', 'reconciler'), 'reconciler-0');
@@ -269,4 +273,28 @@ test('no refusal says anything of the token', async () => {
   const { body } = await fromWorkflow(token);
   for (const piece of [...token.split('.'), 'acme', 'pull_request'])
     expect(JSON.stringify(body)).not.toContain(piece);
+});
+
+test('an agent beside a SPIFFE agent is known without a word of configuration', async () => {
+  const mayfly = new Mayfly({ server: world.url, env: { SPIFFE_ENDPOINT_SOCKET: agent.address } });
+  const task = await mayfly.task({ template: 'report-from-svid', objective: 'post' });
+  const { tokenType, expiresAt } = await task.token('report.post', 'https://reports.example/finance/2');
+  expect([tokenType, expiresAt.getTime() > Date.now()]).toEqual(['Bearer', true]);
+  await task.complete();
+});
+
+test('whoami says which identity was taken, of all that were tried', async () => {
+  const cli = fileURLToPath(new URL('../../apps/cli/src/main.ts', import.meta.url));
+  const env = { PATH: process.env['PATH'], MAYFLY_SERVER: world.url, SPIFFE_ENDPOINT_SOCKET: agent.address };
+  const run = promisify(execFile)(process.execPath, [cli, 'whoami', '-o', 'json'], { env });
+  const seen = JSON.parse((await run).stdout);
+  expect(seen.identityFrom).toBe('SPIFFE Workload API');
+  expect(JSON.stringify(seen)).toContain('spiffe://prod.example/ns/finance/sa/reconciler');
+  for (const source of [
+    'MAYFLY_ASSERTION',
+    'Kubernetes projected token',
+    'GitHub job token',
+    'GitLab job token',
+  ])
+    expect(seen.identityNotFrom.join()).toContain(source);
 });

@@ -12,7 +12,13 @@ afterAll(() => rmSync(dir, { recursive: true }));
 
 const nowhere = join(dir, 'no-such-file');
 const identity = (env: Environment, more: Partial<IdentityOptions> = {}) =>
-  createIdentity({ env, projectedTokenFile: nowhere, ...more });
+  createIdentity({
+    env,
+    audience: 'https://mayfly.example',
+    projectedTokenFile: nowhere,
+    productNameFile: nowhere,
+    ...more,
+  });
 const taken = async (env: Environment, more: Partial<IdentityOptions> = {}) => {
   const { token, kind, source } = await identity(env, more).subject();
   return [token.reveal(), kind, source];
@@ -79,7 +85,11 @@ test('without any source the error lists each one and why not', async () => {
     ['MAYFLY_ASSERTION', false, 'not set'],
     ['MAYFLY_ASSERTION_FILE', false, 'not set'],
     ['MAYFLY_ASSERTION_COMMAND', false, 'not set'],
+    ['SPIFFE Workload API', false, 'SPIFFE_ENDPOINT_SOCKET not set'],
     ['Kubernetes projected token', false, `no ${nowhere}`],
+    ['GitHub job token', false, 'ACTIONS_ID_TOKEN_REQUEST_URL not set'],
+    ['GitLab job token', false, 'MAYFLY_ID_TOKEN not set'],
+    ['Google instance identity', false, "GCE_METADATA_HOST not set, and no machine of Google's"],
   ]);
   expect(error.message).toContain('MAYFLY_ASSERTION_COMMAND: not set');
 });
@@ -115,11 +125,12 @@ test('the report names the source that is taken and those behind it, and runs no
   const ran = join(dir, 'must-not-exist');
   const env = { MAYFLY_ASSERTION: 'secret.assertion', MAYFLY_ASSERTION_COMMAND: `touch ${ran}` };
   const reports = await identity(env).sources();
-  expect(reports.map(({ taken: one, says }) => [one, says])).toEqual([
+  expect(reports.slice(0, 6).map(({ taken: one, says }) => [one, says])).toEqual([
     [false, 'not set'],
     [true, 'taken'],
     [false, 'not set'],
     [false, 'not needed, MAYFLY_ASSERTION comes first'],
+    [false, 'SPIFFE_ENDPOINT_SOCKET not set'],
     [false, `no ${nowhere}`],
   ]);
   expect(JSON.stringify(reports)).not.toContain('secret.assertion');

@@ -1,7 +1,11 @@
-import { Misconfigured, NoIdentity, type SourceReport, Unavailable } from './errors.ts';
+import { Misconfigured, NoIdentity, type SourceReport } from './errors.ts';
 import { Secret } from './secret.ts';
+import { ofGithub, ofGitlab } from './sources/forges.ts';
+import { ofGoogle } from './sources/google.ts';
+import { type Environment, notSet, type Source, sourceFailed } from './sources/source.ts';
+import { ofSpiffe } from './sources/spiffe.ts';
 
-export type Environment = Readonly<Record<string, string | undefined>>;
+export type { Environment } from './sources/source.ts';
 
 /** What is presented to the broker: an assertion, or the task token that speaks for one task. */
 export interface Subject {
@@ -17,7 +21,7 @@ export interface Identity {
   subject(): Promise<Subject>;
   /** A fresh assertion: files are read and commands run at each call. Rejects with NoIdentity. */
   assertion(): Promise<Subject>;
-  /** Every source, which one `subject` would take and why not the others. Runs no command. */
+  /** Every source, which one `subject` would take and why not the others. Runs no command, asks no network. */
   sources(): Promise<readonly SourceReport[]>;
 }
 
@@ -25,15 +29,11 @@ export interface IdentityOptions {
   /** Asked before all others for each assertion. */
   readonly assertion?: (() => string | Promise<string>) | undefined;
   readonly env: Environment;
+  /** For whom a platform makes an assertion on demand: the broker's origin. */
+  readonly audience: string;
+  /** Places of the machine; other ones for tests. */
   readonly projectedTokenFile?: string;
-}
-
-interface Source {
-  readonly name: string;
-  readonly kind: Subject['kind'];
-  /** Why there is nothing here, or undefined. */
-  absent(): Promise<string | undefined> | string | undefined;
-  read(): Promise<string> | string;
+  readonly productNameFile?: string;
 }
 
 /** Where a Kubernetes volume of `serviceAccountToken` is expected (contract.md section 2). */
@@ -45,7 +45,9 @@ const tokenForm = /^[A-Za-z0-9._~+/=-]{1,16384}$/;
 export function createIdentity({
   assertion,
   env,
+  audience,
   projectedTokenFile = projectedToken,
+  productNameFile,
 }: IdentityOptions): Identity {
   const all: readonly Source[] = [
     ofVariable('MAYFLY_TASK_TOKEN', 'access_token', env),
@@ -53,7 +55,11 @@ export function createIdentity({
     ofVariable('MAYFLY_ASSERTION', 'jwt', env),
     ofNamedFile(env),
     ofCommand(env),
+    ofSpiffe(env, audience),
     ofProjectedToken(projectedTokenFile),
+    ofGithub(env, audience),
+    ofGitlab(env),
+    ofGoogle(env, audience, { productNameFile }),
   ];
   const assertions = all.filter(({ kind }) => kind === 'jwt');
   return {
@@ -157,12 +163,4 @@ async function runCommand(command: string, source: string): Promise<string> {
     const code: unknown = Reflect.get(Object(error), 'code');
     throw sourceFailed(source, `the command failed${typeof code === 'number' ? ` with ${code}` : ''}`);
   }
-}
-
-function sourceFailed(source: string, says: string, cause?: unknown): Unavailable {
-  return new Unavailable({ reason: 'identity_unavailable', says: `${source}: ${says}.`, cause });
-}
-
-function notSet(value: string | undefined): string | undefined {
-  return value === undefined || value === '' ? 'not set' : undefined;
 }

@@ -37,7 +37,7 @@ export function wire(options: MayflyOptions = {}): Wiring {
   return {
     env,
     clock,
-    identity: createIdentity({ assertion, env }),
+    identity: createIdentity({ assertion, env, audience: server.origin }),
     connection: new Connection({ server, transport, clock }),
   };
 }

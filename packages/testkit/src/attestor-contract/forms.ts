@@ -102,6 +102,15 @@ function describeSpellings(make: Make): void {
     }
   });
 
+  test('an assertion is known by its jti, whatever else it says, and without one by its bytes', async () => {
+    const scene = make({ replay: 'reuse' });
+    const idOf = async (payload: Readonly<Record<string, unknown>>) =>
+      (await scene.attest(scene.token({ payload }))).assertionId;
+    expect(await idOf({ jti: 'j1', note: 'x' })).toBe(await idOf({ jti: 'j1' }));
+    expect(await idOf({ jti: 'j2' })).not.toBe(await idOf({ jti: 'j1' }));
+    expect(await idOf({ jti: undefined, note: 'x' })).not.toBe(await idOf({ jti: undefined }));
+  });
+
   test.each([
     ['a duplicate claim', '"sub":"system:admin"'],
     ['a duplicate claim, escaped', '"\\u0073ub":"system:admin"'],
