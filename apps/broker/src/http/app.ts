@@ -5,7 +5,16 @@ import { contextOf, createAdmission } from './admit.ts';
 import { authenticate, type Principal, requireRole } from './authenticate.ts';
 import { type ErrorContext, MethodRefused, oauthError, problem, type Reply } from './errors.ts';
 import { postIntrospect } from './introspect.ts';
-import { errorPage, federationJwks, federationMetadata, jwks, serverMetadata } from './metadata.ts';
+import {
+  detailSchema,
+  errorPage,
+  federationJwks,
+  federationMetadata,
+  jwks,
+  resourceMetadata,
+  serverMetadata,
+} from './metadata.ts';
+import { detailSchemaPath, resourceMetadataPath } from './metadata-parts.ts';
 import { openApi } from './openapi.ts';
 import { recordRefusal } from './refused.ts';
 import { type RawRequest, readRequest } from './request.ts';
@@ -36,6 +45,9 @@ export function createApp(broker: Broker): Express {
     mount(app, broker, { path, methods: { GET: handle }, asError: problem, bodyMax: 0 });
   };
   get('/.well-known/oauth-authorization-server', () => serverMetadata(broker));
+  get('/.well-known/openid-configuration', () => serverMetadata(broker));
+  get(resourceMetadataPath, () => resourceMetadata(broker));
+  get(detailSchemaPath, () => detailSchema(broker));
   get('/jwks', async () => {
     await broker.policies.refresh();
     return jwks(broker);

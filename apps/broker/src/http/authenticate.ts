@@ -14,6 +14,7 @@ import {
 import { joseType, type Role } from '@mayfly/protocol';
 import { decodeProtectedHeader } from 'jose';
 import type { Broker } from '../broker.ts';
+import { CredentialsMissing } from './errors.ts';
 import type { RawRequest } from './request.ts';
 
 /** A proven caller of /v1 with what it may be. */
@@ -88,7 +89,9 @@ export function holdsUnscoped({ roles }: Principal, wanted: readonly Role[]): bo
 }
 
 function bearer({ headers }: RawRequest): string {
-  const [, token] = /^Bearer ([A-Za-z0-9._~+/=-]{1,16384})$/i.exec(headers.authorization ?? '') ?? [];
+  const { authorization = '' } = headers;
+  if (!/^Bearer( |$)/i.test(authorization)) throw new CredentialsMissing();
+  const [, token] = /^Bearer ([A-Za-z0-9._~+/=-]{1,16384})$/i.exec(authorization) ?? [];
   if (token === undefined) throw new Refusal('unauthenticated', { detail: 'no bearer token' });
   return token;
 }

@@ -1,5 +1,11 @@
 import { type ExchangeRequest, Refusal } from '@mayfly/core';
-import { grantTypeTokenExchange, parseAuthorizationDetails, parseId, tokenType } from '@mayfly/protocol';
+import {
+  grantTypeDeferred,
+  grantTypeTokenExchange,
+  parseAuthorizationDetails,
+  parseId,
+  tokenType,
+} from '@mayfly/protocol';
 
 /** Longest subject token; workload tokens with many claims stay well below. */
 const tokenCharactersMax = 16_384;
@@ -31,6 +37,7 @@ export function parseTokenRequest(form: URLSearchParams, context: FormContext): 
   refuseRepeated(form);
   const grantType = single('grant_type');
   if (grantType === null) throw new Refusal('missing_parameter', { detail: 'grant_type' });
+  if (grantType === grantTypeDeferred) refusePoll(single);
   if (grantType !== grantTypeTokenExchange) throw new Refusal('unsupported_grant_type');
   refuseActor(single('actor_token'), single('actor_token_type'));
   const subject = parseSubject(single('subject_token'), single('subject_token_type'));
@@ -61,6 +68,14 @@ function refuseRepeated(form: URLSearchParams): void {
     if (seen.has(name) && !repeatable.has(name)) throw new Refusal('repeated_parameter');
     seen.add(name);
   }
+}
+
+/** Nothing is deferred yet, so no code is known; `completion_mode` belongs to the first request, where it is ignored. */
+function refusePoll(single: (name: string) => string | null): never {
+  if (single('deferral_code') === null) throw new Refusal('missing_parameter', { detail: 'deferral_code' });
+  if (single('completion_mode') !== null)
+    throw new Refusal('malformed_request', { detail: 'completion_mode' });
+  throw new Refusal('deferral_unknown');
 }
 
 function refuseActor(actorToken: string | null, actorTokenType: string | null): void {
