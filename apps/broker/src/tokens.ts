@@ -21,8 +21,8 @@ export interface Tokens {
   sign(claims: Readonly<Record<string, unknown>>, options: { typ: string }): Promise<string>;
   signTask(task: Task): Promise<Secret<string>>;
   verifyTask(token: string, now: Date): Promise<{ taskId: string }>;
-  /** A tool token that we signed for `audience`, or undefined; says nothing about whether its task lives. */
-  verifyTool(token: string, audience: string): Promise<Readonly<Record<string, unknown>> | undefined>;
+  /** A tool token that we signed, for `audience` if given, or undefined; says nothing about whether its task lives. */
+  verifyTool(token: string, audience?: string): Promise<Readonly<Record<string, unknown>> | undefined>;
   signFederation(input: FederationInput): Promise<string>;
 }
 
@@ -111,11 +111,11 @@ async function verifyTask(token: string, now: Date, context: TokenContext): Prom
   }
 }
 
-async function verifyTool(token: string, audience: string, context: TokenContext) {
+async function verifyTool(token: string, audience: string | undefined, context: TokenContext) {
   try {
     const { payload } = await jwtVerify(token, (header) => publicKey(header, context), {
       issuer: context.issuer,
-      audience,
+      ...(audience === undefined ? {} : { audience }),
       typ: joseType.accessToken,
       algorithms: ['ES256', 'RS256'],
       requiredClaims: ['exp', 'iat', 'jti', 'sub'],

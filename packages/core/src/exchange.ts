@@ -11,6 +11,7 @@ import type { Minted, MintPlan } from './minter.ts';
 import type { Delivery, IntendResult, Intent } from './ports.ts';
 import { issuanceRecord, Trail } from './record.ts';
 import type { Secret } from './secret.ts';
+import { generationOf } from './task.ts';
 import { workloadName } from './workload.ts';
 
 /** One call of the token endpoint, parsed; nothing in it is proven yet. */
@@ -144,7 +145,7 @@ function planAndCheck(
     issuanceId: trail.issuanceId,
     taskId: found.task.id,
     grantId: grant.id,
-    generation: found.status.generation,
+    generation: generationOf(found.status, grant.id),
     workload: workloadName(caller.identity),
     tool: grant.tool,
     identifier: wanted.identifier,
@@ -248,7 +249,7 @@ function intentOf(
     record,
     plan,
     epoch: trail.policy.epoch,
-    generation: found.status.generation,
+    generation: plan.generation,
     use: {
       assertion: caller.singleUse,
       idempotencyKey: key === null ? null : { digest: ports.digest(['token', found.task.owner, key]) },

@@ -81,7 +81,7 @@ async function findOrOpen(
     outcome: null,
     leaseExpiresAt,
     endedAt: null,
-    generation: 1,
+    generations: {},
   };
   return { task, status, pinned: candidate.template, grant: null, opening };
 }

@@ -45,7 +45,7 @@ function found(opening = false): Found {
   const context = { newId: seededIds(new TestClock()), now };
   const planned = planOpening(openRequest, considerOpening(openRequest, policy), context);
   const status: TaskStatus = {
-    ...{ state: 'open', stateReason: null, outcome: null, endedAt: null, generation: 1 },
+    ...{ state: 'open', stateReason: null, outcome: null, endedAt: null, generations: {} },
     leaseExpiresAt: planned.task.expiresAt,
   };
   return {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe } from '@jest/globals';
 import { describeDenyStore } from './store-contract/deny-store.ts';
 import { describeLedger } from './store-contract/ledger.ts';
 import { describeOpening } from './store-contract/opening.ts';
+import { describeRevocation } from './store-contract/revocation.ts';
 import { Scene, type StoreUnderTest } from './store-contract/scene.ts';
 import { describeTasks } from './store-contract/tasks.ts';
 import { describeWorkQueue } from './store-contract/work-queue.ts';
@@ -28,6 +29,7 @@ export function describeStore(
     };
     describeLedger(scene);
     describeOpening(scene);
+    describeRevocation(scene);
     describeTasks(scene);
     describeWorkQueue(scene);
     describeDenyStore(scene);

@@ -18,6 +18,7 @@ import { detailSchemaPath, resourceMetadataPath } from './metadata-parts.ts';
 import { openApi } from './openapi.ts';
 import { recordRefusal } from './refused.ts';
 import { type RawRequest, readRequest } from './request.ts';
+import { postRevoke } from './revoke.ts';
 import type { Route } from './route.ts';
 import { routes } from './routes.ts';
 import { send } from './send.ts';
@@ -61,7 +62,7 @@ export function createApp(broker: Broker): Express {
       path,
       methods,
       asError: problem,
-      asBodyError: asApiBodyError(broker, path),
+      asBodyError: asAuditedError(broker, path, problem),
       bodyMax: apiBodyBytesMax,
     });
   app.use(async (request: Request, response: Response) => {
@@ -91,6 +92,7 @@ function mountFederation(broker: Broker, get: (path: string, handle: Handler) =>
 
 function mountOauth(app: Express, broker: Broker): void {
   const limits = { asError: oauthError, bodyMax: oauthBodyBytesMax, bodyType: form };
+  const others = { '/introspect': postIntrospect, '/revoke': postRevoke };
   const asFormError: ErrorForm = (error, context) => refuseForm(broker, error, context);
   mount(app, broker, {
     ...limits,
@@ -98,11 +100,13 @@ function mountOauth(app: Express, broker: Broker): void {
     methods: { POST: (request) => postToken(broker, request) },
     asBodyError: asFormError,
   });
-  mount(app, broker, {
-    ...limits,
-    path: '/introspect',
-    methods: { POST: (request) => postIntrospect(broker, request) },
-  });
+  for (const [path, post] of Object.entries(others))
+    mount(app, broker, {
+      ...limits,
+      path,
+      methods: { POST: (request) => post(broker, request) },
+      asBodyError: asAuditedError(broker, `POST ${path}`, oauthError),
+    });
 }
 
 /** A mistyped filter would show everything, a mistyped flag would do something else: both are refused. */
@@ -112,10 +116,11 @@ function refuseUnknownQuery({ query: known = [] }: Route, { query }: RawRequest)
       throw new Refusal('malformed_request', { detail: 'unknown or repeated query parameter' });
 }
 
-function asApiBodyError(broker: Broker, path: string): ErrorForm {
+/** A body that cannot be read is a refusal like any other: recorded, once. */
+function asAuditedError(broker: Broker, route: string, asError: ErrorForm): ErrorForm {
   return async (error, context) => {
-    await recordRefusal(broker, error, { id: context.requestId, route: path, principal: undefined });
-    return problem(error, context);
+    await recordRefusal(broker, error, { id: context.requestId, route, principal: undefined });
+    return asError(error, context);
   };
 }
 

@@ -26,6 +26,7 @@ export const serverParts: readonly ((issuer: string) => MetadataPart)[] = [
     mayfly_detail_schema: `${issuer}${detailSchemaPath}`,
   }),
   (issuer) => ({ introspection_endpoint: `${issuer}/introspect` }),
+  (issuer) => ({ revocation_endpoint: `${issuer}/revoke` }),
 ];
 
 /** The same for /v1 as a protected resource. */
