@@ -155,7 +155,7 @@ describe('a base session that fails', () => {
     const rest = {
       grantId: null,
       requestedTokenType: null,
-      resource: null,
+      targets: [],
       idempotencyKey: null,
       requestId: 'r',
     };

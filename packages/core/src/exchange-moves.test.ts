@@ -91,7 +91,7 @@ describe('a refusal', () => {
     const { policies } = world.ports;
     const failing = { ...policies, refresh: () => Promise.reject(new Error('away')) };
     const request = { detail: reading({ tool: 'unknown.tool' }), grantId: null, requestedTokenType: null };
-    const rest = { resource: null, idempotencyKey: null, requestId: 'r', subject: again.subject };
+    const rest = { targets: [], idempotencyKey: null, requestId: 'r', subject: again.subject };
     const answer = await exchange({ ...request, ...rest }, { ...world.ports, policies: failing });
     expect(reasonOf(answer)).toBe('tool_not_granted');
   });

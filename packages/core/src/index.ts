@@ -1,6 +1,7 @@
 export * from './attest.ts';
 export * from './audit-event.ts';
 export * from './authentic.ts';
+export * from './client-assertion.ts';
 export * from './decide.ts';
 export * from './errors.ts';
 export * from './exchange.ts';

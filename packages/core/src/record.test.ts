@@ -21,7 +21,7 @@ const request: ExchangeRequest = {
   detail: reading(),
   grantId: null,
   requestedTokenType: null,
-  resource: null,
+  targets: [],
   idempotencyKey: 'the-key-itself',
   requestId: 'request-1',
 };
@@ -238,7 +238,8 @@ describe('the digest of the input (invariant I9)', () => {
     ['the actions', { request: { detail: reading({ actions: ['read'] }) } }],
     ['the digest of the arguments', { request: { detail: reading({ args_digest: 'a'.repeat(64) }) } }],
     ['the life asked for', { ttlSeconds: 30 }],
-    ['the resource', { request: { resource: 'https://reports.example' } }],
+    ['the target', { request: { targets: ['https://reports.example'] } }],
+    ['the scope', { request: { scope: ['read'] } }],
     ['the type asked for', { request: { requestedTokenType: 'urn:mayfly:token-type:fake' } }],
     ['the grant named', { request: { grantId: '00000000-0000-7000-8000-000000000009' } }],
     ['the subject', { caller: { identity: { ...identity, subject: 'other' } } }],

@@ -156,7 +156,7 @@ const emptyRequest: ExchangeRequest = {
   detail: null,
   grantId: null,
   requestedTokenType: null,
-  resource: null,
+  targets: [],
   idempotencyKey: null,
   requestId: 'request-1',
 };

@@ -133,8 +133,8 @@ function headersFor(
 function challengeFor(status: number, error: unknown): string | undefined {
   if (status === 403) return 'Bearer realm="mayfly", error="insufficient_scope"';
   if (status !== 401) return undefined;
-  if (error instanceof ClientRefused)
-    return error.scheme === null ? undefined : `${error.scheme} realm="mayfly"`;
+  if (error instanceof ClientRefused && error.scheme !== null) return `${error.scheme} realm="mayfly"`;
+  if (error instanceof Refusal && error.reason === 'client_assertion_invalid') return undefined;
   if (error instanceof CredentialsMissing) return 'Bearer realm="mayfly"';
   return 'Bearer realm="mayfly", error="invalid_token"';
 }
