@@ -266,6 +266,11 @@ test('with the database away nothing is issued and answers are quick 503s; it co
       await relayed.exchange(form(await relayed.workload(), opening('during'))),
       await relayed.api('GET', '/v1/tasks', { bearer: await relayed.person() }),
       await relayed.api('POST', `/v1/tasks/${issuance.task}/end`, { bearer: token }),
+      await relayed.api('POST', '/revoke', {
+        bearer: token,
+        headers: { 'content-type': 'application/x-www-form-urlencoded' },
+        yaml: `token=${issuance.id}`,
+      }),
     ];
     for (const { status, body: refused, headers } of answers) {
       expect([status, refused.reason]).toEqual([503, 'database_unavailable']);

@@ -260,7 +260,7 @@ const cases: readonly Case[] = [
   { name: 'unknown type', form: detail({ type: 'payment' }), ...malformed },
   {
     name: 'two targets',
-    form: async () => ({ ...form(taskToken, {}), audience: `${'x'}` }),
+    form: async () => form(taskToken, {}, { subject_token_type: accessTokenType, audience: 'x' }),
     error: 'invalid_target',
     reason: 'target_ambiguous',
   },

@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { reaperPass, watchDenials } from '@mayfly/broker';
+import { bareId } from '@mayfly/protocol';
 import { accessTokenType, form, freePort, opening, startWorld, type World } from '../e2e/world.ts';
 
 /**
@@ -34,6 +35,13 @@ const refusal: Scenario = async (child) => {
 };
 const anonymous: Scenario = async (child) => {
   await child.post('/token', { grant_type: 'password' });
+};
+const revoke: Scenario = async (child) => {
+  const taskToken = await child.open({ withCredential: true });
+  const [issued] = await survivor.sql<{ id: string }>(
+    `select id from issuance where decision = 'allow' and purpose = 'agent' order by seq desc limit 1`,
+  );
+  await child.post('/revoke', { token: `isn_${bareId(issued?.id ?? '')}` }, taskToken);
 };
 const openTask: Scenario = async (child) => {
   await child.open();
@@ -86,6 +94,7 @@ const cases: Readonly<Record<string, Scenario>> = {
   'ledger.deliver': exchange,
   'ledger.refuse': refusal,
   'ledger.append': anonymous,
+  'ledger.revoke': revoke,
   'tasks.open': openTask,
   'tasks.use': openAgain,
   'tasks.heartbeat': task('heartbeat'),
@@ -116,7 +125,7 @@ interface Child {
   task: string;
   readonly methods: readonly string[];
   /** Requests whose answer may never come. */
-  post(path: string, body: Record<string, string>): Promise<void>;
+  post(path: string, body: Record<string, string>, bearer?: string): Promise<void>;
   api(path: string, bearer: string): Promise<void>;
   open(options?: { withCredential?: boolean }): Promise<string>;
   arm(barrier: string): Promise<void>;
@@ -169,7 +178,12 @@ async function startChild(): Promise<Child> {
     ref: `kill-${counter}`,
     task: '',
     methods,
-    post: (path, body) => send(path, { method: 'POST', body: new URLSearchParams(body) }),
+    post: (path, body, bearer) =>
+      send(path, {
+        method: 'POST',
+        body: new URLSearchParams(body),
+        ...(bearer === undefined ? {} : { headers: { authorization: `Bearer ${bearer}` } }),
+      }),
     api: (path, bearer) => send(path, { method: 'POST', headers: { authorization: `Bearer ${bearer}` } }),
     open: async ({ withCredential = false } = {}) => {
       const body = JSON.stringify({

@@ -305,10 +305,13 @@ export const givesNothing: Readonly<Record<string, string>> = {
   'POST /v1/tasks/{id}/end': 'takes away',
   'POST /v1/tasks/{id}/suspend': 'takes away',
   'POST /v1/freeze': 'takes away',
+  'POST /revoke': 'takes away',
   'POST /v1/plan': reads,
   'POST /v1/apply': changes,
   'POST /v1/thaw': changes,
 };
 
 /** Grant types that give nothing yet, each with the reason. */
-export const grantTypesWithout: Readonly<Record<string, string>> = {};
+export const grantTypesWithout: Readonly<Record<string, string>> = {
+  'urn:ietf:params:oauth:grant-type:deferred': 'nothing is deferred before there are approvals',
+};

@@ -163,7 +163,7 @@ describe('a base session that fails', () => {
     const rest = {
       grantId: null,
       requestedTokenType: null,
-      resource: null,
+      targets: [],
       idempotencyKey: null,
       requestId: 'r',
       actor: null,

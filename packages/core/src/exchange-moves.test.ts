@@ -94,7 +94,7 @@ describe('a refusal', () => {
     const request = { detail: reading({ tool: 'unknown.tool' }), grantId: null, requestedTokenType: null };
     const rest = {
       ...again,
-      resource: null,
+      targets: [],
       idempotencyKey: null,
       requestId: 'r',
       presented: nothingPresented,

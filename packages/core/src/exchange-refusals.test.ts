@@ -54,7 +54,7 @@ describe('an assertion', () => {
     const left = world.ports.attestor(world.issuer.issuer);
     world.documents.publish({ issuers: new Map() });
     const rest = {
-      ...{ grantId: null, requestedTokenType: null, resource: null },
+      ...{ grantId: null, requestedTokenType: null, targets: [] },
       ...{ idempotencyKey: null, requestId: 'r', actor: null, presented: nothingPresented },
     };
     const ports = { ...world.ports, attestor: () => left };
@@ -186,13 +186,13 @@ describe('resource and requested_token_type', () => {
   test.each([
     ['the identifier', posting().identifier],
     ['the audience of the server', 'https://reports.example'],
-  ])('that name %s agree', async (_, resource) => {
-    expect(reasonOf(await coreWorld().exchange({ detail: posting(), resource }))).toBe('delivered');
+  ])('that name %s agree', async (_, target) => {
+    expect(reasonOf(await coreWorld().exchange({ detail: posting(), targets: [target] }))).toBe('delivered');
   });
 
   test('that name another target are refused before any effect', async () => {
     const world = coreWorld();
-    const answer = await world.exchange({ detail: posting(), resource: 'https://reports.example/2026q4' });
+    const answer = await world.exchange({ detail: posting(), targets: ['https://reports.example/2026q4'] });
     expect(reasonOf(answer)).toBe('target_ambiguous');
     expect(world.trace.only('minter.mint', 'ledger.issueLocal')).toEqual([]);
   });
@@ -215,7 +215,7 @@ describe('a plan', () => {
     const rest = {
       grantId: null,
       requestedTokenType: null,
-      resource: null,
+      targets: [],
       idempotencyKey: null,
       requestId: 'r',
       actor: null,

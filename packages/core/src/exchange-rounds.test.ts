@@ -18,7 +18,7 @@ const operator = { reason: 'look', actor: 'people/olga' };
 const again: ExchangeRequest = {
   subject: { kind: 'assertion', token: 'reconciler:2' },
   ...{ actor: null, presented: nothingPresented, detail: reading() },
-  ...{ grantId: null, requestedTokenType: null, resource: null, idempotencyKey: null, requestId: 'r' },
+  ...{ grantId: null, requestedTokenType: null, targets: [], idempotencyKey: null, requestId: 'r' },
 };
 
 /** Ports under which the policy has moved whenever it is looked at again. */

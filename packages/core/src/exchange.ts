@@ -1,8 +1,9 @@
-import type { IssuanceView, ToolCallDetail } from '@mayfly/protocol';
+import type { Action, IssuanceView, ToolCallDetail } from '@mayfly/protocol';
 import { formatId } from '@mayfly/protocol';
 import { attest, type Caller, type Credentials, callerName } from './attest.ts';
 import { auditEvent } from './audit-event.ts';
 import { ensureBase } from './base-session.ts';
+import { type ClientAssertion, proveClient } from './client-assertion.ts';
 import { type Allowed, type Denied, decide, type Wanted } from './decide.ts';
 import { Fault, Refusal } from './errors.ts';
 import type { ExchangePorts } from './exchange-ports.ts';
@@ -11,6 +12,8 @@ import type { Minted, MintPlan } from './minter.ts';
 import type { Delivery, IntendResult, Intent } from './ports.ts';
 import { issuanceRecord, Trail } from './record.ts';
 import type { Secret } from './secret.ts';
+import { generationOf } from './task.ts';
+import { deniedAs, refuseOtherTarget, wantedOf } from './wanted.ts';
 
 /** One call of the token endpoint, parsed; nothing in it is proven yet. */
 export interface ExchangeRequest extends Credentials {
@@ -18,8 +21,12 @@ export interface ExchangeRequest extends Credentials {
   readonly detail: ToolCallDetail | null;
   readonly grantId: string | null;
   readonly requestedTokenType: string | null;
-  /** RFC 8707 `resource`: must equal the server's audience or the identifier. */
-  readonly resource: string | null;
+  /** Each `resource` (RFC 8707) and each `audience` that names no grant: must be the identifier or the server's audience. */
+  readonly targets: readonly string[];
+  /** Verbs that `scope` narrows to; null or absent: it narrows nothing. */
+  readonly scope?: readonly Action[] | null;
+  /** Client authentication beside the subject (RFC 7523 section 2.2): must prove the same workload. */
+  readonly client?: ClientAssertion | null;
   readonly idempotencyKey: string | null;
   readonly requestId: string;
 }
@@ -80,12 +87,13 @@ async function attempt(
   trail.begin(policy, now);
   // 1 attest
   const caller = trail.attested(await attest(request, { policy, ports, now }));
+  await proveClient(request.client ?? null, caller, { policy, ports, now });
   // 2 find
   const found = trail.found(await findTask(request, caller, { policy, ports, now, fresh }));
   // 3 decide
   const wanted = trail.wants(wantedOf(request, found));
   const decision = trail.decided(decide({ ...caller, ...found, policy, wanted, now }));
-  if (!decision.allowed) throw new Refusal(decision.reason, { detail: decision.failed });
+  if (!decision.allowed) throw new Refusal(deniedAs(decision, request), { detail: decision.failed });
   // 4 plan, and prove it apart from the compiler
   const plan = planAndCheck({ request, caller, found, wanted, decision }, ports, trail);
   // 5 intend  6 mint  7 deliver
@@ -103,15 +111,6 @@ interface Step {
   readonly decision: Allowed;
   readonly plan: MintPlan;
   readonly now: Date;
-}
-
-function wantedOf({ detail }: ExchangeRequest, { task, grant }: Found): Wanted {
-  if (detail !== null) {
-    const { tool, identifier, actions = null, ttl = null } = detail;
-    return { tool, identifier, actions, ttlSeconds: ttl };
-  }
-  if (grant === null) throw new Refusal('task_unknown', { detail: `no grant of ${task.id}` });
-  return { tool: grant.tool, identifier: grant.resource, actions: null, ttlSeconds: null };
 }
 
 function planAndCheck(
@@ -143,7 +142,7 @@ function planAndCheck(
     issuanceId: trail.issuanceId,
     taskId: found.task.id,
     grantId: grant.id,
-    generation: found.status.generation,
+    generation: generationOf(found.status, grant.id),
     workload: caller.name,
     holder,
     tool: grant.tool,
@@ -178,16 +177,6 @@ function planAndCheck(
   });
   if (problem !== null) throw new Fault('plan_check_failed', { effect: 'none', detail: problem });
   return trail.planned(plan);
-}
-
-function refuseOtherTarget(request: ExchangeRequest, plan: MintPlan, audience: string | null): void {
-  const { resource, requestedTokenType } = request;
-  if (resource !== null && resource !== plan.identifier && resource !== audience)
-    throw new Refusal('target_ambiguous', { detail: 'resource names another target' });
-  if (requestedTokenType !== null && requestedTokenType !== plan.issuedTokenType)
-    throw new Refusal('unsupported_token_type', {
-      detail: 'requested_token_type is not what this grant mints',
-    });
 }
 
 /** Signed in memory: nothing has left the process before the one commit, so intend and deliver are one statement. */
@@ -249,7 +238,7 @@ function intentOf(
     record,
     plan,
     epoch: trail.policy.epoch,
-    generation: found.status.generation,
+    generation: plan.generation,
     use: {
       uses: caller.uses,
       idempotencyKey: key === null ? null : { digest: ports.digest(['token', found.task.owner, key]) },

@@ -33,7 +33,7 @@ interface Context {
 /** Step 2: the task that the request names, finds by `ref`, or opens. Unknown and foreign give the same Refusal. */
 export async function findTask(request: ExchangeRequest, caller: Caller, context: Context): Promise<Found> {
   const { detail, grantId } = request;
-  if (grantId !== null) return findByGrant(grantId, caller, context);
+  if (grantId !== null) return agreeing(await findByGrant(grantId, caller, context), detail);
   if (detail === null) throw new Refusal('missing_parameter', { detail: 'authorization_details' });
   if (typeof detail.task === 'object') return findOrOpen({ ...detail.task }, caller, context);
   const id = detail.task ?? caller.viaTask?.task.id;
@@ -52,6 +52,16 @@ async function findByGrant(grantId: string, caller: Caller, context: Context): P
   const found = await owned(current, caller, context);
   const grant = found.task.grants.find(({ id }) => id === grantId) ?? null;
   return { ...found, grant };
+}
+
+/** Descriptor and grant together must mean one target; tool and identifier are decided against this grant alone. */
+function agreeing(found: Found, detail: ExchangeRequest['detail']): Found {
+  const { task } = detail ?? {};
+  const other = task !== undefined && task !== found.task.id;
+  const tool = detail === null ? undefined : detail.tool;
+  if (other || (tool !== undefined && tool !== found.grant?.tool))
+    throw new Refusal('target_ambiguous', { detail: 'audience and authorization_details differ' });
+  return found;
 }
 
 async function findOrOpen(wanted: TaskDescriptor, caller: Caller, context: Context): Promise<Found> {
@@ -80,7 +90,7 @@ async function findOrOpen(wanted: TaskDescriptor, caller: Caller, context: Conte
     outcome: null,
     leaseExpiresAt,
     endedAt: null,
-    generation: 1,
+    generations: {},
   };
   return { task, status, pinned: candidate.template, ancestors, grant: null, opening };
 }

@@ -2,6 +2,7 @@ export * from './attenuate.ts';
 export * from './attest.ts';
 export * from './audit-event.ts';
 export * from './authentic.ts';
+export * from './client-assertion.ts';
 export * from './decide.ts';
 export * from './delegate.ts';
 export * from './errors.ts';

@@ -55,7 +55,7 @@ describe('opening', () => {
   test('stores task, grants and event, and answers what was stored', async () => {
     const world = coreWorld();
     const { task, status, opened } = await open(world);
-    expect([opened, status.state, status.generation]).toEqual([true, 'open', 1]);
+    expect([opened, status.state, status.generations]).toEqual([true, 'open', {}]);
     expect(onlyTask(world).task).toEqual(task);
     expect(task).toMatchObject({ objective: 'Post the report.', opener: null, templateVersion: 1 });
     expect([...world.store.rows.grants.values()].map(({ grant }) => grant.resource)).toEqual([
@@ -288,7 +288,8 @@ describe('resuming', () => {
     const { id } = onlyTask(world).task;
     await suspendTask(id, ada, world.ports);
     await world.reap();
-    expect(await resumeTask(id, ada, world.ports)).toMatchObject({ state: 'open', generation: 2 });
+    const { state, generations } = await resumeTask(id, ada, world.ports);
+    expect([state, new Set(Object.values(generations))]).toEqual(['open', new Set([2])]);
     expect(reasonOf(await again(world, '2'))).toBe('delivered');
     const [first, second] = world.cloud.minted;
     const now = world.clock.now();
@@ -302,7 +303,9 @@ describe('resuming', () => {
     await expect(resumeTask(task.id, ada, world.ports)).rejects.toMatchObject({
       reason: 'task_not_suspended',
     });
-    expect((await world.ports.tasks.find(task.id, { fresh: true }))?.status.generation).toBe(1);
+    expect(
+      (await world.ports.tasks.find(task.id, { fresh: true }))?.status.generations[task.grants[0]?.id ?? ''],
+    ).toBe(1);
   });
 
   test('of an ended, of an expired and of an unknown task is refused', async () => {

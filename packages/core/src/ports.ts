@@ -133,6 +133,11 @@ export interface Ledger {
   deliver(delivery: Delivery): Promise<boolean>;
   /** A refusal to an attested caller: issuance row and audit row. */
   refuse(record: IssuanceRecord, audit: AuditEvent): Promise<void>;
+  /**
+   * Takes back one issuance, and whatever shares its reach; the grant goes on under a new generation. False, and
+   * nothing is written, when nothing lives that could be taken back. Idempotent.
+   */
+  revoke(issuanceId: string, audit: AuditEvent): Promise<boolean>;
   /** A refusal before a workload is known, and anything else that is only an event. */
   append(audit: AuditEvent): Promise<void>;
 }

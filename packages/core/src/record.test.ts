@@ -37,7 +37,7 @@ const request: ExchangeRequest = {
   detail: reading(),
   grantId: null,
   requestedTokenType: null,
-  resource: null,
+  targets: [],
   idempotencyKey: 'the-key-itself',
   requestId: 'request-1',
 };
@@ -60,7 +60,7 @@ function found(opening = false): Found {
   const context = { newId: seededIds(new TestClock()), now };
   const planned = planOpening(openRequest, considerOpening(openRequest, policy), context);
   const status: TaskStatus = {
-    ...{ state: 'open', stateReason: null, outcome: null, endedAt: null, generation: 1 },
+    ...{ state: 'open', stateReason: null, outcome: null, endedAt: null, generations: {} },
     leaseExpiresAt: planned.task.expiresAt,
   };
   return {
@@ -255,7 +255,8 @@ describe('the digest of the input (invariant I9)', () => {
     ['the actions', { request: { detail: reading({ actions: ['read'] }) } }],
     ['the digest of the arguments', { request: { detail: reading({ args_digest: 'a'.repeat(64) }) } }],
     ['the life asked for', { ttlSeconds: 30 }],
-    ['the resource', { request: { resource: 'https://reports.example' } }],
+    ['the target', { request: { targets: ['https://reports.example'] } }],
+    ['the scope', { request: { scope: ['read'] } }],
     ['the type asked for', { request: { requestedTokenType: 'urn:mayfly:token-type:fake' } }],
     ['the grant named', { request: { grantId: '00000000-0000-7000-8000-000000000009' } }],
     ['the subject', { caller: { identity: { ...identity, subject: 'other' } } }],

@@ -104,10 +104,10 @@ export class Trail {
   /** SHA-256 of everything the decision was made from, so that it can be shown again (invariant I9). */
   inputDigest(): string {
     const { caller, task } = this;
-    const { detail, grantId, resource, requestedTokenType } = this.request;
+    const { detail, grantId, targets, scope = null, requestedTokenType } = this.request;
     return this.#digest({
       request: this.summary(),
-      asked: { detail, grantId, resource, requestedTokenType },
+      asked: { detail, grantId, targets, scope, requestedTokenType },
       identity: caller === undefined ? null : { ...caller.identity },
       actors: caller?.actors ?? [],
       confirmation: caller?.confirmation ?? null,

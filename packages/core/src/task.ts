@@ -56,8 +56,15 @@ export interface TaskStatus {
   readonly outcome: string | null;
   readonly leaseExpiresAt: Date;
   readonly endedAt: Date | null;
-  /** Raised by each resume: a SourceIdentity names (grant, generation) and is never reused after a denial. */
-  readonly generation: number;
+  /**
+   * By grant id; absent: 1. Raised by each resume, and where a credential is revoked: a SourceIdentity names (grant,
+   * generation) and is never reused after a denial.
+   */
+  readonly generations: Readonly<Record<string, number>>;
+}
+
+export function generationOf({ generations }: Pick<TaskStatus, 'generations'>, grantId: string): number {
+  return generations[grantId] ?? 1;
 }
 
 export function isClosed(state: TaskState): state is ClosedState {

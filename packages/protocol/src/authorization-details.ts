@@ -55,6 +55,12 @@ export const toolCallDetail = z.strictObject({
 });
 export type ToolCallDetail = z.infer<typeof toolCallDetail>;
 
+/** JSON Schema 2020-12 of what `authorization_details` may hold, one element of it; for editors and other programs. */
+export function toolCallSchema($id: string): Readonly<Record<string, unknown>> {
+  const { $schema, ...rest } = z.toJSONSchema(toolCallDetail, { io: 'input', unrepresentable: 'any' });
+  return { $schema, $id, title: detailType, ...rest };
+}
+
 /** The one detail of a request, or the path and reason why it is malformed (never a value of it). */
 export function parseAuthorizationDetails(
   text: string,

@@ -1,5 +1,7 @@
 /** URIs of RFC 8693 section 3 and our own, as they stand on the wire (contract.md section 5). */
 export const grantTypeTokenExchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
+/** Poll of a deferred token response (draft-ietf-oauth-deferred-token-response). */
+export const grantTypeDeferred = 'urn:ietf:params:oauth:grant-type:deferred';
 
 export const tokenType = {
   jwt: 'urn:ietf:params:oauth:token-type:jwt',

@@ -76,6 +76,12 @@ export function createLedger(
       const values = [JSON.stringify(encodeRecord(record, null, false)), JSON.stringify(encodeAudit(audit))];
       await database.call('refuse', 'select refuse($1::jsonb, $2::jsonb)', values);
     },
+    revoke: async (issuanceId, audit) => {
+      const values = [issuanceId, JSON.stringify(encodeAudit(audit))];
+      const text = 'select revoke_issuance($1::uuid, $2::jsonb) as ok';
+      const [row] = await database.call<{ ok: boolean }>('revoke_issuance', text, values);
+      return row?.ok === true;
+    },
     append: async (audit) => {
       await database.call('append_audit', 'select append_audit($1::jsonb)', [
         JSON.stringify(encodeAudit(audit)),

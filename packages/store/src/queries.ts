@@ -63,6 +63,7 @@ export function createQueries(database: Database) {
     tasks: (filters: TaskFilters) => tasks(database, filters),
     auditEvents: (filters: AuditFilters) => auditEvents(database, filters),
     tokenStatus: (id: string) => tokenStatus(database, id),
+    issued: (id: string) => issued(database, id),
     workStatus: () => workStatus(database),
   };
 }
@@ -159,13 +160,27 @@ async function auditEvents({ prisma }: Database, filters: AuditFilters): Promise
   return page(rows, limit, ({ seq }) => String(seq));
 }
 
-/** Is this tool token of ours still good? One statement: delivered, unexpired, task open, grant active, generation current. */
+/** What decides who may revoke it; undefined for what was never issued to an agent. */
+async function issued(
+  database: Database,
+  id: string,
+): Promise<{ taskId: string; template: string; provider: string } | undefined> {
+  const text = `select task_id as "taskId", template, provider from issuance
+    where id = $1 and intended_at = uuid_time($1) and decision = 'allow' and purpose = 'agent'`;
+  const [row] = await database.call<{ taskId: string; template: string; provider: string }>('issued', text, [
+    id,
+  ]);
+  return row;
+}
+
+/** Is this tool token of ours still good? One statement: delivered, unexpired and not revoked, task open, grant active, generation current. */
 async function tokenStatus(database: Database, id: string): Promise<boolean> {
   const text = `select true as active from issuance i
       join task_grant g on g.id = i.grant_id join task t on t.id = i.task_id
     where i.id = $1 and i.intended_at = uuid_time($1) and i.local and i.decision = 'allow'
       and i.not_after > clock_timestamp() and t.state = 'open' and t.expires_at > clock_timestamp()
-      and t.lease_until > clock_timestamp() and g.state = 'active' and g.generation = i.generation`;
+      and t.lease_until > clock_timestamp() and g.state = 'active' and g.generation = i.generation
+      and not exists (select from issuance_end e where e.issuance_id = i.id and e.intended_at = i.intended_at)`;
   const rows = await database.call('token_status', text, [id]);
   return rows.length === 1;
 }

@@ -39,7 +39,7 @@ export class TaskFacts {
       outcome: null,
       leaseExpiresAt,
       endedAt: null,
-      generation: 1,
+      generations: {},
     };
     return this.put({ task, status });
   }

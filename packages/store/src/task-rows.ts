@@ -60,7 +60,7 @@ function statusFromRow(row: TaskRow & { grants: GrantRow[] }): TaskStatus {
     outcome: row.outcome,
     leaseExpiresAt: row.leaseUntil,
     endedAt: row.endedAt,
-    generation: Math.max(1, ...row.grants.map(({ generation }) => generation)),
+    generations: Object.fromEntries(row.grants.map(({ id, generation }) => [id, generation])),
   };
 }
 

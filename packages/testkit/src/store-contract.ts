@@ -3,6 +3,7 @@ import { describeDenyStore } from './store-contract/deny-store.ts';
 import { describeLedger } from './store-contract/ledger.ts';
 import { describeLineage } from './store-contract/lineage.ts';
 import { describeOpening } from './store-contract/opening.ts';
+import { describeRevocation } from './store-contract/revocation.ts';
 import { Scene, type StoreUnderTest } from './store-contract/scene.ts';
 import { describeTasks } from './store-contract/tasks.ts';
 import { describeWorkQueue } from './store-contract/work-queue.ts';
@@ -30,6 +31,7 @@ export function describeStore(
     describeLedger(scene);
     describeOpening(scene);
     describeLineage(scene);
+    describeRevocation(scene);
     describeTasks(scene);
     describeWorkQueue(scene);
     describeDenyStore(scene);

@@ -173,7 +173,7 @@ const emptyRequest: ExchangeRequest = {
   detail: null,
   grantId: null,
   requestedTokenType: null,
-  resource: null,
+  targets: [],
   idempotencyKey: null,
   requestId: 'request-1',
 };

@@ -546,3 +546,36 @@ create function task_ending(task uuid) returns table (
     (count(*) filter (where how = 'by_expiry'))::int, max(not_after) filter (where how <> 'confirmed')
   from one
 $$;
+
+-- Takes back one credential (RFC 7009), and with it whatever shares its reach; the grant lives on under a new generation,
+-- since a reach that was taken back is never used again. A tool token of an introspecting server is denied from this
+-- commit on; one of an offline server lives until it expires, and its end is written down as exactly that. False:
+-- nothing lives that could be taken back.
+create function revoke_issuance(one uuid, e jsonb) returns boolean language plpgsql as $$
+declare
+  i issuance;
+begin
+  select * into i from issuance
+  where id = one and intended_at = uuid_time(one) and decision = 'allow' and purpose = 'agent';
+  if not found then return false; end if;
+  perform 1 from task_grant where id = i.grant_id for update;
+  if i.local then
+    if not exists (
+      select from task_grant g join task t on t.id = g.task_id
+      where g.id = i.grant_id and i.not_after > clock_timestamp() and t.state = 'open' and g.generation = i.generation
+    ) or exists (select from issuance_end x where x.issuance_id = i.id and x.intended_at = i.intended_at) then
+      return false;
+    end if;
+    insert into issuance_end (issuance_id, intended_at, at, method, requested_at, evidence)
+    values (i.id, i.intended_at, case i.ends_by when 'expired' then i.not_after else clock_timestamp() end, i.ends_by,
+      clock_timestamp(), '{}');
+  else
+    if not exists (select from work where id = one and state in ('intended', 'delivered')) then return false; end if;
+    update work set requested_at = clock_timestamp(), due_at = clock_timestamp(), attempts = 0,
+      state = case state when 'intended' then 'reaped' else 'revoking' end
+    where task_id = i.task_id and reach = i.reach and kind = 'issuance' and state in ('intended', 'delivered');
+    update task_grant set generation = generation + 1 where id = i.grant_id;
+  end if;
+  perform append_audit(e);
+  return true;
+end $$;

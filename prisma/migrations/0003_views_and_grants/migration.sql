@@ -13,12 +13,13 @@ create view mayfly_audit_v1 as
 select seq, id, at, type, actor, task_id, issuance_id, convert_from(body, 'UTF8')::jsonb as body, leaf_hash
 from audit_entry;
 
--- `state`: a cloud credential follows its work row; a tool token ends with its grant, or by its own expiry.
+-- `state`: a cloud credential follows its work row; a tool token ends when revoked, with its grant, or by its own expiry.
+-- An end that lies ahead is the expiry of an offline tool token that was revoked: asked for, and not there yet.
 create view mayfly_issuances_v1 as
 select i.id, i.seq, i.intended_at as at,
   case
     when i.decision = 'deny' then 'refused'
-    when e.method is not null and w.id is null then case when d.issuance_id is null and not i.local then 'reaped' else 'ended' end
+    when e.at <= now() and w.id is null then case when d.issuance_id is null and not i.local then 'reaped' else 'ended' end
     when w.state = 'reaped' then 'reaped'
     when w.state is not null then w.state
     when i.local and least(i.not_after, g.ended_at) <= now() then 'ended'
@@ -29,9 +30,9 @@ select i.id, i.seq, i.intended_at as at,
   i.tool, i.provider, i.access, i.resource, i.actions, i.native_permissions, i.ttl_seconds,
   case when i.local and i.decision = 'allow' then i.intended_at else d.delivered_at end as issued_at,
   case when i.decision = 'allow' then coalesce(d.expires_at, i.not_after) end as expires_at,
-  coalesce(e.at, case when i.local and i.decision = 'allow' and least(i.not_after, g.ended_at) <= now()
+  coalesce(case when e.at <= now() then e.at end, case when i.local and i.decision = 'allow' and least(i.not_after, g.ended_at) <= now()
     then least(i.not_after, g.ended_at) end) as ended_at,
-  coalesce(e.method, case when i.local and i.decision = 'allow' and least(i.not_after, g.ended_at) <= now()
+  coalesce(case when e.at <= now() then e.method end, case when i.local and i.decision = 'allow' and least(i.not_after, g.ended_at) <= now()
     then case when g.ended_at < i.not_after and i.ends_by <> 'expired' then i.ends_by else 'expired' end end) as ended_by,
   i.worst_case_seconds, coalesce(w.requested_at, e.requested_at) as revoke_requested_at,
   case when e.method in ('deleted', 'denied', 'cut') then e.at end as revoke_confirmed_at,

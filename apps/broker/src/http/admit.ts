@@ -36,7 +36,7 @@ export function createAdmission(broker: Broker) {
 }
 
 function isOauth({ path }: Request): boolean {
-  return path === '/token' || path === '/introspect';
+  return ['/token', '/introspect', '/revoke'].includes(path);
 }
 
 export function contextOf({ config }: Broker, request: Request): ErrorContext {

@@ -7,10 +7,20 @@ import { contextOf, createAdmission } from './admit.ts';
 import { authenticate, type Principal, requireRole } from './authenticate.ts';
 import { type ErrorContext, MethodRefused, oauthError, problem, type Reply } from './errors.ts';
 import { postIntrospect } from './introspect.ts';
-import { errorPage, federationJwks, federationMetadata, jwks, serverMetadata } from './metadata.ts';
+import {
+  detailSchema,
+  errorPage,
+  federationJwks,
+  federationMetadata,
+  jwks,
+  resourceMetadata,
+  serverMetadata,
+} from './metadata.ts';
+import { detailSchemaPath, resourceMetadataPath } from './metadata-parts.ts';
 import { openApi } from './openapi.ts';
 import { recordRefusal } from './refused.ts';
 import { type RawRequest, readRequest } from './request.ts';
+import { postRevoke } from './revoke.ts';
 import type { Route } from './route.ts';
 import { routes } from './routes.ts';
 import { send } from './send.ts';
@@ -38,6 +48,9 @@ export function createApp(broker: Broker): Express {
     mount(app, broker, { path, methods: { GET: handle }, asError: problem, bodyMax: 0 });
   };
   get('/.well-known/oauth-authorization-server', () => serverMetadata(broker));
+  get('/.well-known/openid-configuration', () => serverMetadata(broker));
+  get(resourceMetadataPath, () => resourceMetadata(broker));
+  get(detailSchemaPath, () => detailSchema(broker));
   get('/jwks', async () => {
     await broker.policies.refresh();
     return jwks(broker);
@@ -51,7 +64,7 @@ export function createApp(broker: Broker): Express {
       path,
       methods,
       asError: problem,
-      asBodyError: asApiBodyError(broker, path),
+      asBodyError: asAuditedError(broker, path, problem),
       bodyMax: apiBodyBytesMax,
     });
   app.use(async (request: Request, response: Response) => {
@@ -81,6 +94,7 @@ function mountFederation(broker: Broker, get: (path: string, handle: Handler) =>
 
 function mountOauth(app: Express, broker: Broker): void {
   const limits = { asError: oauthError, bodyMax: oauthBodyBytesMax, bodyType: form };
+  const others = { '/introspect': postIntrospect, '/revoke': postRevoke };
   const asFormError: ErrorForm = (error, context) => refuseForm(broker, error, context);
   mount(app, broker, {
     ...limits,
@@ -88,11 +102,13 @@ function mountOauth(app: Express, broker: Broker): void {
     methods: { POST: (request) => postToken(broker, request) },
     asBodyError: asFormError,
   });
-  mount(app, broker, {
-    ...limits,
-    path: '/introspect',
-    methods: { POST: (request) => postIntrospect(broker, request) },
-  });
+  for (const [path, post] of Object.entries(others))
+    mount(app, broker, {
+      ...limits,
+      path,
+      methods: { POST: (request) => post(broker, request) },
+      asBodyError: asAuditedError(broker, `POST ${path}`, oauthError),
+    });
 }
 
 /** A mistyped filter would show everything, a mistyped flag would do something else: both are refused. */
@@ -102,10 +118,11 @@ function refuseUnknownQuery({ query: known = [] }: Route, { query }: RawRequest)
       throw new Refusal('malformed_request', { detail: 'unknown or repeated query parameter' });
 }
 
-function asApiBodyError(broker: Broker, path: string): ErrorForm {
+/** A body that cannot be read is a refusal like any other: recorded, once. */
+function asAuditedError(broker: Broker, route: string, asError: ErrorForm): ErrorForm {
   return async (error, context) => {
-    await recordRefusal(broker, error, { id: context.requestId, route: path, principal: undefined });
-    return problem(error, context);
+    await recordRefusal(broker, error, { id: context.requestId, route, principal: undefined });
+    return asError(error, context);
   };
 }
 

@@ -2,6 +2,7 @@ import { attest, type Caller, Fault, type HeldRole, Refusal, reaches, rolesOf, t
 import { joseType, type Reason, type Role } from '@mayfly/protocol';
 import type { Broker } from '../broker.ts';
 import { typOf } from '../tokens.ts';
+import { CredentialsMissing } from './errors.ts';
 import { presentedWith } from './presented.ts';
 import type { RawRequest } from './request.ts';
 
@@ -62,7 +63,9 @@ export function holdsUnscoped({ roles }: Principal, wanted: readonly Role[]): bo
 const challenge = /^(Bearer|DPoP) ([A-Za-z0-9._~+/=-]{1,16384})$/i;
 
 function authorization({ headers }: RawRequest): { scheme: 'bearer' | 'dpop'; token: string } {
-  const [, scheme = '', token] = challenge.exec(headers.authorization ?? '') ?? [];
+  const { authorization: value = '' } = headers;
+  if (!/^(Bearer|DPoP)( |$)/i.test(value)) throw new CredentialsMissing();
+  const [, scheme = '', token] = challenge.exec(value) ?? [];
   if (token === undefined) throw new Refusal('unauthenticated', { detail: 'no bearer token' });
   return { scheme: scheme.toLowerCase() === 'dpop' ? 'dpop' : 'bearer', token };
 }

@@ -1,6 +1,7 @@
 import { Fault, Refusal } from '@mayfly/core';
 import { errorRow, formatId, type Problem, type Reason } from '@mayfly/protocol';
 import { dpopAlgorithms } from '../proof/dpop.ts';
+import { resourceMetadataPath } from './metadata-parts.ts';
 
 /** What a route answers; sent by one function, so that headers are right everywhere. */
 export interface Reply {
@@ -26,7 +27,7 @@ export function oauthError(error: unknown, { issuer, requestId, issuanceId }: Er
   const row = errorRow(reason);
   return {
     status: row.status,
-    headers: headersFor(row.status, retryAfterSeconds, error),
+    headers: headersFor(row.status, { retryAfterSeconds, error }),
     body: {
       error: row.oauth,
       error_description: row.says,
@@ -56,7 +57,7 @@ export function problem(error: unknown, { issuer, requestId }: ErrorContext): Re
   return {
     status,
     body,
-    headers: headersFor(status, retryAfterSeconds, error),
+    headers: headersFor(status, { retryAfterSeconds, error, resource: issuer }),
     contentType: 'application/problem+json',
   };
 }
@@ -81,29 +82,64 @@ export class MethodRefused extends Refusal {
   }
 }
 
+/** Nothing that we could look at: no Authorization header, or one of a scheme that is not ours. */
+export class CredentialsMissing extends Refusal {
+  constructor() {
+    super('unauthenticated', { detail: 'no bearer token' });
+  }
+}
+
+/** Client authentication at the token endpoint that failed; `scheme` is set when it came as an Authorization header. */
+export class ClientRefused extends Refusal {
+  readonly scheme: string | null;
+
+  constructor(detail: string, scheme: string | null = null) {
+    super('client_assertion_invalid', { detail });
+    this.scheme = scheme;
+  }
+}
+
 function known(error: unknown): { reason: Reason; retryAfterSeconds: number | undefined } {
   if (error instanceof Refusal) return error;
   if (error instanceof Fault) return { reason: error.reason, retryAfterSeconds: undefined };
   return { reason: 'internal', retryAfterSeconds: undefined };
 }
 
-/** RFC 9449 section 7.1 where a proof is what is wrong, else RFC 6750 section 3. */
-function challengeOf(error: unknown): string {
-  const { oauth } = errorRow(known(error).reason);
-  return oauth === 'invalid_dpop_proof' || oauth === 'use_dpop_nonce'
-    ? `DPoP realm="mayfly", error="${oauth}", algs="${dpopAlgorithms.join(' ')}"`
-    : 'Bearer realm="mayfly", error="invalid_token"';
-}
-
 function headersFor(
   status: number,
-  retryAfterSeconds: number | undefined,
-  error: unknown,
+  {
+    retryAfterSeconds,
+    error,
+    resource,
+  }: {
+    readonly retryAfterSeconds: number | undefined;
+    readonly error: unknown;
+    /** Set for /v1: the protected resource whose metadata a caller may want (RFC 9728 section 5.1). */
+    readonly resource?: string;
+  },
 ): Record<string, string> {
   const headers: Record<string, string> = {};
   if (status === 429 || status === 503) headers['retry-after'] = String(retryAfterSeconds ?? retrySeconds);
-  if (status === 401) headers['www-authenticate'] = challengeOf(error);
-  if (status === 403) headers['www-authenticate'] = 'Bearer realm="mayfly", error="insufficient_scope"';
+  const challenge = challengeFor(status, error);
+  if (challenge !== undefined)
+    headers['www-authenticate'] =
+      resource === undefined
+        ? challenge
+        : `${challenge}, resource_metadata="${resource}${resourceMetadataPath}"`;
   if (error instanceof MethodRefused) headers['allow'] = error.allow;
   return headers;
+}
+
+/** RFC 6750 section 3: without credentials no error code; RFC 6749 section 5.2: the scheme that the client tried. */
+function challengeFor(status: number, error: unknown): string | undefined {
+  if (status === 403) return 'Bearer realm="mayfly", error="insufficient_scope"';
+  if (status !== 401) return undefined;
+  if (error instanceof ClientRefused && error.scheme !== null) return `${error.scheme} realm="mayfly"`;
+  if (error instanceof Refusal && error.reason === 'client_assertion_invalid') return undefined;
+  if (error instanceof CredentialsMissing) return 'Bearer realm="mayfly"';
+  const { oauth } = errorRow(known(error).reason);
+  // RFC 9449 section 7.1: the challenge of what is wrong.
+  if (oauth === 'invalid_dpop_proof' || oauth === 'use_dpop_nonce')
+    return `DPoP realm="mayfly", error="${oauth}", algs="${dpopAlgorithms.join(' ')}"`;
+  return 'Bearer realm="mayfly", error="invalid_token"';
 }

@@ -1,36 +1,39 @@
-import { detailType, errorCodes, grantTypeTokenExchange, tokenType } from '@mayfly/protocol';
+import { errorCodes, toolCallSchema } from '@mayfly/protocol';
 import type { Broker } from '../broker.ts';
-import { dpopAlgorithms } from '../proof/dpop.ts';
 import type { Reply } from './errors.ts';
+import {
+  detailSchemaPath,
+  type MetadataPart,
+  mergeMetadata,
+  resourceParts,
+  serverParts,
+} from './metadata-parts.ts';
 
 /** How long JWKS and metadata may be cached; a rotated key is published longer than this before its first use. */
 const cacheControl = { 'cache-control': 'public, max-age=300' };
 
-/** RFC 8414. Lists only what is served. */
+/** RFC 8414, and the same under OpenID Connect's name: one true document. Lists only what is served. */
 export function serverMetadata({ config }: Broker): Reply {
-  const { issuer } = config;
+  return published(serverParts.map((part) => part(config)));
+}
+
+/** RFC 9728: /v1 as a protected resource, whose identifier is the issuer. */
+export function resourceMetadata({ config }: Broker): Reply {
+  return published(resourceParts.map((part) => part(config)));
+}
+
+function published(parts: readonly MetadataPart[]): Reply {
+  return { status: 200, headers: cacheControl, body: mergeMetadata(parts) };
+}
+
+/** RFC 9396 section 10 leaves it open how a type is described: a JSON Schema, made from what the parser uses. */
+export function detailSchema({ config }: Broker): Reply {
   return {
     status: 200,
     headers: cacheControl,
-    body: {
-      issuer,
-      token_endpoint: `${issuer}/token`,
-      introspection_endpoint: `${issuer}/introspect`,
-      jwks_uri: `${issuer}/jwks`,
-      grant_types_supported: [grantTypeTokenExchange],
-      response_types_supported: [],
-      token_endpoint_auth_methods_supported: ['none'],
-      subject_token_types_supported: [tokenType.jwt, tokenType.idToken, tokenType.accessToken],
-      authorization_details_types_supported: [detailType],
-      dpop_signing_alg_values_supported: dpopAlgorithms,
-      ...(hasCertificates(config) ? { tls_client_certificate_bound_access_tokens: true } : {}),
-      service_documentation: `${issuer}/openapi.json`,
-    },
+    contentType: 'application/schema+json',
+    body: toolCallSchema(`${config.issuer}${detailSchemaPath}`),
   };
-}
-
-function hasCertificates({ tlsClientCertificates, clientCertificateHeader }: Broker['config']): boolean {
-  return tlsClientCertificates === 'request' || clientCertificateHeader !== undefined;
 }
 
 export function jwks(broker: Broker): Reply {

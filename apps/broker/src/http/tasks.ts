@@ -205,12 +205,12 @@ async function resume(call: Call) {
   const { broker, principal } = call;
   const { task } = await related(call, ['operator']);
   const { reason = null } = parseBody(optionalReasonBody, call.request);
-  const { state, generation } = await resumeTask(
+  const { state, generations } = await resumeTask(
     task.id,
     { actor: principal.name, reason },
     broker.lifecycle,
   );
-  return ok({ id: formatId('tsk', task.id), state, generation });
+  return ok({ id: formatId('tsk', task.id), state, generation: Math.max(1, ...Object.values(generations)) });
 }
 
 /** The task, when the caller stands to it in one of these relations; else exactly what an unknown task answers. */

@@ -1,5 +1,15 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { type ExchangeRequest, type Presented, Refusal } from '@mayfly/core';
-import { grantTypeTokenExchange, parseAuthorizationDetails, parseId, tokenType } from '@mayfly/protocol';
+import {
+  grantTypeDeferred,
+  grantTypeTokenExchange,
+  parseAuthorizationDetails,
+  type ToolCallDetail,
+  tokenType,
+} from '@mayfly/protocol';
+import { parseClient } from './client-assertion.ts';
+import { parseScope, refuseOutsideScope } from './scope.ts';
+import { type NamedTarget, parseTarget } from './target.ts';
 
 /** Longest subject token; workload tokens with many claims stay well below. */
 const tokenCharactersMax = 16_384;
@@ -13,13 +23,15 @@ interface FormContext {
   readonly requestId: string;
   readonly idempotencyKey: string | null;
   readonly presented: Presented;
+  readonly headers: IncomingHttpHeaders;
 }
 
-/** `application/x-www-form-urlencoded`, strictly UTF-8. Throws a Refusal; nothing in a message comes from the form. */
+/** `application/x-www-form-urlencoded`, strictly UTF-8, also behind `%`. Throws a Refusal; nothing in a message comes from the form. */
 export function parseForm(body: Uint8Array): URLSearchParams {
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(body);
+    decodeURIComponent(text); // URLSearchParams would put U+FFFD for what is no UTF-8, so that two texts became one.
   } catch {
     throw new Refusal('malformed_request', { detail: 'not UTF-8' });
   }
@@ -32,28 +44,38 @@ export function parseTokenRequest(form: URLSearchParams, context: FormContext): 
   refuseRepeated(form);
   const grantType = single('grant_type');
   if (grantType === null) throw new Refusal('missing_parameter', { detail: 'grant_type' });
+  if (grantType === grantTypeDeferred) refusePoll(single);
   if (grantType !== grantTypeTokenExchange) throw new Refusal('unsupported_grant_type');
+  const client = parseClient(single, context.headers);
   const actor = parseActor(single('actor_token'), single('actor_token_type'));
   const subject = parseSubject(single('subject_token'), single('subject_token_type'));
-  const grantId = parseAudience(form, context.issuer);
-  const details = single('authorization_details');
-  if (details === null && grantId === null)
-    throw new Refusal('missing_parameter', { detail: 'authorization_details' });
-  if (details !== null && grantId !== null)
-    throw new Refusal('target_ambiguous', { detail: 'authorization_details and audience' });
-  const parsed = details === null ? null : parseAuthorizationDetails(details);
-  if (parsed !== null && !parsed.ok) throw new Refusal('details_malformed', { detail: parsed.problem });
+  const named = parseTarget(form, context.issuer);
+  const scope = parseScope(single('scope'));
+  const detail = parseDetail(single('authorization_details'), named);
+  refuseOutsideScope(scope, detail);
   return {
     subject,
     actor,
     presented: context.presented,
-    detail: parsed === null ? null : parsed.detail,
-    grantId,
+    client,
+    detail,
+    ...named,
+    scope,
     requestedTokenType: single('requested_token_type'),
-    resource: parseResource(form),
     idempotencyKey: context.idempotencyKey,
     requestId: context.requestId,
   };
+}
+
+function parseDetail(text: string | null, { grantId, targets }: NamedTarget): ToolCallDetail | null {
+  if (text !== null) {
+    const parsed = parseAuthorizationDetails(text);
+    if (!parsed.ok) throw new Refusal('details_malformed', { detail: parsed.problem });
+    return parsed.detail;
+  }
+  if (grantId !== null) return null;
+  if (targets.length > 0) throw new Refusal('target_ambiguous', { detail: 'names no stored grant' });
+  throw new Refusal('missing_parameter', { detail: 'authorization_details' });
 }
 
 // One pass: looking each name up again would take seconds for a body of nothing but names.
@@ -64,6 +86,14 @@ function refuseRepeated(form: URLSearchParams): void {
     if (seen.has(name) && !repeatable.has(name)) throw new Refusal('repeated_parameter');
     seen.add(name);
   }
+}
+
+/** Nothing is deferred yet, so no code is known; `completion_mode` belongs to the first request, where it is ignored. */
+function refusePoll(single: (name: string) => string | null): never {
+  if (single('deferral_code') === null) throw new Refusal('missing_parameter', { detail: 'deferral_code' });
+  if (single('completion_mode') !== null)
+    throw new Refusal('malformed_request', { detail: 'completion_mode' });
+  throw new Refusal('deferral_unknown');
 }
 
 /** RFC 8693 section 2.1: the type goes with the token. An actor is a workload: always an assertion, never a token of ours. */
@@ -82,28 +112,4 @@ function parseSubject(token: string | null, type: string | null): ExchangeReques
   if (type === tokenType.jwt || type === tokenType.idToken) return { kind: 'assertion', token };
   if (type === tokenType.accessToken) return { kind: 'access-token', token };
   throw new Refusal('unsupported_token_type', { detail: 'subject_token_type' });
-}
-
-function parseAudience(form: URLSearchParams, issuer: string): string | null {
-  const values = form.getAll('audience').filter((value) => value !== '');
-  if (values.length === 0) return null;
-  const [first = ''] = values;
-  const prefix = `${issuer}/grants/`;
-  if (values.length > 1 || !first.startsWith(prefix))
-    throw new Refusal('target_ambiguous', { detail: 'audience names no stored grant' });
-  const id = parseId('grt', first.slice(prefix.length));
-  // The same answer as for a grant of someone else's task.
-  if (id === undefined) throw new Refusal('task_unknown', { detail: 'grant id' });
-  return id;
-}
-
-/** RFC 8707 section 2: an absolute URI without fragment. */
-function parseResource(form: URLSearchParams): string | null {
-  const values = form.getAll('resource').filter((value) => value !== '');
-  const [first] = values;
-  if (first === undefined) return null;
-  if (values.length > 1) throw new Refusal('target_ambiguous', { detail: 'more than one resource' });
-  if (!URL.canParse(first) || first.includes('#'))
-    throw new Refusal('target_ambiguous', { detail: 'resource' });
-  return first;
 }

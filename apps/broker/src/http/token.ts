@@ -3,6 +3,7 @@ import type { Broker } from '../broker.ts';
 import { type ErrorContext, oauthError, type Reply } from './errors.ts';
 import { presentedWith } from './presented.ts';
 import type { RawRequest } from './request.ts';
+import { scopeAnswer } from './scope.ts';
 import { parseForm, parseTokenRequest } from './token-request.ts';
 
 /** `POST /token` (RFC 8693): parses, calls `exchange`, answers. The only caller of `Secret.reveal` for credentials. */
@@ -16,9 +17,12 @@ export async function postToken(broker: Broker, request: RawRequest): Promise<Re
 
 async function answer(broker: Broker, request: RawRequest, context: ErrorContext): Promise<Reply> {
   let parsed: ReturnType<typeof parseTokenRequest>;
+  let form: URLSearchParams;
   try {
-    parsed = parseTokenRequest(parseForm(request.body), {
+    form = parseForm(request.body);
+    parsed = parseTokenRequest(form, {
       ...context,
+      headers: request.headers,
       idempotencyKey: idempotencyKey(request),
       presented: presentedWith(broker, request),
     });
@@ -40,6 +44,7 @@ async function answer(broker: Broker, request: RawRequest, context: ErrorContext
       issued_token_type: outcome.issuedTokenType,
       token_type: outcome.tokenType,
       expires_in: outcome.expiresInSeconds,
+      ...scopeAnswer(form.get('scope'), outcome.granted),
       authorization_details: [outcome.granted],
       issuance: outcome.issuance,
       ...(outcome.taskToken === null ? {} : { task_token: outcome.taskToken.reveal() }),

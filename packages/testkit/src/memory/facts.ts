@@ -21,7 +21,7 @@ export class MemoryFacts {
   opened(task: Task): TaskFound {
     const leaseExpiresAt = new Date(task.openedAt.getTime() + task.leaseSeconds * 1000);
     const nothing = { stateReason: null, outcome: null, endedAt: null };
-    return this.put({ task, status: { state: 'open', ...nothing, leaseExpiresAt, generation: 1 } });
+    return this.put({ task, status: { state: 'open', ...nothing, leaseExpiresAt, generations: {} } });
   }
 
   forget(id: string): void {
@@ -34,8 +34,17 @@ export function readTask(rows: MemoryRows, id: string): TaskFound | undefined {
   const row = rows.tasks.get(id);
   if (row === undefined) return undefined;
   const { task, state, stateReason, outcome, leaseUntil, endedAt } = row;
-  const generation = Math.max(1, ...rows.grantsOf(id).map((grant) => grant.generation));
-  const status: TaskStatus = { state, stateReason, outcome, leaseExpiresAt: leaseUntil, endedAt, generation };
+  const generations = Object.fromEntries(
+    rows.grantsOf(id).map(({ grant, generation }) => [grant.id, generation]),
+  );
+  const status: TaskStatus = {
+    state,
+    stateReason,
+    outcome,
+    leaseExpiresAt: leaseUntil,
+    endedAt,
+    generations,
+  };
   const grants = rows.grantsOf(id).map(({ grant }) => grant);
   return { task: { ...task, grants: grants.sort((left, right) => (left.id < right.id ? -1 : 1)) }, status };
 }

@@ -2,6 +2,7 @@ import type { AuditEvent, Delivery, IntendResult, Intent, Ledger } from '@mayfly
 import type { MemoryFacts } from './facts.ts';
 import { WindowCounter } from './limits.ts';
 import { openTaskRow, renewLease, useOnce } from './open.ts';
+import { revokeIssuance } from './revoke.ts';
 import type { GrantRow, MemoryRows, TaskRow } from './rows.ts';
 
 /** How long an Idempotency-Key belongs to its issuance (contract.md section 5). */
@@ -32,6 +33,7 @@ export function createMemoryLedger(rows: MemoryRows, { facts, reapAgeSeconds }: 
         rows.insertIssuance(record, null, false);
         rows.append(audit);
       }),
+    revoke: async (issuanceId, audit) => rows.atomically(() => revokeIssuance(rows, issuanceId, audit)),
     append: async (audit) => rows.append(audit),
   };
 }

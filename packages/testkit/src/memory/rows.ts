@@ -39,6 +39,8 @@ export interface WorkRow {
 
 export interface EndRow {
   readonly issuanceId: string;
+  /** Ahead of now: the expiry of an offline tool token that was revoked. */
+  readonly at: Date;
   readonly method: EndMethod;
   readonly requestedAt: Date | null;
   readonly evidence: Readonly<Record<string, unknown>>;

@@ -18,7 +18,7 @@ export function createMemoryQueue(rows: MemoryRows, random: Random): WorkQueue {
           // Settled by another replica meanwhile: one end, one audit row.
           if (work === undefined) continue;
           rows.work.delete(issuanceId);
-          const end = { issuanceId, method, requestedAt: work.requestedAt, evidence };
+          const end = { issuanceId, at: rows.now(), method, requestedAt: work.requestedAt, evidence };
           rows.ends.set(issuanceId, [...rows.endsOf(issuanceId), end]);
           rows.append(audit);
         }

@@ -14,7 +14,7 @@ function testOpening(scene: () => Scene): void {
     const task = await scene().opened({ ref: 'run-1' });
     const byId = await tasks.find(task.id);
     expect(byId?.task).toEqual(task);
-    expect(byId?.status).toMatchObject({ state: 'open', generation: 1, endedAt: null, outcome: null });
+    expect(byId?.status).toMatchObject({ state: 'open', endedAt: null, outcome: null });
     const { template, owner } = task;
     expect((await tasks.findByRef({ template, owner, ref: 'run-1', parentId: null }))?.task).toEqual(task);
     expect((await tasks.findByGrant(task.grants[0]?.id ?? ''))?.task).toEqual(task);
