@@ -108,13 +108,13 @@ function writeDevFile(dataDir: string, file: DevFile): void {
 
 /** The files of examples/, with the addresses that this start was given. */
 function devDocuments(clouds: LocalClouds, edit: (text: string) => string = (text) => text) {
-  const addresses: readonly [string, string][] = [
+  const addresses = new Map([
     ['http://127.0.0.1:4600', clouds.workloads.issuer],
     ['http://127.0.0.1:4601', clouds.people.issuer],
     ['http://127.0.0.1:4566', clouds.aws.url],
-  ];
-  return readFolder(examples).map(({ file, text }) => ({
-    file,
-    text: edit(addresses.reduce((result, [from, to]) => result.replaceAll(from, to), text)),
-  }));
+  ]);
+  // In one pass and whole: a free port such as 46017 would be taken for 4601 and a digit.
+  const moved = (text: string) =>
+    text.replaceAll(/http:\/\/127\.0\.0\.1:[0-9]+/g, (address) => addresses.get(address) ?? address);
+  return readFolder(examples).map(({ file, text }) => ({ file, text: edit(moved(text)) }));
 }

@@ -18,15 +18,18 @@ export interface FetchLimits {
   readonly bodyBytesMax: number;
 }
 
-/** What one issuer needs beyond a plain GET. */
-export interface FetchOptions extends FetchLimits {
+/** How one issuer is reached, beyond what holds for all. */
+export interface Reach extends FetchLimits {
   /** PEM; then no other authority is trusted. */
   readonly ca?: string;
+  /** The caller's own deadline. */
+  readonly signal?: AbortSignal;
+}
+
+export interface FetchOptions extends Reach {
   readonly bearer?: string;
   /** Posted as JSON. */
   readonly json?: unknown;
-  /** The caller's own deadline. */
-  readonly signal?: AbortSignal;
 }
 
 export interface Fetched {
@@ -35,24 +38,66 @@ export interface Fetched {
   readonly maxAgeSeconds: number | undefined;
 }
 
-/**
- * Asks a configured issuer for JSON, by GET or POST: https (http only for allowed loopback origins), no redirect, bounded time and
- * size, strict JSON, and the connection goes to the address that was checked. Throws Fault `issuer_unavailable`.
- */
+/** Asks a configured issuer for JSON, by GET or POST: as `requestIssuer`, with strict JSON and a good status. */
 export async function fetchJson(url: string, options: FetchOptions): Promise<Fetched> {
+  const answer = await requestIssuer(url, draft(options), options);
+  const wanted = options.json === undefined ? [200] : [200, 201];
+  if (!wanted.includes(answer.status)) throw unavailable(`answered ${answer.status}`);
+  try {
+    const body = parseJsonStrict(answer.text, { maxDepth: depthMax });
+    return { body, maxAgeSeconds: maxAge(answer.headers['cache-control']) };
+  } catch (cause) {
+    throw unavailable(whatFailed(cause), cause);
+  }
+}
+
+function draft({ bearer, json }: FetchOptions): IssuerRequest {
+  const headers = {
+    accept: 'application/json',
+    ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }),
+  };
+  if (json === undefined) return { method: 'GET', headers };
+  const body = JSON.stringify(json);
+  return { method: 'POST', headers: { ...headers, 'content-type': 'application/json' }, body };
+}
+
+export interface IssuerRequest {
+  readonly method: 'GET' | 'POST';
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+
+export interface IssuerAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly text: string;
+}
+
+/**
+ * One request to a configured issuer: https (http only for allowed loopback origins), no redirect followed, bounded
+ * time and size, and the connection goes to the address that was checked. Throws Fault `issuer_unavailable`.
+ */
+export async function requestIssuer(
+  url: string,
+  { method, headers, body }: IssuerRequest,
+  reach: Reach,
+): Promise<IssuerAnswer> {
   if (!URL.canParse(url)) throw unavailable('not a URL');
   const target = new URL(url);
-  const timeout = AbortSignal.timeout(options.timeoutMs);
-  const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
-  const address = await checkedAddress(target, options, signal);
-  const agent = agentFor(address, options);
+  const timeout = AbortSignal.timeout(reach.timeoutMs);
+  const signal = reach.signal === undefined ? timeout : AbortSignal.any([timeout, reach.signal]);
+  const address = await checkedAddress(target, reach, signal);
+  const agent = agentFor(address, reach);
   try {
-    const answer = await request(target, { dispatcher: agent, signal, ...draft(options) });
-    const wanted = options.json === undefined ? [200] : [200, 201];
-    if (!wanted.includes(answer.statusCode)) throw unavailable(`answered ${answer.statusCode}`);
-    const text = await readBounded(answer.body, options.bodyBytesMax);
-    const body = parseJsonStrict(text, { maxDepth: depthMax });
-    return { body, maxAgeSeconds: maxAge(answer.headers['cache-control']) };
+    const answer = await request(target, {
+      dispatcher: agent,
+      method,
+      headers: { ...headers, 'user-agent': 'mayfly' },
+      body: body ?? null,
+      signal,
+    });
+    const text = await readBounded(answer.body, reach.bodyBytesMax);
+    return { status: answer.statusCode, headers: answer.headers, text };
   } catch (cause) {
     if (cause instanceof Fault) throw cause;
     throw unavailable(whatFailed(cause), cause);
@@ -61,7 +106,7 @@ export async function fetchJson(url: string, options: FetchOptions): Promise<Fet
   }
 }
 
-function agentFor(address: Resolved, { timeoutMs, ca }: FetchOptions): Agent {
+function agentFor(address: Resolved, { timeoutMs, ca }: Reach): Agent {
   return new Agent({
     connect: {
       timeout: timeoutMs,
@@ -76,17 +121,6 @@ function agentFor(address: Resolved, { timeoutMs, ca }: FetchOptions): Agent {
     headersTimeout: timeoutMs,
     bodyTimeout: timeoutMs,
   });
-}
-
-function draft({ bearer, json }: FetchOptions) {
-  const headers = {
-    accept: 'application/json',
-    'user-agent': 'mayfly',
-    ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }),
-  };
-  if (json === undefined) return { headers };
-  const method = 'POST' as const;
-  return { method, headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(json) };
 }
 
 async function checkedAddress(target: URL, limits: FetchLimits, signal: AbortSignal): Promise<Resolved> {
