@@ -1,41 +1,26 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { reaperPass } from '@mayfly/broker';
-import pg from 'pg';
 import { s3Status } from '../e2e/s3.ts';
 import { accessTokenType, form, startWorld, type World } from '../e2e/world.ts';
+import { type Race, startRace } from './race.ts';
 
 /**
  * End and exchange meet on two connections, in both orders, with each transaction held open in its middle: a trigger
  * waits for an advisory lock that this test holds. Whatever the order, nothing works after the end.
  */
 let world: World;
-let control: pg.Client;
-const lock = 4_711;
+let race: Race['race'];
+let until: Race['until'];
+let close: Race['close'];
 
 beforeAll(async () => {
   // Its reaper passes only when told, so that it settles nothing between two steps.
   world = await startWorld({ settings: { reapInterval: '1h' } });
-  control = new pg.Client({ connectionString: world.running.databaseUrls.owner ?? '' });
-  await control.connect();
-  await control.query(`create table race_pause (point text primary key);
-    grant select on race_pause to mayfly_app;
-    create function race_pause() returns trigger language plpgsql as $$
-    begin
-      if exists (select from race_pause where point = tg_argv[0]) then perform pg_advisory_xact_lock(${lock}); end if;
-      return null;
-    end $$;
-    grant execute on function race_pause() to mayfly_app;
-    create trigger race_intend after insert on issuance for each row execute function race_pause('intend');
-    create trigger race_close after update on task for each row
-      when (new.state <> old.state) execute function race_pause('close');
-    create trigger race_take_back after update on work for each row
-      when (new.state in ('revoking', 'reaped') and new.state <> old.state) execute function race_pause('take back');
-    create trigger race_deliver after update on work for each row
-      when (new.state = 'delivered') execute function race_pause('deliver');`);
+  ({ race, until, close } = await startRace(world));
 }, 60_000);
 
 afterAll(async () => {
-  await control.end();
+  await close();
   await world.stop();
 });
 
@@ -62,37 +47,6 @@ const exchange = ({ token }: Task, kind: keyof typeof detail) =>
 const end = ({ id, token }: Task) => world.api('POST', `/v1/tasks/${id}/end`, { bearer: token });
 const suspend = async ({ id }: Task) =>
   world.api('POST', `/v1/tasks/${id}/suspend`, { bearer: await world.person(), json: {} });
-
-async function waiting(kind: 'advisory' | 'other'): Promise<number> {
-  const { rows } = await control.query<{ n: number }>(
-    `select count(*)::int n from pg_locks where not granted and (locktype = 'advisory') = $1`,
-    [kind === 'advisory'],
-  );
-  return rows[0]?.n ?? 0;
-}
-
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (!(await holds())) if (Date.now() > deadline) throw new Error('the other side did not come so far');
-}
-
-/** `first` is held at `point`, `second` then runs into it (or through), and `first` goes on. */
-async function race<A, B>(point: string, first: () => Promise<A>, second: () => Promise<B>): Promise<[A, B]> {
-  await control.query('select pg_advisory_lock($1)', [lock]);
-  await control.query('insert into race_pause values ($1)', [point]);
-  const a = first();
-  await until(async () => (await waiting('advisory')) > 0);
-  await control.query('delete from race_pause');
-  let done = false;
-  const b = second().finally(() => {
-    done = true;
-  });
-  await until(async () => done || (await waiting('other')) > 0);
-  // The second was made to wait: had it gone through beside an open transaction, there would be nothing to decide.
-  expect(done).toBe(false);
-  await control.query('select pg_advisory_unlock($1)', [lock]);
-  return Promise.all([a, b]);
-}
 
 async function introspect(token: string): Promise<unknown> {
   const answer = await fetch(`${world.url}/introspect`, {

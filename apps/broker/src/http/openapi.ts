@@ -26,6 +26,7 @@ export function openApi(issuer: string): Record<string, unknown> {
 const oauthRoutes = [
   ['/token', 'Token exchange (RFC 8693)'],
   ['/introspect', 'Token introspection (RFC 7662)'],
+  ['/revoke', 'Token revocation (RFC 7009)'],
 ] as const;
 
 const answers = {
