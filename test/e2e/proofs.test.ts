@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Mayfly, type Transport } from '@mayfly/sdk';
 import * as oauth from 'oauth4webapi';
 import { type ProofMaker, proofMaker } from './dpop.ts';
 import { startReplica } from './replica.ts';
@@ -230,6 +231,43 @@ test('where nonces are required, oauth4webapi asks for one and goes on', async (
     const asked = await ask().catch((error: unknown) => error);
     expect(oauth.isDPoPNonceError(asked)).toBe(true);
     expect((await ask()).token_type).toBe('dpop');
+  } finally {
+    await strict.stop();
+  }
+});
+
+test('the sdk proves its key with everything, a nonce asked for included, and its tool tokens are bound', async () => {
+  const strict = await startReplica(world, { dpopNonce: 'required' });
+  // To the replica, under the one issuer that proofs are made for.
+  const transport: Transport = {
+    send: async ({ method, url, headers, body }) => {
+      const to = String(url).replace(world.url, strict.url);
+      const answer = await fetch(to, { method, headers, ...(body === undefined ? {} : { body }) });
+      return {
+        status: answer.status,
+        headers: Object.fromEntries(answer.headers),
+        body: await answer.text(),
+      };
+    },
+  };
+  const mayfly = new Mayfly({
+    ...{ server: world.url, env: {}, transport, proof: 'dpop' },
+    assertion: () => world.workload(),
+  });
+  try {
+    const state = await mayfly.run(
+      { template: 'invoice-reconcile', params: { quarter: '2026q3' } },
+      async (task) => {
+        const url = 'https://reports.example/2026q3';
+        const headers = await task.headers('report.post', url, { method: 'POST' });
+        const as = { issuer: world.url, jwks_uri: `${world.url}/jwks` };
+        const request = new Request(url, { method: 'POST', headers });
+        return oauth.validateJwtAccessToken(as, request, 'https://reports.example/mcp', {
+          [oauth.allowInsecureRequests]: true,
+        });
+      },
+    );
+    expect(state.cnf?.['jkt']).toMatch(/^[A-Za-z0-9_-]{43}$/);
   } finally {
     await strict.stop();
   }

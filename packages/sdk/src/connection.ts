@@ -2,6 +2,7 @@ import { errorOfAnswer, unreadable } from './answer-error.ts';
 import { type Clock, wait } from './clock.ts';
 import { type MayflyError, Unavailable } from './errors.ts';
 import type { Asked } from './messages.ts';
+import type { ProofKey } from './proof.ts';
 import type { Draft } from './requests.ts';
 import { type Incoming, type Transport, TransportFailure } from './transport.ts';
 import { asObject, type Json, parseJson } from './wire.ts';
@@ -32,6 +33,8 @@ export interface ConnectionOptions {
   readonly clock: Clock;
   /** Calls of one request, the first one included. */
   readonly attemptsMax?: number;
+  /** Proves with each request that we hold this key. */
+  readonly proofKey?: ProofKey | undefined;
 }
 
 const defaultAttemptsMax = 3;
@@ -45,6 +48,7 @@ const lasting: ReadonlySet<string> = new Set(['frozen', 'recovery_required', 'to
 export class Connection {
   readonly server: string;
   readonly #options: ConnectionOptions;
+  #nonce: string | undefined;
 
   constructor(options: ConnectionOptions) {
     this.server = options.server.origin;
@@ -72,10 +76,11 @@ export class Connection {
     draft: () => Promise<Draft>,
     options: CallOptions,
   ): Promise<Answer | { error: MayflyError; again: boolean }> {
-    const { path, ...rest } = await draft();
+    const { path, ...plain } = await draft();
     const { transport, server, clock } = this.#options;
     const url = new URL(path, server);
     if (url.origin !== server.origin) throw new TypeError('a path leads to another server');
+    const rest = this.#proving(plain, url);
     const sentAt = clock.now();
     let answer: Incoming;
     try {
@@ -84,13 +89,27 @@ export class Connection {
       if (!(failure instanceof TransportFailure)) throw failure;
       return this.#unanswered(failure, options);
     }
+    this.#nonce = answer.headers['dpop-nonce'] ?? this.#nonce;
     if (answer.status < 200 || answer.status > 299) {
       const error = errorOfAnswer(answer, options.asked);
-      return { error, again: error.retryable && !lasting.has(error.reason) };
+      // RFC 9449 section 8: nothing was looked at yet; the next proof carries the nonce of this answer.
+      const again = error.reason === 'dpop_nonce_needed' || (error.retryable && !lasting.has(error.reason));
+      return { error, again };
     }
     const body = parseJson(answer.body);
     if (body === undefined) return { error: unreadable(answer), again: false };
     return { status: answer.status, body: asObject(body), sentAt, serverAt: dateOf(answer) };
+  }
+
+  /** With a proof of our key: a token in the Authorization header is then shown as `DPoP` (RFC 9449 section 7.1). */
+  #proving<T extends Omit<Draft, 'path'>>(plain: T, url: URL): T {
+    const { proofKey, clock } = this.#options;
+    if (proofKey === undefined) return plain;
+    const { authorization } = plain.headers;
+    const accessToken = authorization?.replace(/^Bearer /, '');
+    const wishes = { url, method: plain.method, accessToken, nonce: this.#nonce };
+    const shown = accessToken === undefined ? {} : { authorization: `DPoP ${accessToken}` };
+    return { ...plain, headers: { ...plain.headers, ...shown, dpop: proofKey.prove(wishes, clock.now()) } };
   }
 
   #unanswered(

@@ -101,7 +101,8 @@ export class Mayfly {
     const { template, ...rest } = parts;
     const expiresAt = asTime(answer.body['expiresAt']) ?? answer.sentAt;
     const facts = { id: taskId(answer), template, grants: grantsOf(answer.body), expiresAt };
-    return new Task({ facts, clock: this.#wiring.clock, ...rest });
+    const { clock, proofKey } = this.#wiring;
+    return new Task({ facts, clock, proofKey, ...rest });
   }
 }
 

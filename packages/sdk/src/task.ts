@@ -3,9 +3,10 @@ import type { Clock } from './clock.ts';
 import { CredentialCache, type Issued } from './credential-cache.ts';
 import { Misconfigured, TaskOver } from './errors.ts';
 import { type Beat, Lease } from './lease.ts';
+import type { ProofKey } from './proof.ts';
 import type { TaskEnd, TaskGrant } from './task-answers.ts';
 import type { Outcome, TaskCalls } from './task-calls.ts';
-import { ToolToken } from './tool-token.ts';
+import { type RequestOptions, ToolToken } from './tool-token.ts';
 import { awsCredentialsType } from './wire.ts';
 
 export interface AskOptions {
@@ -27,6 +28,7 @@ export interface TaskOptions {
   readonly calls: TaskCalls;
   readonly beat: Beat;
   readonly clock: Clock;
+  readonly proofKey?: ProofKey | undefined;
   /** False for a task that this process was only started in: leaving it does not end it. */
   readonly owned: boolean;
 }
@@ -49,12 +51,14 @@ export class Task implements AsyncDisposable {
   readonly #cache: CredentialCache;
   readonly #lease: Lease;
   readonly #owned: boolean;
+  readonly #proofKey: ProofKey | undefined;
   readonly #over = new AbortController();
   #outcome: Outcome = 'cancelled';
   #end: Promise<TaskEnd> | undefined;
   #nothingToEnd = false;
 
-  constructor({ facts, calls, beat, clock, owned }: TaskOptions) {
+  constructor({ facts, calls, beat, clock, owned, proofKey }: TaskOptions) {
+    this.#proofKey = proofKey;
     this.id = facts.id;
     this.template = facts.template;
     this.grants = facts.grants;
@@ -98,6 +102,21 @@ export class Task implements AsyncDisposable {
       tokenType,
       issuanceId,
       expiresAt: new Date(sentAt.getTime() + lifeMs),
+      proofKey: this.#proofKey,
+    });
+  }
+
+  /** Headers of one request to a tool server at `url`, which is also the resource: `fetch(url, { headers: await ... })`. */
+  async headers(
+    tool: string,
+    url: string,
+    options: AskOptions & RequestOptions = {},
+  ): Promise<Record<string, string>> {
+    const { method, nonce, ...ask } = options;
+    const token = await this.token(tool, url, ask);
+    return token.headers(url, {
+      ...(method === undefined ? {} : { method }),
+      ...(nonce === undefined ? {} : { nonce }),
     });
   }
 

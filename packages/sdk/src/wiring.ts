@@ -1,6 +1,8 @@
 import { type Clock, systemClock } from './clock.ts';
 import { Connection } from './connection.ts';
+import { Misconfigured } from './errors.ts';
 import { createIdentity, type Environment, type Identity } from './identity.ts';
+import { createProofKey, type ProofKey } from './proof.ts';
 import { defaultServer, parseServer } from './server-address.ts';
 import { createTransport, type Transport } from './transport.ts';
 
@@ -11,6 +13,11 @@ export interface MayflyOptions {
   readonly assertion?: () => string | Promise<string>;
   /** PEM file trusted instead of Node's own authorities; default MAYFLY_CA_FILE. */
   readonly caFile?: string;
+  /**
+   * `dpop`: a key of this process is proven with each request (RFC 9449), and tasks, task tokens and tool tokens are
+   * bound to it; default MAYFLY_PROOF, then none. Tool servers must then take `task.headers()`.
+   */
+  readonly proof?: 'none' | 'dpop';
   /** Default process.env; read at each use. */
   readonly env?: Environment;
   /** Carries requests instead of node:http(s). */
@@ -25,6 +32,7 @@ export interface Wiring {
   readonly clock: Clock;
   readonly identity: Identity;
   readonly connection: Connection;
+  readonly proofKey: ProofKey | undefined;
 }
 
 /** The parts beneath Mayfly, for programs that speak to other routes (the CLI). Throws Misconfigured. */
@@ -34,12 +42,20 @@ export function wire(options: MayflyOptions = {}): Wiring {
   const server = parseServer(options.server ?? stated(env['MAYFLY_SERVER']) ?? defaultServer);
   const limits = answerBytesMax === undefined ? {} : { answerBytesMax };
   const transport = options.transport ?? createTransport({ caFile, ...limits });
+  const proofKey = proofOf(options.proof ?? stated(env['MAYFLY_PROOF']));
   return {
     env,
     clock,
     identity: createIdentity({ assertion, env, audience: server.origin }),
-    connection: new Connection({ server, transport, clock }),
+    connection: new Connection({ server, transport, clock, proofKey }),
+    proofKey,
   };
+}
+
+function proofOf(proof: string | undefined): ProofKey | undefined {
+  if (proof === undefined || proof === 'none') return undefined;
+  if (proof === 'dpop') return createProofKey();
+  throw new Misconfigured({ reason: 'proof_unknown', says: 'MAYFLY_PROOF is neither none nor dpop.' });
 }
 
 function stated(value: string | undefined): string | undefined {
