@@ -258,8 +258,11 @@ async function settle(): Promise<void> {
   const { broker } = survivor.running;
   await survivor.sql(`update deny_document set writer_until = null`);
   for (let pass = 0; pass < 20; pass += 1) {
+    // What the last transaction of the killed one still holds is left for the next pass.
     await survivor.sql(
-      `update work set due_at = now() where state in ('intended', 'revoking') or (state = 'reaped' and attempts = 0)`,
+      `update work set due_at = now() where id in (select id from work
+        where state in ('intended', 'revoking') or (state = 'reaped' and attempts = 0)
+        order by id for update skip locked)`,
     );
     await reaperPass(broker);
     const [row] = await survivor.sql<{ n: string }>(
