@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { expect, test } from '@jest/globals';
-import { Keyring, makeRowMacKey, makeSigningKey, publishLeadMs, rowMac, signingPurposes } from './keyring.ts';
+import { Keyring, makeSecret, makeSigningKey, publishLeadMs, rowMac, signingPurposes } from './keyring.ts';
 import { unwrapKey, wrapKey } from './wrap.ts';
 
 const kek = randomBytes(32);
@@ -63,7 +63,7 @@ test('keys of one purpose sign nothing of another', async () => {
 });
 
 test('the row MAC differs for other bytes and other keys', () => {
-  const [one, other] = [makeRowMacKey({ kek, now }), makeRowMacKey({ kek, now })].map((key) =>
+  const [one, other] = [makeSecret('row-mac', { kek, now }), makeSecret('row-mac', { kek, now })].map((key) =>
     rowMac(key, kek),
   );
   const bytes = Buffer.from('row');

@@ -9,9 +9,12 @@ import {
 import { calculateJwkThumbprint, exportJWK, type JWK } from 'jose';
 import { unwrapKey, wrapKey } from './wrap.ts';
 
-export const signingPurposes = ['token', 'federation'] as const;
+export const signingPurposes = ['token', 'federation', 'sign-in'] as const;
 export type SigningPurpose = (typeof signingPurposes)[number];
-export type KeyPurpose = SigningPurpose | 'row-mac';
+/** Secrets that sign nothing for others: HMAC over rows that decide, and what sign-in seals and derives. */
+export const secretPurposes = ['row-mac', 'sign-in-secret'] as const;
+export type SecretPurpose = (typeof secretPurposes)[number];
+export type KeyPurpose = SigningPurpose | SecretPurpose;
 
 /** A row of `signing_key`: the private part only wrapped. */
 export interface StoredKey {
@@ -38,10 +41,11 @@ export interface SigningKey {
 /** Time between publication and first use of a rotated key, in ms: above the 300 s that JWKS may be cached. */
 export const publishLeadMs = 330_000;
 
-/** RS256 for clouds, which all accept it; ES256 for our own tokens. */
+/** RS256 for clouds and OpenID clients, which all accept it; ES256 for our own tokens. */
 const algorithms: Readonly<Record<SigningPurpose, 'ES256' | 'RS256'>> = {
   token: 'ES256',
   federation: 'RS256',
+  'sign-in': 'RS256',
 };
 
 /** The unwrapped keys of one moment; replaced as a whole when keys change. */
@@ -108,15 +112,15 @@ async function makeKeyPair(alg: 'ES256' | 'RS256'): Promise<KeyPair> {
   return id.startsWith('-') ? makeKeyPair(alg) : { id, publicJwk, privateKey };
 }
 
-/** The secret under which rows that decide carry an HMAC: a writer in the database alone cannot forge one. */
-export function makeRowMacKey(options: { kek: Buffer; now: Date }): StoredKey {
+/** 32 random bytes, stored only wrapped: a writer in the database alone cannot forge what stands under one. */
+export function makeSecret(purpose: SecretPurpose, options: { kek: Buffer; now: Date }): StoredKey {
   const secret = randomBytes(32);
-  const id = createHash('sha256').update('row-mac').update(secret).digest('base64url');
-  const wrapped = wrapKey(options.kek, secret, { id, purpose: 'row-mac' });
+  const id = createHash('sha256').update(purpose).update(secret).digest('base64url');
+  const wrapped = wrapKey(options.kek, secret, { id, purpose });
   const { now } = options;
   return {
     id,
-    purpose: 'row-mac',
+    purpose,
     alg: 'HS256',
     publicJwk: null,
     wrapped,

@@ -4,33 +4,42 @@ import { ConfigError } from '../config.ts';
 import { createIds } from '../ids.ts';
 import {
   Keyring,
-  makeRowMacKey,
+  makeSecret,
   makeSigningKey,
   type RowMac,
   rowMac,
   type StoredKey,
+  secretPurposes,
   signingPurposes,
 } from './keyring.ts';
+import { unwrapKey } from './wrap.ts';
+
+export interface LoadedKeys {
+  readonly ring: Keyring;
+  readonly mac: RowMac;
+  /** From which sign-in makes its keys. */
+  readonly signInSecret: Buffer;
+}
 
 /** The keys in the database, unwrapped; those missing at the first start are made. Two replicas make one each. */
-export async function loadKeys(
-  store: Pick<Store, 'keys'>,
-  kek: Buffer,
-): Promise<{ ring: Keyring; mac: RowMac }> {
+export async function loadKeys(store: Pick<Store, 'keys'>, kek: Buffer): Promise<LoadedKeys> {
   const stored = await store.keys.list();
   const have = new Set(stored.map(({ purpose }) => purpose));
   const now = new Date();
   const missing: StoredKey[] = [];
-  if (!have.has('row-mac')) missing.push(makeRowMacKey({ kek, now }));
+  for (const purpose of secretPurposes)
+    if (!have.has(purpose)) missing.push(makeSecret(purpose, { kek, now }));
   for (const purpose of signingPurposes)
     if (!have.has(purpose)) missing.push(await makeSigningKey(purpose, { kek, now, activeFrom: now }));
   for (const key of missing)
     await store.keys.insert(key, { onlyIfNone: true, audit: keyEvent('key.made', key) });
   const all = missing.length === 0 ? stored : await store.keys.list();
-  const macKey = all.find(({ purpose }) => purpose === 'row-mac');
-  if (macKey === undefined) throw new Error('no row-mac key');
+  // The first by age, should two replicas ever have made one each.
+  const [macKey, secret] = secretPurposes.map((purpose) => all.find((key) => key.purpose === purpose));
+  if (macKey === undefined || secret === undefined) throw new Error('a secret is missing');
   try {
-    return { ring: new Keyring(all.map(asStored), kek), mac: rowMac(asStored(macKey), kek) };
+    const ring = new Keyring(all.map(asStored), kek);
+    return { ring, mac: rowMac(asStored(macKey), kek), signInSecret: unwrapKey(kek, secret.wrapped, secret) };
   } catch (cause) {
     const problem = 'keyEncryptionKey: not the key under which the keys of this database are wrapped';
     throw new ConfigError([problem], { cause });

@@ -24,11 +24,41 @@ export interface Fetched {
   readonly maxAgeSeconds: number | undefined;
 }
 
-/**
- * GETs JSON from a configured issuer: https (http only for allowed loopback origins), no redirect, bounded time and
- * size, strict JSON, and the connection goes to the address that was checked. Throws Fault `issuer_unavailable`.
- */
+/** GETs JSON from a configured issuer: as `requestIssuer`, and strict JSON with status 200. */
 export async function fetchJson(url: string, limits: FetchLimits): Promise<Fetched> {
+  const answer = await requestIssuer(url, { method: 'GET', headers: { accept: 'application/json' } }, limits);
+  if (answer.status !== 200) throw unavailable(`answered ${answer.status}`);
+  try {
+    return {
+      body: parseJsonStrict(answer.text, { maxDepth: 8 }),
+      maxAgeSeconds: maxAge(answer.headers['cache-control']),
+    };
+  } catch (cause) {
+    throw unavailable(whatFailed(cause), cause);
+  }
+}
+
+export interface IssuerRequest {
+  readonly method: 'GET' | 'POST';
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+
+export interface IssuerAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly text: string;
+}
+
+/**
+ * One request to a configured issuer: https (http only for allowed loopback origins), no redirect followed, bounded
+ * time and size, and the connection goes to the address that was checked. Throws Fault `issuer_unavailable`.
+ */
+export async function requestIssuer(
+  url: string,
+  { method, headers, body }: IssuerRequest,
+  limits: FetchLimits,
+): Promise<IssuerAnswer> {
   if (!URL.canParse(url)) throw unavailable('not a URL');
   const target = new URL(url);
   const timeoutMs = limits.timeoutMs ?? fetchTimeoutMs;
@@ -48,11 +78,14 @@ export async function fetchJson(url: string, limits: FetchLimits): Promise<Fetch
     bodyTimeout: timeoutMs,
   });
   try {
-    const headers = { accept: 'application/json', 'user-agent': 'mayfly' };
-    const answer = await request(target, { dispatcher: agent, headers, signal });
-    if (answer.statusCode !== 200) throw unavailable(`answered ${answer.statusCode}`);
-    const body = parseJsonStrict(await readBounded(answer.body), { maxDepth: 8 });
-    return { body, maxAgeSeconds: maxAge(answer.headers['cache-control']) };
+    const answer = await request(target, {
+      dispatcher: agent,
+      method,
+      headers: { ...headers, 'user-agent': 'mayfly' },
+      body: body ?? null,
+      signal,
+    });
+    return { status: answer.statusCode, headers: answer.headers, text: await readBounded(answer.body) };
   } catch (cause) {
     if (cause instanceof Fault) throw cause;
     throw unavailable(whatFailed(cause), cause);
