@@ -296,7 +296,7 @@ describe.each(kinds)('%s by DATABASE_URL', (_, startPostgres) => {
       JSON.parse(out)
         .map(({ purpose }: { purpose: string }) => purpose)
         .sort(),
-    ).toEqual(['federation', 'row-mac', 'token', 'token']);
+    ).toEqual(['federation', 'row-mac', 'sign-in', 'sign-in-secret', 'token', 'token']);
     // Time passes for the next key: it signs, and what the last one signed is still accepted.
     await sql(database.ownerUrl, `update signing_key set active_from = now() where id = '${next}'`);
     await sql(database.ownerUrl, 'update config_epoch set epoch = epoch + 1');

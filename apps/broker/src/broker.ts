@@ -5,6 +5,7 @@ import type { Keyring } from './keys/keyring.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { PolicyCache } from './policy-cache.ts';
+import type { SignIn } from './signin/sign-in.ts';
 import type { Tokens } from './tokens.ts';
 
 /** Everything a route may use. Made once by wire.ts; holds no request state. */
@@ -16,6 +17,8 @@ export interface Broker {
   readonly store: Store;
   readonly tokens: Tokens;
   keyring(): Keyring;
+  /** People's sign-in; undefined while it is off. */
+  readonly signIn: SignIn | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Requests being served now: counted at the door, looked at when draining. */

@@ -216,7 +216,7 @@ export const settings = {
   },
   signInStartsPerSecond: {
     env: 'MAYFLY_SIGN_IN_STARTS_PER_SECOND',
-    type: count(20, 10_000),
+    type: count(200, 10_000),
     says: 'sign-ins that may be started a second and replica; anyone can start one, and each leaves a row',
   },
 } as const satisfies Record<string, Setting>;

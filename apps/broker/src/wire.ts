@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { issuerOf, resolveHost } from '@mayfly/attestors';
 import { digestOf } from '@mayfly/audit';
 import { type ExchangePorts, Fault, type LifecyclePorts, type Minter } from '@mayfly/core';
@@ -8,11 +9,12 @@ import { type ClockWatch, createClockWatch } from './clock-watch.ts';
 import type { Config } from './config.ts';
 import { createIds } from './ids.ts';
 import type { Keyring, RowMac } from './keys/keyring.ts';
-import { loadKeys } from './keys/load.ts';
+import { type LoadedKeys, loadKeys } from './keys/load.ts';
 import type { Log } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { createMinterSet } from './minter-set.ts';
 import { createPolicyCache, type PolicyCache } from './policy-cache.ts';
+import type { SignIn } from './signin/sign-in.ts';
 import { createTokens, type Tokens } from './tokens.ts';
 import { createUnattested } from './unattested.ts';
 
@@ -22,6 +24,8 @@ export interface WireOptions {
   readonly config: Config;
   readonly databaseUrl: string;
   readonly kek: Buffer;
+  /** Where `{env: NAME}` references are read. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
   /** Wraps each port that has effects, by name: the kill matrix puts its barriers here. */
   readonly decorate?: Decorate;
@@ -42,11 +46,12 @@ export async function wire({
   config,
   databaseUrl,
   kek,
+  env = {},
   log,
   decorate = (_, port) => port,
 }: WireOptions): Promise<Wired> {
   const metrics = createMetrics(config.insecure);
-  const keys: { ring?: Keyring; mac?: RowMac } = {};
+  const keys: Partial<LoadedKeys> = {};
   const store = openStore({
     config,
     databaseUrl,
@@ -86,19 +91,11 @@ export async function wire({
   });
   const { databaseNow } = store;
   const clock = createClockWatch({ databaseNow, now, skewMs: config.clockSkew, report });
-  const ports = exchangePorts({
-    store,
-    clock,
-    policies,
-    tokens,
-    minters: minters.all,
-    newId,
-    now,
-    report,
-    unattested,
-    config,
-  });
+  const parts = { store, policies, newId, now, report, unattested, config };
+  const ports = exchangePorts({ ...parts, clock, tokens, minters: minters.all });
   const state: { draining: boolean; nudged: () => void } = { draining: false, nudged: () => undefined };
+  const secret = () => required(keys.signInSecret);
+  const signIn = await openSignIn({ parts, env, keyring, secret });
   const lifecycle: LifecyclePorts = { tasks: ports.tasks, policies, newId, now };
   return {
     config,
@@ -108,6 +105,7 @@ export async function wire({
     store,
     tokens,
     keyring,
+    signIn,
     log,
     metrics,
     unattested,
@@ -189,6 +187,31 @@ function exchangePorts(parts: Parts): ExchangePorts {
     baseFlights: new Map(),
     report,
   };
+}
+
+interface SignInParts {
+  readonly parts: Pick<Parts, 'store' | 'policies' | 'newId' | 'now' | 'report' | 'unattested' | 'config'>;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  keyring(): Keyring;
+  secret(): Buffer;
+}
+
+/** Off, it is not even loaded. */
+async function openSignIn({ parts, env, keyring, secret }: SignInParts): Promise<SignIn | undefined> {
+  const { store, policies, config } = parts;
+  if (config.signInIssuer === undefined) return undefined;
+  const { createSignIn } = await import('./signin/sign-in.ts');
+  return createSignIn({
+    ...parts,
+    env,
+    keyring,
+    secret,
+    issuerName: config.signInIssuer,
+    rows: store.signIn(secret),
+    limits: attestorLimits(config),
+    policy: () => policies.refresh(),
+    readFile: (path) => readFile(path, 'utf8'),
+  });
 }
 
 function attestorLimits(config: Config) {

@@ -2,3 +2,4 @@ export type { FaultPlan } from './aws/faults.ts';
 export type { LedgerRecord } from './aws/ledger.ts';
 export { type AwsOptions, type AwsStandin, type SeedRole, startAws } from './aws/server.ts';
 export { type AssertionRequest, type IssuerOptions, type LocalIssuer, startIssuer } from './issuer/issuer.ts';
+export type { IssuerClient } from './issuer/people.ts';

@@ -35,8 +35,15 @@ export function createAdmission(broker: Broker) {
   };
 }
 
+const oauthPaths: ReadonlySet<string> = new Set([
+  '/token',
+  '/introspect',
+  '/revoke',
+  '/device_authorization',
+]);
+
 function isOauth({ path }: Request): boolean {
-  return path === '/token' || path === '/introspect';
+  return oauthPaths.has(path);
 }
 
 export function contextOf({ config }: Broker, request: Request): ErrorContext {

@@ -13,6 +13,7 @@ import type { Route } from './route.ts';
 import { routes } from './routes.ts';
 import { send } from './send.ts';
 import { postToken, refuseForm } from './token.ts';
+import { parseForm } from './token-request.ts';
 
 /** contract.md section 6. */
 const oauthBodyBytesMax = 65_536;
@@ -44,6 +45,10 @@ export function createApp(broker: Broker): Express {
   get('/errors/:reason', ({ params }) => errorPage(params['reason'] ?? '') ?? notFound());
   mountFederation(broker, get);
   mountOauth(app, broker);
+  if (broker.signIn !== undefined) {
+    get('/.well-known/openid-configuration', () => serverMetadata(broker));
+    for (const route of broker.signIn.routes) mount(app, broker, route);
+  }
   for (const [path, methods] of byPath(broker))
     mount(app, broker, {
       path,
@@ -91,6 +96,13 @@ function mountOauth(app: Express, broker: Broker): void {
     path: '/introspect',
     methods: { POST: (request) => postIntrospect(broker, request) },
   });
+  const { signIn } = broker;
+  if (signIn !== undefined)
+    mount(app, broker, {
+      ...limits,
+      path: '/revoke',
+      methods: { POST: async (request) => signIn.revoke(request, parseForm(request.body)) },
+    });
 }
 
 /** A mistyped filter would show everything, a mistyped flag would do something else: both are refused. */
@@ -121,7 +133,7 @@ function byPath(broker: Broker): Map<string, Record<string, Handler>> {
 async function handleRoute(broker: Broker, route: Route, request: RawRequest): Promise<Reply> {
   let principal: Principal | undefined;
   try {
-    principal = await authenticate(broker, request);
+    principal = await authenticate(broker, request, { signedIn: true });
     if (typeof route.access !== 'string') requireRole(principal, route.access);
     refuseUnknownQuery(route, request);
     return await route.handle({ broker, request, principal });

@@ -28,13 +28,30 @@ export interface Principal {
   readonly singleUse: SingleUse['assertion'];
 }
 
-/** Bearer assertion of a TrustedIssuer, or a task token. Everything that is not proven is `unauthenticated`. */
-export async function authenticate(broker: Broker, request: RawRequest): Promise<Principal> {
+/**
+ * Bearer assertion of a TrustedIssuer, or a task token; with `signedIn` also the token of a person's sign-in, which
+ * counts at /v1 alone. Everything that is not proven is `unauthenticated`.
+ */
+export async function authenticate(
+  broker: Broker,
+  request: RawRequest,
+  { signedIn = false }: { readonly signedIn?: boolean } = {},
+): Promise<Principal> {
   const token = bearer(request);
   const now = broker.exchange.clock.now();
   const policy = await broker.policies.refresh();
   const context = { policy, ports: broker.exchange, now };
   try {
+    if (signedIn && broker.signIn?.isToken(token)) {
+      const identity = await broker.signIn.identify(token, policy);
+      return {
+        identity,
+        name: workloadName(identity),
+        roles: rolesOf(identity, policy),
+        viaTask: null,
+        singleUse: null,
+      };
+    }
     if (typOf(token) === joseType.taskToken) {
       const caller = await attestSubject({ kind: 'task-token', token }, context);
       return {

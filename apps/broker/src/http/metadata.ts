@@ -6,8 +6,9 @@ import type { Reply } from './errors.ts';
 const cacheControl = { 'cache-control': 'public, max-age=300' };
 
 /** RFC 8414. Lists only what is served. */
-export function serverMetadata({ config }: Broker): Reply {
+export function serverMetadata({ config, signIn }: Broker): Reply {
   const { issuer } = config;
+  const { grant_types_supported: grantTypes = [], ...ofSignIn } = signIn?.metadata() ?? {};
   return {
     status: 200,
     headers: cacheControl,
@@ -16,18 +17,21 @@ export function serverMetadata({ config }: Broker): Reply {
       token_endpoint: `${issuer}/token`,
       introspection_endpoint: `${issuer}/introspect`,
       jwks_uri: `${issuer}/jwks`,
-      grant_types_supported: [grantTypeTokenExchange],
+      grant_types_supported: [grantTypeTokenExchange, ...grantTypes],
       response_types_supported: [],
       token_endpoint_auth_methods_supported: ['none'],
       subject_token_types_supported: [tokenType.jwt, tokenType.idToken, tokenType.accessToken],
       authorization_details_types_supported: [detailType],
       service_documentation: `${issuer}/openapi.json`,
+      ...ofSignIn,
     },
   };
 }
 
 export function jwks(broker: Broker): Reply {
-  return { status: 200, headers: cacheControl, body: broker.keyring().jwks('token', new Date()) };
+  const purposes = broker.signIn === undefined ? (['token'] as const) : (['token', 'sign-in'] as const);
+  const keys = purposes.flatMap((purpose) => broker.keyring().jwks(purpose, new Date()).keys);
+  return { status: 200, headers: cacheControl, body: { keys } };
 }
 
 export function federationMetadata({ config }: Broker): Reply {

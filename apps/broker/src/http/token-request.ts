@@ -54,7 +54,7 @@ export function parseTokenRequest(form: URLSearchParams, context: FormContext): 
 }
 
 // One pass: looking each name up again would take seconds for a body of nothing but names.
-function refuseRepeated(form: URLSearchParams): void {
+export function refuseRepeated(form: URLSearchParams): void {
   if (form.size > parametersMax) throw new Refusal('malformed_request', { detail: 'too many parameters' });
   const seen = new Set<string>();
   for (const name of form.keys()) {
