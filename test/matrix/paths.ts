@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type ProofMaker, proofMaker } from '../e2e/dpop.ts';
+import { login } from '../e2e/sign-in.ts';
 import { type Answer, accessTokenType, form } from '../e2e/world.ts';
 import type { PostOptions, Scene } from './scene.ts';
 
@@ -264,6 +265,24 @@ const rest: readonly Path[] = [
     },
   },
   {
+    id: 'resume by an operator who has signed in',
+    route: 'POST /v1/tasks/{id}/resume',
+    tags: ['operator', 'task'],
+    prepare: async (scene) => {
+      const { task } = await open(scene);
+      const bearer = await login(scene.world, { subject: 'bob@corp.example', groups: 'none' });
+      return {
+        task,
+        ask: async (url) => {
+          await scene.world.api('POST', `/v1/tasks/${task}/suspend`, {
+            bearer: await scene.world.person(),
+          });
+          return given(scene, url, `/v1/tasks/${task}/resume`, { bearer });
+        },
+      };
+    },
+  },
+  {
     id: 'introspection of what is out',
     route: 'POST /introspect',
     tags: ['introspect', 'task', 'tool-server', 'assertion'],
@@ -311,7 +330,12 @@ export const givesNothing: Readonly<Record<string, string>> = {
   'POST /v1/thaw': changes,
 };
 
-/** Grant types that give nothing yet, each with the reason. */
+const signedIn =
+  'gives a person’s token, whose states are those of test/e2e/sign-in-policy.test.ts; what it may is a path above';
+
+/** Grant types that give no access by themselves, each with the reason. */
 export const grantTypesWithout: Readonly<Record<string, string>> = {
   'urn:ietf:params:oauth:grant-type:deferred': 'nothing is deferred before there are approvals',
+  'urn:ietf:params:oauth:grant-type:device_code': signedIn,
+  authorization_code: signedIn,
 };

@@ -6,6 +6,7 @@ import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { PolicyCache } from './policy-cache.ts';
 import type { Nonces } from './proof/nonce.ts';
+import type { SignIn } from './signin/sign-in.ts';
 import type { Tokens } from './tokens.ts';
 
 /** Everything a route may use. Made once by wire.ts; holds no request state. */
@@ -18,6 +19,8 @@ export interface Broker {
   readonly tokens: Tokens;
   readonly nonces: Nonces;
   keyring(): Keyring;
+  /** People's sign-in; undefined while it is off. */
+  readonly signIn: SignIn | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Requests being served now: counted at the door, looked at when draining. */

@@ -126,5 +126,25 @@ function contradictions(config: Config): string[] {
     if (!isCidr(cidr)) problems.push(`trustedProxies: ${cidr} is not an address or CIDR`);
   if (config.databaseUrl !== undefined && config.keyEncryptionKey === undefined)
     problems.push('keyEncryptionKey (MAYFLY_KEY_ENCRYPTION_KEY) is required with DATABASE_URL');
+  return [...problems, ...signInContradictions(config)];
+}
+
+function signInContradictions(config: Config): string[] {
+  const problems: string[] = [];
+  const { signInIssuer, signInClientId, signInClientSecret, signInRedirectUris } = config;
+  if ((signInIssuer === undefined) !== (signInClientId === undefined))
+    problems.push('signInIssuer and signInClientId belong together');
+  if (signInIssuer === undefined && (signInClientSecret !== undefined || signInRedirectUris.length > 0))
+    problems.push('signInClientSecret and signInRedirectUris need signInIssuer');
+  for (const uri of signInRedirectUris)
+    if (!isRedirectUri(uri))
+      problems.push(`signInRedirectUris: ${uri} is neither https nor http on loopback, or has a fragment`);
+  if (config.signInPollInterval % 1000 !== 0) problems.push('signInPollInterval: whole seconds (RFC 8628)');
   return problems;
+}
+
+function isRedirectUri(uri: string): boolean {
+  if (!URL.canParse(uri) || uri.includes('#')) return false;
+  const { protocol, hostname } = new URL(uri);
+  return protocol === 'https:' || (protocol === 'http:' && isLoopbackHost(hostname));
 }

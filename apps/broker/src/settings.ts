@@ -258,6 +258,46 @@ export const settings = {
     says: 'least level that is logged',
   },
   logFile: { env: 'MAYFLY_LOG_FILE', type: path, says: 'log file; default: standard error' },
+  signInIssuer: {
+    env: 'MAYFLY_SIGN_IN_ISSUER',
+    type: z.string().min(1).optional(),
+    says: 'name of the TrustedIssuer (`people: true`) through which people sign in; unset: nobody signs in here',
+  },
+  signInClientId: {
+    env: 'MAYFLY_SIGN_IN_CLIENT_ID',
+    type: z.string().min(1).max(256).optional(),
+    says: 'client id of the broker at that issuer, with the redirect URI ISSUER/sign-in/callback',
+  },
+  signInClientSecret: {
+    env: 'MAYFLY_SIGN_IN_CLIENT_SECRET',
+    type: secretReference.optional(),
+    says: 'file with the client secret there, read at each use; unset: a public client',
+  },
+  signInScopes: {
+    env: 'MAYFLY_SIGN_IN_SCOPES',
+    type: list,
+    says: 'scopes asked for there besides openid',
+  },
+  signInRedirectUris: {
+    env: 'MAYFLY_SIGN_IN_REDIRECT_URIS',
+    type: list,
+    says: 'exact redirect URIs of mayfly-console (code flow); empty: only the device flow',
+  },
+  signInLife: {
+    env: 'MAYFLY_SIGN_IN_LIFE',
+    type: durationMs('1h', { min: 60_000, max: 43_200_000 }),
+    says: 'life of a person’s token; afterwards `mayfly login` again',
+  },
+  signInPollInterval: {
+    env: 'MAYFLY_SIGN_IN_POLL_INTERVAL',
+    type: durationMs('5s', { min: 1_000, max: 60_000 }),
+    says: 'least time between two polls of the device flow; whole seconds',
+  },
+  signInStartsPerSecond: {
+    env: 'MAYFLY_SIGN_IN_STARTS_PER_SECOND',
+    type: count(200, 10_000),
+    says: 'sign-ins that may be started a second and replica; anyone can start one, and each leaves a row',
+  },
 } as const satisfies Record<string, Setting>;
 
 /** `ORIGIN=/FILE`; undefined where it is not one. A token is shown in the clear only on loopback. */

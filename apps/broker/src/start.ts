@@ -52,6 +52,7 @@ export async function startBroker(options: StartOptions): Promise<Running> {
       config,
       databaseUrl: database.appUrl,
       kek,
+      env: options.env,
       log,
       ...(options.decorate ? { decorate: options.decorate } : {}),
     });

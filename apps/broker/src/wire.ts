@@ -9,13 +9,14 @@ import { type ClockWatch, createClockWatch } from './clock-watch.ts';
 import type { Config } from './config.ts';
 import { createIds } from './ids.ts';
 import type { Keyring, RowMac } from './keys/keyring.ts';
-import { loadKeys } from './keys/load.ts';
+import { type LoadedKeys, loadKeys } from './keys/load.ts';
 import type { Log } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { createMinterSet } from './minter-set.ts';
 import { createPolicyCache, type PolicyCache } from './policy-cache.ts';
 import { createNonces, type Nonces } from './proof/nonce.ts';
 import { createProofs } from './proof/proofs.ts';
+import type { SignIn } from './signin/sign-in.ts';
 import { createTokens, type Tokens, typOf } from './tokens.ts';
 import { createUnattested } from './unattested.ts';
 
@@ -25,6 +26,8 @@ export interface WireOptions {
   readonly config: Config;
   readonly databaseUrl: string;
   readonly kek: Buffer;
+  /** Where `{env: NAME}` references are read. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
   /** Wraps each port that has effects, by name: the kill matrix puts its barriers here. */
   readonly decorate?: Decorate;
@@ -45,11 +48,12 @@ export async function wire({
   config,
   databaseUrl,
   kek,
+  env = {},
   log,
   decorate = (_, port) => port,
 }: WireOptions): Promise<Wired> {
   const metrics = createMetrics(config.insecure);
-  const keys: { ring?: Keyring; mac?: RowMac; nonceSecret?: Buffer } = {};
+  const keys: Partial<LoadedKeys> = {};
   const store = openStore({
     config,
     databaseUrl,
@@ -86,20 +90,11 @@ export async function wire({
   });
   const { databaseNow } = store;
   const clock = createClockWatch({ databaseNow, now, skewMs: config.clockSkew, report });
-  const ports = exchangePorts({
-    store,
-    clock,
-    policies,
-    tokens,
-    nonces,
-    minters: minters.all,
-    newId,
-    now,
-    report,
-    unattested,
-    config,
-  });
+  const parts = { store, policies, newId, now, report, unattested, config };
+  const ports = exchangePorts({ ...parts, clock, tokens, nonces, minters: minters.all });
   const state = { draining: false, nudged: (): void => undefined };
+  const secret = () => required(keys.signInSecret);
+  const signIn = await openSignIn({ parts, env, keyring, secret });
   const lifecycle: LifecyclePorts = { tasks: ports.tasks, policies, newId, now };
   return {
     config,
@@ -110,6 +105,7 @@ export async function wire({
     tokens,
     nonces,
     keyring,
+    signIn,
     log,
     metrics,
     unattested,
@@ -209,6 +205,30 @@ async function verifyShownToken(token: string, { tokens, store }: Pick<Parts, 't
   if (claims === undefined || id === undefined || taskId === undefined || !(await store.tokenStatus(id)))
     throw new Refusal('assertion_invalid', { detail: 'a tool token that is not active' });
   return { taskId, audience: claims.aud, confirmation: claims.confirmation };
+}
+
+interface SignInParts {
+  readonly parts: Pick<Parts, 'store' | 'policies' | 'newId' | 'now' | 'report' | 'unattested' | 'config'>;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  keyring(): Keyring;
+  secret(): Buffer;
+}
+
+/** Off, it is not even loaded. */
+async function openSignIn({ parts, env, keyring, secret }: SignInParts): Promise<SignIn | undefined> {
+  const { store, policies, config } = parts;
+  if (config.signInIssuer === undefined) return undefined;
+  const { createSignIn } = await import('./signin/sign-in.ts');
+  return createSignIn({
+    ...parts,
+    env,
+    keyring,
+    secret,
+    issuerName: config.signInIssuer,
+    rows: store.signIn(secret),
+    attestors: attestorOptions(config),
+    policy: () => policies.refresh(),
+  });
 }
 
 function required<T>(value: T | undefined): T {

@@ -6,5 +6,11 @@ export {
   type Resolved,
   resolveHost,
 } from './jwt/address.ts';
+export {
+  type FetchLimits,
+  type IssuerAnswer,
+  type IssuerRequest,
+  requestIssuer,
+} from './jwt/fetch-json.ts';
 export type { AttestorOptions } from './options.ts';
 export { issuerOf } from './route.ts';

@@ -2,6 +2,7 @@ import { identityErrors } from './errors/identity.ts';
 import { operationErrors } from './errors/operation.ts';
 import { requestErrors } from './errors/request.ts';
 import type { ErrorRow } from './errors/row.ts';
+import { signInErrors } from './errors/sign-in.ts';
 import { targetErrors } from './errors/target.ts';
 
 /** Every reason that the broker gives, one row each. docs/errors.md is generated from it. */
@@ -10,6 +11,7 @@ export const errorCodes = {
   ...identityErrors,
   ...targetErrors,
   ...operationErrors,
+  ...signInErrors,
 } as const satisfies Record<string, ErrorRow>;
 
 export type Reason = keyof typeof errorCodes;

@@ -13,4 +13,6 @@ export type {
   Page,
   TaskFilters,
 } from './queries.ts';
+export type { SignedIn, SignInFound, SignInRow, SignInRows } from './sign-in.ts';
+export { subkey } from './sign-in-seal.ts';
 export { createStore, type Store } from './store.ts';

@@ -1,4 +1,5 @@
 import { type Database, orFault } from './database.ts';
+import { signInKeptSeconds } from './sign-in.ts';
 
 export interface DatabaseStatus {
   readonly serverVersion: string;
@@ -52,7 +53,8 @@ export async function keepPartitions(database: Database, retentionDays: number):
   await database.call('drop_partitions', 'select drop_partitions($1)', [retentionDays]);
   // Kept past every skew that an attestor may allow.
   const sweep = `with c as (delete from counter where window_start < now() - interval '2 hours'),
-    r as (delete from replay where expires_at < now() - interval '1 hour')
+    r as (delete from replay where expires_at < now() - interval '1 hour'),
+    s as (delete from sign_in where expires_at < now() - make_interval(secs => $1))
     delete from idempotency where expires_at < now()`;
-  await database.call('sweep', sweep, []);
+  await database.call('sweep', sweep, [signInKeptSeconds]);
 }

@@ -13,6 +13,7 @@ import {
 import { createKeys, type Keys } from './keys.ts';
 import { createLedger } from './ledger.ts';
 import { createQueries } from './queries.ts';
+import { createSignIn, type SignInRows } from './sign-in.ts';
 import { TaskFacts } from './task-facts.ts';
 import { createTasks } from './tasks.ts';
 import { createWorkQueue } from './work-queue.ts';
@@ -25,6 +26,8 @@ export type Store = ReturnType<typeof createQueries> &
     readonly deny: DenyStore;
     readonly documents: Documents;
     readonly keys: Keys;
+    /** Rows of people's sign-in, sealed under keys that are made from this secret. */
+    signIn(secret: () => Buffer): SignInRows;
     readonly database: Database;
     status(): Promise<DatabaseStatus>;
     databaseNow(): Promise<Date>;
@@ -46,6 +49,7 @@ export function createStore(options: DatabaseOptions & { reapAgeSeconds: number;
     deny: createDenyStore(database),
     documents: createDocuments(database, options.rowMac),
     keys: createKeys(database),
+    signIn: (secret) => createSignIn(database, secret),
     database,
     status: () => readDatabaseStatus(database),
     databaseNow: () => databaseNow(database),

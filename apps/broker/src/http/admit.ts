@@ -35,8 +35,15 @@ export function createAdmission(broker: Broker) {
   };
 }
 
+const oauthPaths: ReadonlySet<string> = new Set([
+  '/token',
+  '/introspect',
+  '/revoke',
+  '/device_authorization',
+]);
+
 function isOauth({ path }: Request): boolean {
-  return ['/token', '/introspect', '/revoke'].includes(path);
+  return oauthPaths.has(path);
 }
 
 export function contextOf({ config }: Broker, request: Request): ErrorContext {

@@ -59,6 +59,7 @@ export function createApp(broker: Broker): Express {
   get('/errors/:reason', ({ params }) => errorPage(params['reason'] ?? '') ?? notFound());
   mountFederation(broker, get);
   mountOauth(app, broker);
+  for (const route of broker.signIn?.routes ?? []) mount(app, broker, route);
   for (const [path, methods] of byPath(broker))
     mount(app, broker, {
       path,
@@ -140,7 +141,7 @@ function byPath(broker: Broker): Map<string, Record<string, Handler>> {
 async function handleRoute(broker: Broker, route: Route, request: RawRequest): Promise<Reply> {
   let principal: Principal | undefined;
   try {
-    principal = await authenticate(broker, request);
+    principal = await authenticate(broker, request, { signedIn: true });
     if (typeof route.access !== 'string') requireRole(principal, route.access);
     refuseUnknownQuery(route, request);
     return await route.handle({ broker, request, principal });

@@ -1,4 +1,15 @@
-import { attest, type Caller, Fault, type HeldRole, Refusal, reaches, rolesOf, type Use } from '@mayfly/core';
+import {
+  attest,
+  type Caller,
+  Fault,
+  type HeldRole,
+  type Identity,
+  Refusal,
+  reaches,
+  rolesOf,
+  type Use,
+  workloadName,
+} from '@mayfly/core';
 import { joseType, type Reason, type Role } from '@mayfly/protocol';
 import type { Broker } from '../broker.ts';
 import { typOf } from '../tokens.ts';
@@ -12,13 +23,23 @@ export interface Principal extends Caller {
 }
 
 /**
- * Bearer or DPoP: an assertion of a TrustedIssuer, or a task token. Everything that is not proven is `unauthenticated`.
- * A DPoP proof is used up here, by whatever it is shown for; an assertion only by calls that open (contract.md section 5).
+/**
+ * Bearer or DPoP: an assertion of a TrustedIssuer, or a task token; with `signedIn` also the token of a person's sign-in,
+ * which counts at /v1 alone. Everything that is not proven is `unauthenticated`. A DPoP proof is used up here, by whatever
+ * it is shown for; an assertion only by calls that open (contract.md section 5).
  */
-export async function authenticate(broker: Broker, request: RawRequest): Promise<Principal> {
+export async function authenticate(
+  broker: Broker,
+  request: RawRequest,
+  { signedIn = false }: { readonly signedIn?: boolean } = {},
+): Promise<Principal> {
   const { scheme, token } = authorization(request);
-  const now = broker.exchange.clock.now();
   const policy = await broker.policies.refresh();
+  if (signedIn && scheme === 'bearer' && broker.signIn?.isToken(token)) {
+    const identity = await broker.signIn.identify(token, policy).catch(unauthenticated);
+    return { ...callerOfPerson(identity), roles: rolesOf(identity, policy) };
+  }
+  const now = broker.exchange.clock.now();
   const presented = presentedWith(broker, request, token);
   if (scheme === 'dpop' && presented.dpop === null)
     throw new Refusal('proof_required', { detail: 'no proof' });
@@ -58,6 +79,21 @@ export function holdsUnscoped({ roles }: Principal, wanted: readonly Role[]): bo
   return roles.some(
     ({ role, scope }) => wanted.includes(role) && scope.templates === null && scope.providers === null,
   );
+}
+
+/** Nothing is used up by a sign-in token, and nothing is bound to a key. */
+function callerOfPerson(identity: Identity): Caller {
+  return {
+    identity,
+    name: workloadName(identity),
+    actors: [],
+    confirmation: {},
+    boundTo: null,
+    viaTask: null,
+    parent: null,
+    uses: [],
+    assertionDigest: null,
+  };
 }
 
 const challenge = /^(Bearer|DPoP) ([A-Za-z0-9._~+/=-]{1,16384})$/i;

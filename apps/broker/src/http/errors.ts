@@ -8,7 +8,7 @@ export interface Reply {
   readonly status: number;
   /** JSON, text as it stands, or pieces of text to be sent as they come. */
   readonly body: unknown;
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string | readonly string[]>>;
   readonly contentType?: string;
 }
 

@@ -13,8 +13,9 @@ import {
 const cacheControl = { 'cache-control': 'public, max-age=300' };
 
 /** RFC 8414, and the same under OpenID Connect's name: one true document. Lists only what is served. */
-export function serverMetadata({ config }: Broker): Reply {
-  return published(serverParts.map((part) => part(config)));
+export function serverMetadata({ config, signIn }: Broker): Reply {
+  const parts = serverParts.map((part) => part(config));
+  return published(signIn === undefined ? parts : [...parts, signIn.metadata()]);
 }
 
 /** RFC 9728: /v1 as a protected resource, whose identifier is the issuer. */
@@ -37,7 +38,9 @@ export function detailSchema({ config }: Broker): Reply {
 }
 
 export function jwks(broker: Broker): Reply {
-  return { status: 200, headers: cacheControl, body: broker.keyring().jwks('token', new Date()) };
+  const purposes = broker.signIn === undefined ? (['token'] as const) : (['token', 'sign-in'] as const);
+  const keys = purposes.flatMap((purpose) => broker.keyring().jwks(purpose, new Date()).keys);
+  return { status: 200, headers: cacheControl, body: { keys } };
 }
 
 export function federationMetadata({ config }: Broker): Reply {

@@ -26,6 +26,8 @@ export async function postRevoke(broker: Broker, request: RawRequest): Promise<R
   let principal: Principal | undefined;
   try {
     const token = tokenOf(request);
+    // Whoever holds a person's token may end it: its client is a public one and has no other proof.
+    if (broker.signIn?.isToken(token)) return await broker.signIn.revoke(request, parseForm(request.body));
     principal = await authenticate(broker, request);
     await revoke(broker, { token, requestId: request.id, principal });
     return done;

@@ -79,7 +79,7 @@ function parseDetail(text: string | null, { grantId, targets }: NamedTarget): To
 }
 
 // One pass: looking each name up again would take seconds for a body of nothing but names.
-function refuseRepeated(form: URLSearchParams): void {
+export function refuseRepeated(form: URLSearchParams): void {
   if (form.size > parametersMax) throw new Refusal('malformed_request', { detail: 'too many parameters' });
   const seen = new Set<string>();
   for (const name of form.keys()) {

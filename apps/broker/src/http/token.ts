@@ -10,9 +10,22 @@ import { parseForm, parseTokenRequest } from './token-request.ts';
 export async function postToken(broker: Broker, request: RawRequest): Promise<Reply> {
   const started = performance.now();
   const context: ErrorContext = { issuer: broker.config.issuer, requestId: request.id };
+  const signIn = signInForm(broker, request);
+  if (signIn !== undefined) return signIn();
   const reply = await answer(broker, request, context);
   broker.metrics.exchangeSeconds.observe((performance.now() - started) / 1000);
   return reply;
+}
+
+/** One URL: a form with a grant of people's sign-in is theirs, everything else is answered here. */
+function signInForm({ signIn }: Broker, request: RawRequest): (() => Promise<Reply>) | undefined {
+  if (signIn === undefined) return undefined;
+  try {
+    const form = parseForm(request.body);
+    return signIn.takes(form) ? () => signIn.token(request, form) : undefined;
+  } catch {
+    return undefined; // Refused as every form that cannot be read.
+  }
 }
 
 async function answer(broker: Broker, request: RawRequest, context: ErrorContext): Promise<Reply> {

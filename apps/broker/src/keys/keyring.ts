@@ -9,10 +9,10 @@ import {
 import { calculateJwkThumbprint, exportJWK, type JWK } from 'jose';
 import { unwrapKey, wrapKey } from './wrap.ts';
 
-export const signingPurposes = ['token', 'federation'] as const;
+export const signingPurposes = ['token', 'federation', 'sign-in'] as const;
 export type SigningPurpose = (typeof signingPurposes)[number];
-/** Secrets of HMACs: of rows that decide, and of DPoP nonces. */
-export const secretPurposes = ['row-mac', 'nonce'] as const;
+/** Secrets that sign nothing for others: HMAC over rows that decide, DPoP nonces, and what sign-in seals and derives. */
+export const secretPurposes = ['row-mac', 'nonce', 'sign-in-secret'] as const;
 export type SecretPurpose = (typeof secretPurposes)[number];
 export type KeyPurpose = SigningPurpose | SecretPurpose;
 
@@ -41,10 +41,11 @@ export interface SigningKey {
 /** Time between publication and first use of a rotated key, in ms: above the 300 s that JWKS may be cached. */
 export const publishLeadMs = 330_000;
 
-/** RS256 for clouds, which all accept it; ES256 for our own tokens. */
+/** RS256 for clouds and OpenID clients, which all accept it; ES256 for our own tokens. */
 const algorithms: Readonly<Record<SigningPurpose, 'ES256' | 'RS256'>> = {
   token: 'ES256',
   federation: 'RS256',
+  'sign-in': 'RS256',
 };
 
 /** The unwrapped keys of one moment; replaced as a whole when keys change. */
@@ -111,10 +112,7 @@ async function makeKeyPair(alg: 'ES256' | 'RS256'): Promise<KeyPair> {
   return id.startsWith('-') ? makeKeyPair(alg) : { id, publicJwk, privateKey };
 }
 
-/**
- * A secret outside the database: under that of rows a writer in the database alone cannot forge one that decides, under
- * that of nonces replicas know each other's.
- */
+/** 32 random bytes, stored only wrapped: a writer in the database alone cannot forge what stands under one. */
 export function makeSecret(purpose: SecretPurpose, options: { kek: Buffer; now: Date }): StoredKey {
   const secret = randomBytes(32);
   const id = createHash('sha256').update(purpose).update(secret).digest('base64url');

@@ -15,11 +15,17 @@ import {
   signingPurposes,
 } from './keyring.ts';
 
+export interface LoadedKeys {
+  readonly ring: Keyring;
+  readonly mac: RowMac;
+  /** Of DPoP nonces. */
+  readonly nonceSecret: Buffer;
+  /** From which sign-in makes its keys. */
+  readonly signInSecret: Buffer;
+}
+
 /** The keys in the database, unwrapped; those missing at the first start are made. Two replicas make one each. */
-export async function loadKeys(
-  store: Pick<Store, 'keys'>,
-  kek: Buffer,
-): Promise<{ ring: Keyring; mac: RowMac; nonceSecret: Buffer }> {
+export async function loadKeys(store: Pick<Store, 'keys'>, kek: Buffer): Promise<LoadedKeys> {
   const stored = await store.keys.list();
   const have = new Set(stored.map(({ purpose }) => purpose));
   const now = new Date();
@@ -31,6 +37,7 @@ export async function loadKeys(
   for (const key of missing)
     await store.keys.insert(key, { onlyIfNone: true, audit: keyEvent('key.made', key) });
   const all = missing.length === 0 ? stored : await store.keys.list();
+  // The first by age, should two replicas ever have made one each.
   const secretOf = (purpose: SecretPurpose) => {
     const key = all.find((one) => one.purpose === purpose);
     if (key === undefined) throw new Error(`no ${purpose} key`);
@@ -38,7 +45,12 @@ export async function loadKeys(
   };
   try {
     const ring = new Keyring(all.map(asStored), kek);
-    return { ring, mac: rowMac(secretOf('row-mac')), nonceSecret: secretOf('nonce') };
+    return {
+      ring,
+      mac: rowMac(secretOf('row-mac')),
+      nonceSecret: secretOf('nonce'),
+      signInSecret: secretOf('sign-in-secret'),
+    };
   } catch (cause) {
     const problem = 'keyEncryptionKey: not the key under which the keys of this database are wrapped';
     throw new ConfigError([problem], { cause });

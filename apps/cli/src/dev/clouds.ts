@@ -11,14 +11,24 @@ export interface LocalClouds {
 export interface LocalCloudsOptions {
   readonly federationIssuer: string;
   readonly assertionBearer: string;
+  /** Where people come back to the broker from their issuer; left out, nobody signs in there. */
+  readonly signInCallback?: string;
   readonly latencyMs?: number;
   readonly scopedSessions?: boolean;
 }
 
+/** Of the broker at the issuer for people. */
+export const devClientId = 'mayfly-dev';
+
 export async function startClouds(options: LocalCloudsOptions): Promise<LocalClouds> {
-  const { federationIssuer, assertionBearer, latencyMs, scopedSessions } = options;
+  const { federationIssuer, assertionBearer, signInCallback, latencyMs, scopedSessions } = options;
   const workloads = await startIssuer({ assertionBearer });
-  const people = await startIssuer({ assertionBearer });
+  const people = await startIssuer({
+    assertionBearer,
+    ...(signInCallback === undefined
+      ? {}
+      : { clients: [{ clientId: devClientId, redirectUris: [signInCallback] }] }),
+  });
   const aws = await startAws({
     ...(latencyMs === undefined ? {} : { latencyMs }),
     ...(scopedSessions === undefined ? {} : { scopedSessions }),

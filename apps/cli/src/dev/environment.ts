@@ -10,7 +10,7 @@ import {
   type StartOptions,
   startBroker,
 } from '@mayfly/broker';
-import { type LocalClouds, startClouds } from './clouds.ts';
+import { devClientId, type LocalClouds, startClouds } from './clouds.ts';
 
 /** How another process of this machine finds a running `mayfly dev`: <dataDir>/dev.json, mode 0600. */
 export interface DevFile {
@@ -52,7 +52,12 @@ const examples = fileURLToPath(new URL('../../../../examples/', import.meta.url)
 export async function startDev(options: DevOptions): Promise<DevEnvironment> {
   const assertionBearer = randomBytes(24).toString('hex');
   const issuer = `http://${options.listen}`;
-  const clouds = await startClouds({ ...options, federationIssuer: `${issuer}/federation`, assertionBearer });
+  const clouds = await startClouds({
+    ...options,
+    federationIssuer: `${issuer}/federation`,
+    signInCallback: `${issuer}/sign-in/callback`,
+    assertionBearer,
+  });
   try {
     const config = completeConfig({
       dataDir: options.dataDir,
@@ -64,6 +69,8 @@ export async function startDev(options: DevOptions): Promise<DevEnvironment> {
         ...(options.allowLoopbackIssuers ?? []),
       ],
       logFile: join(options.dataDir, 'mayfly.log'),
+      signInIssuer: 'people',
+      signInClientId: devClientId,
       ...(options.databaseUrl === undefined
         ? {}
         : { databaseUrl: options.databaseUrl, keyEncryptionKey: options.keyEncryptionKey }),

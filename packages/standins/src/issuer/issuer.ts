@@ -1,8 +1,8 @@
-/// <reference path="./oidc-provider.d.ts" />
 import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import Provider from 'oidc-provider';
+import { type Accounts, type IssuerClient, peopleConfiguration, servePeople } from './people.ts';
 
 export interface AssertionRequest {
   readonly subject: string;
@@ -27,6 +27,8 @@ export interface IssuerOptions {
   readonly port?: number;
   /** Lets other processes of this machine ask for assertions at `POST /dev/assertion` with this bearer. */
   readonly assertionBearer?: string;
+  /** Programs that may have people sign in here, by the authorization code flow; none: only assertions. */
+  readonly clients?: readonly IssuerClient[];
 }
 
 interface Signer {
@@ -39,30 +41,29 @@ interface Signer {
 const bodyBytesMax = 16_384;
 const lifetimeSecondsMax = 3_600;
 
-/** A workload issuer on loopback: discovery and keys are those of a real oidc-provider, tokens signed with its keys. */
-export async function startIssuer({ port = 0, assertionBearer }: IssuerOptions = {}): Promise<LocalIssuer> {
+/** An issuer on loopback: discovery, keys and people's sign-in are a real oidc-provider's, assertions signed with its keys. */
+export async function startIssuer(options: IssuerOptions = {}): Promise<LocalIssuer> {
+  const { port = 0, assertionBearer, clients = [] } = options;
   const signers = [await makeSigner('ES256'), await makeSigner('RS256')];
   const server = createServer();
   const bound = await listen(server, port);
   const issuer = `http://127.0.0.1:${bound}`;
+  const accounts: Accounts = new Map();
   const provider = new Provider(issuer, {
     jwks: { keys: signers.map(({ jwk }) => jwk) },
-    clients: [],
     responseTypes: ['code'],
     features: { devInteractions: { enabled: false } },
     cookies: { keys: [randomUUID()] },
-    findAccount: async (_context: unknown, id: string) => ({
-      accountId: id,
-      claims: async () => ({ sub: id }),
-    }),
-    adapter: NothingStored,
+    ...peopleConfiguration(clients, accounts),
   });
   const serve = provider.callback();
   const assertion = (request: AssertionRequest) => sign(request, { issuer, signers });
+  const allows = (key: string) => assertionBearer === undefined || sameText(key, assertionBearer);
+  const people = { provider, accounts, allows, readText };
   server.on('request', (request, response) => {
     if (request.url === '/dev/assertion')
       void answerAssertion(request, response, { assertion, assertionBearer });
-    else void serve(request, response);
+    else if (!servePeople(request, response, people)) void serve(request, response);
   });
   return {
     issuer,
@@ -73,17 +74,6 @@ export async function startIssuer({ port = 0, assertionBearer }: IssuerOptions =
         server.closeAllConnections();
       }),
   };
-}
-
-/** Nobody signs in here, so there is nothing to keep: the provider serves discovery and keys. */
-class NothingStored {
-  async upsert(): Promise<void> {}
-  async find(): Promise<undefined> {}
-  async findByUid(): Promise<undefined> {}
-  async findByUserCode(): Promise<undefined> {}
-  async destroy(): Promise<void> {}
-  async consume(): Promise<void> {}
-  async revokeByGrantId(): Promise<void> {}
 }
 
 async function makeSigner(alg: 'ES256' | 'RS256'): Promise<Signer> {
