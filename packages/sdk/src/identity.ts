@@ -21,19 +21,24 @@ export interface Identity {
   sources(): Promise<readonly SourceReport[]>;
 }
 
+/** A further place where an identity may be, asked after all others. */
+export interface IdentitySource {
+  readonly name: string;
+  /** Why there is nothing here, or undefined. */
+  absent(): Promise<string | undefined> | string | undefined;
+  read(): Promise<string> | string;
+}
+
 export interface IdentityOptions {
   /** Asked before all others for each assertion. */
   readonly assertion?: (() => string | Promise<string>) | undefined;
   readonly env: Environment;
   readonly projectedTokenFile?: string;
+  readonly lastSource?: IdentitySource | undefined;
 }
 
-interface Source {
-  readonly name: string;
+interface Source extends IdentitySource {
   readonly kind: Subject['kind'];
-  /** Why there is nothing here, or undefined. */
-  absent(): Promise<string | undefined> | string | undefined;
-  read(): Promise<string> | string;
 }
 
 /** Where a Kubernetes volume of `serviceAccountToken` is expected (contract.md section 2). */
@@ -46,6 +51,7 @@ export function createIdentity({
   assertion,
   env,
   projectedTokenFile = projectedToken,
+  lastSource,
 }: IdentityOptions): Identity {
   const all: readonly Source[] = [
     ofVariable('MAYFLY_TASK_TOKEN', 'access_token', env),
@@ -54,6 +60,7 @@ export function createIdentity({
     ofNamedFile(env),
     ofCommand(env),
     ofProjectedToken(projectedTokenFile),
+    ...(lastSource === undefined ? [] : [{ ...lastSource, kind: 'jwt' as const }]),
   ];
   const assertions = all.filter(({ kind }) => kind === 'jwt');
   return {

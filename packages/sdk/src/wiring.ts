@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from './clock.ts';
 import { Connection } from './connection.ts';
-import { createIdentity, type Environment, type Identity } from './identity.ts';
+import { createIdentity, type Environment, type Identity, type IdentitySource } from './identity.ts';
 import { defaultServer, parseServer } from './server-address.ts';
 import { createTransport, type Transport } from './transport.ts';
 
@@ -16,6 +16,8 @@ export interface MayflyOptions {
   /** Carries requests instead of node:http(s). */
   readonly transport?: Transport;
   readonly clock?: Clock;
+  /** Asked after all sources of the environment. */
+  readonly lastSource?: (server: string) => IdentitySource;
   /** Largest answer that is read, in bytes. */
   readonly answerBytesMax?: number;
 }
@@ -37,7 +39,7 @@ export function wire(options: MayflyOptions = {}): Wiring {
   return {
     env,
     clock,
-    identity: createIdentity({ assertion, env }),
+    identity: createIdentity({ assertion, env, lastSource: options.lastSource?.(server.origin) }),
     connection: new Connection({ server, transport, clock }),
   };
 }
