@@ -7,9 +7,11 @@ import {
   Misconfigured,
   type SourceReport,
   Unavailable,
+  type Wiring,
   wire,
 } from '@mayfly/sdk';
 import { type ExitCode, fail } from './exit.ts';
+import { type Environment, loginSource, onlyServer } from './logins.ts';
 
 /** How the CLI speaks to a broker: identity, transport and errors are those of the sdk, its ends are exit codes. */
 export interface Client {
@@ -33,8 +35,18 @@ export type SubjectKind = 'jwt' | 'access_token';
 /** Lists of thousands of rows; an agent's client stays with the sdk's own, smaller bound. */
 const answerBytesMax = 64 * 1024 * 1024;
 
-export function createClient(env: Readonly<Record<string, string | undefined>> = process.env): Client {
-  const { connection, identity } = orExit(() => wire({ env, answerBytesMax }));
+/** The sdk with what only the CLI has: the login of this user, as the last source and as the server that is meant. */
+export function connect(env: Environment = process.env, server?: string): Wiring {
+  const stated = server ?? env['MAYFLY_SERVER'] ?? '';
+  const meant = stated === '' ? onlyServer(env) : stated;
+  const lastSource = (origin: string) => loginSource(env, origin);
+  return orExit(() =>
+    wire({ env, answerBytesMax, lastSource, ...(meant === undefined ? {} : { server: meant }) }),
+  );
+}
+
+export function createClient(env: Environment = process.env): Client {
+  const { connection, identity } = connect(env);
   const bodyOf = async (answer: Promise<Answer>) => (await answer.catch(end)).body;
   return {
     server: connection.server,
@@ -71,7 +83,7 @@ function orExit<T>(run: () => T): T {
 }
 
 /** 1 refused, 2 configuration, 3 could not find out. */
-function end(error: unknown): never {
+export function end(error: unknown): never {
   if (!(error instanceof MayflyError)) throw error;
   const code: ExitCode = error instanceof Misconfigured ? 2 : error instanceof Unavailable ? 3 : 1;
   return fail(code, error.message);

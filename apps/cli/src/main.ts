@@ -20,6 +20,7 @@ const groups: readonly { readonly commands: readonly string[]; load(): Promise<R
     commands: ['serve', 'migrate', 'doctor', 'bootstrap', 'config', 'version'],
     load: async () => (await import('./commands/server.ts')).registerServer,
   },
+  { commands: ['login', 'logout'], load: async () => (await import('./commands/login.ts')).registerLogin },
   { commands: ['keys'], load: async () => (await import('./commands/keys.ts')).registerKeys },
   { commands: ['dev'], load: async () => (await import('./commands/dev.ts')).registerDev },
   {

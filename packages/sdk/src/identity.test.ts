@@ -58,6 +58,16 @@ test('the sources are taken in the order of the contract', async () => {
   ]);
 });
 
+test('a further source is asked after all others', async () => {
+  const lastSource = { name: 'mayfly login', absent: () => undefined, read: () => 'from-login' };
+  expect(await taken({}, { lastSource })).toEqual(['from-login', 'jwt', 'mayfly login']);
+  const env = { MAYFLY_ASSERTION: 'from.variable' };
+  expect(await taken(env, { lastSource })).toEqual(['from.variable', 'jwt', 'MAYFLY_ASSERTION']);
+  const absent = { ...lastSource, absent: () => 'not signed in' };
+  const { tried } = await rejection(identity({}, { lastSource: absent }).subject(), NoIdentity);
+  expect(tried.at(-1)).toEqual({ source: 'mayfly login', taken: false, says: 'not signed in' });
+});
+
 test('an assertion is never a task token', async () => {
   const env = { MAYFLY_TASK_TOKEN: 'task.token', MAYFLY_ASSERTION: 'an.assertion' };
   expect((await identity(env).assertion()).token.reveal()).toBe('an.assertion');

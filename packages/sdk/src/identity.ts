@@ -25,6 +25,9 @@ export interface Identity {
   sources(): Promise<readonly SourceReport[]>;
 }
 
+/** A further place where an identity may be, asked after all others. */
+export type IdentitySource = Omit<Source, 'kind'>;
+
 export interface IdentityOptions {
   /** Asked before all others for each assertion. */
   readonly assertion?: (() => string | Promise<string>) | undefined;
@@ -34,6 +37,7 @@ export interface IdentityOptions {
   /** Places of the machine; other ones for tests. */
   readonly projectedTokenFile?: string;
   readonly productNameFile?: string;
+  readonly lastSource?: IdentitySource | undefined;
 }
 
 /** Where a Kubernetes volume of `serviceAccountToken` is expected (contract.md section 2). */
@@ -48,6 +52,7 @@ export function createIdentity({
   audience,
   projectedTokenFile = projectedToken,
   productNameFile,
+  lastSource,
 }: IdentityOptions): Identity {
   const all: readonly Source[] = [
     ofVariable('MAYFLY_TASK_TOKEN', 'access_token', env),
@@ -60,6 +65,7 @@ export function createIdentity({
     ofGithub(env, audience),
     ofGitlab(env),
     ofGoogle(env, audience, { productNameFile }),
+    ...(lastSource === undefined ? [] : [{ ...lastSource, kind: 'jwt' as const }]),
   ];
   const assertions = all.filter(({ kind }) => kind === 'jwt');
   return {

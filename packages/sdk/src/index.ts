@@ -11,7 +11,7 @@ export {
   TaskOver,
   Unavailable,
 } from './errors.ts';
-export type { Environment, Identity, Subject } from './identity.ts';
+export type { Environment, Identity, IdentitySource, Subject } from './identity.ts';
 export { Mayfly, type OpenTask } from './mayfly.ts';
 export type { Asked } from './messages.ts';
 export { apiRequest, exchangeForm } from './requests.ts';

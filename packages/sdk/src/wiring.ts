@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from './clock.ts';
 import { Connection } from './connection.ts';
 import { Misconfigured } from './errors.ts';
-import { createIdentity, type Environment, type Identity } from './identity.ts';
+import { createIdentity, type Environment, type Identity, type IdentitySource } from './identity.ts';
 import { createProofKey, type ProofKey } from './proof.ts';
 import { defaultServer, parseServer } from './server-address.ts';
 import { createTransport, type Transport } from './transport.ts';
@@ -23,6 +23,8 @@ export interface MayflyOptions {
   /** Carries requests instead of node:http(s). */
   readonly transport?: Transport;
   readonly clock?: Clock;
+  /** Asked after all sources of the environment. */
+  readonly lastSource?: (server: string) => IdentitySource;
   /** Largest answer that is read, in bytes. */
   readonly answerBytesMax?: number;
 }
@@ -46,7 +48,12 @@ export function wire(options: MayflyOptions = {}): Wiring {
   return {
     env,
     clock,
-    identity: createIdentity({ assertion, env, audience: server.origin }),
+    identity: createIdentity({
+      assertion,
+      env,
+      audience: server.origin,
+      lastSource: options.lastSource?.(server.origin),
+    }),
     connection: new Connection({ server, transport, clock, proofKey }),
     proofKey,
   };

@@ -1,52 +1,8 @@
 import { expect, test } from '@jest/globals';
 import { auditEvent } from '@mayfly/core';
-import type { SignInRow, SignInRows } from '@mayfly/store';
 import { errors } from 'oidc-provider';
+import { memoryRows as memory } from '../../test/sign-in-rows.ts';
 import { createAdapter } from './adapter.ts';
-
-/** Rows in memory, as the store keeps them: once is once. */
-function memory() {
-  const rows = new Map<string, SignInRow & { consumedAt: Date | null }>();
-  const logged: string[] = [];
-  const key = (model: string, id: string) => `${model} ${id}`;
-  const all: SignInRows = {
-    put: async (row, audit) => {
-      rows.set(key(row.model, row.id), { ...row, consumedAt: null });
-      if (audit !== undefined) logged.push(audit.type);
-    },
-    putOnce: async (row) => {
-      if (rows.has(key(row.model, row.id))) return false;
-      rows.set(key(row.model, row.id), { ...row, consumedAt: null });
-      return true;
-    },
-    find: async (model, id) => shown(rows.get(key(model, id))),
-    findBy: async (kind, model, value) =>
-      shown(
-        [...rows.values()].find(
-          (row) => row.model === model && (kind === 'uid' ? row.uid : row.userCode) === value,
-        ),
-      ),
-    consume: async (model, id) => {
-      const row = rows.get(key(model, id));
-      if (row === undefined || row.consumedAt !== null) return false;
-      row.consumedAt = new Date(1_000_000);
-      return true;
-    },
-    destroy: async (model, id) => void rows.delete(key(model, id)),
-    revokeGrant: async (model, grantId) => {
-      for (const [id, row] of rows) if (row.model === model && row.grantId === grantId) rows.delete(id);
-    },
-    destroyGrant: async (grantId) => {
-      for (const [id, row] of rows) if (row.grantId === grantId || row.id === grantId) rows.delete(id);
-    },
-    poll: async () => true,
-    signedIn: async () => undefined,
-    end: async () => false,
-  };
-  const shown = (row: (SignInRow & { consumedAt: Date | null }) | undefined) =>
-    row === undefined ? undefined : { payload: { ...row.payload }, consumedAt: row.consumedAt };
-  return { all, rows, logged };
-}
 
 const context = { newId: () => 'id', now: new Date() };
 const issued = () => auditEvent(context, { type: 'signin.succeeded' });

@@ -30,6 +30,8 @@ const commandWords = [
   'get',
   'keys',
   'lint',
+  'login',
+  'logout',
   'migrate',
   'plan',
   'schema',

@@ -82,8 +82,12 @@ export function registerRead(program: Command): void {
   program
     .command('whoami')
     .description('which identity was taken, its roles, and the claims that a template can match')
-    .option('-o, --output <format>', 'table, json or yaml', 'yaml')
-    .action(async ({ output }) => printOne(await whoami(), parseFormat(output)));
+    .option('-o, --output <format>', 'table, json or yaml', 'table')
+    .action(async ({ output }) => {
+      const [seen, format] = [await whoami(), parseFormat(output)];
+      if (format === 'table') console.log(whoamiLines(seen));
+      else printOne(seen, format);
+    });
   const audit = program.command('audit').description('the audit log');
   audit
     .command('query')
@@ -111,6 +115,31 @@ async function whoami(): Promise<Json> {
   const taken = sources.find((one) => one.taken)?.source ?? null;
   const passed = sources.filter((one) => !one.taken).map(({ source, says }) => `${source}: ${says}`);
   return { ...seen, server: client.server, identityFrom: taken, identityNotFrom: passed };
+}
+
+/** `jane@corp (corp-sso)  roles: auditor  from RoleBinding auditors`, the claims, and how that was found out. */
+function whoamiLines(seen: Json): string {
+  const byBinding = Map.groupBy(rowsOf(seen['roles']), ({ from }) => String(from));
+  const roles = [...byBinding].map(([binding, held]) => {
+    const names = held.map(({ role }) => String(role)).join(', ');
+    const scope = scopeText(held[0]?.['scope']);
+    return `roles: ${names}${scope}  from RoleBinding ${binding}`;
+  });
+  const head = `${String(seen['subject'])} (${String(seen['issuer'])})`;
+  const claims = Object.entries(Object(seen['claims'])).map(
+    ([name, value]) => `${name}=${JSON.stringify(value)}`,
+  );
+  return [
+    ...(roles.length === 0 ? [`${head}  roles: none`] : roles.map((line) => `${head}  ${line}`)),
+    `claims: ${claims.join(' ')}`,
+    `by ${String(seen['identityFrom'])} at ${String(seen['server'])}`,
+  ].join('\n');
+}
+
+function scopeText(scope: unknown): string {
+  const patterns = [Reflect.get(Object(scope), 'templates'), Reflect.get(Object(scope), 'providers')];
+  const texts = patterns.flatMap((list: unknown) => (Array.isArray(list) ? list.map(String) : []));
+  return texts.length === 0 ? '' : ` [${texts.join(', ')}]`;
 }
 
 async function runGet(

@@ -136,10 +136,23 @@ async function doctor(flags: { config?: string; output: string }): Promise<void>
         ok: true,
         says: `epoch ${epoch}, ${documents.length} documents, all rows authentic`,
       },
+      signInCheck(config, documents),
     ];
   });
   printRows(checks, { format: parseFormat(flags.output), columns: ['check', 'ok', 'says'] });
   if (checks.some(({ ok }) => !ok)) process.exitCode = 1;
+}
+
+function signInCheck(
+  { signInIssuer: name }: Config,
+  documents: readonly { readonly kind: string; readonly name: string; readonly body: object }[],
+) {
+  const check = 'sign-in';
+  if (name === undefined) return { check, ok: true, says: 'off (signInIssuer is not set)' };
+  const issuer = documents.find((one) => one.kind === 'TrustedIssuer' && one.name === name);
+  if (issuer === undefined) return { check, ok: false, says: `no TrustedIssuer ${name}` };
+  const people = Reflect.get(Object(Reflect.get(issuer.body, 'spec')), 'people') === true;
+  return { check, ok: people, says: people ? `through ${name}` : `${name} does not say people: true` };
 }
 
 /** A RoleBinding of its own set, written by whoever can run this on the server with its keys; never from a first caller. */
