@@ -323,7 +323,10 @@ test('current: the task of the parent, by its token alone, which leaving does no
   expect([task.id, task.template, task.grants.length]).toEqual([parent.id, 'invoice-reconcile', 2]);
   await task[Symbol.asyncDispose]();
   expect([broker.task(parent.id).state, task.signal.aborted]).toEqual(['open', true]);
-  await rejection(child.task({ template: 't' }), NoIdentity);
+  const beneath = await child.task({ template: 'invoice-reconcile' });
+  expect(beneath.id).not.toBe(parent.id);
+  expect(broker.seen.at(-1)?.bearer).toBe(token);
+  await beneath.complete();
   await expect(new Mayfly({ server, env: {} }).current()).rejects.toMatchObject({ reason: 'no_task' });
   await parent.complete();
 });

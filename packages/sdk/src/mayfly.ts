@@ -28,7 +28,10 @@ export class Mayfly {
     this.server = this.#wiring.connection.server;
   }
 
-  /** Opens a task, or finds it by `ref`, and keeps its lease. Rejects with Refused, RateLimited, Unavailable, NoIdentity. */
+  /**
+   * Opens a task, or finds it by `ref`, and keeps its lease; in a process that was started in a task (MAYFLY_TASK_TOKEN)
+   * one beneath that. Rejects with Refused, RateLimited, Unavailable, NoIdentity.
+   */
   async task(options: OpenTask): Promise<Task> {
     const { connection, identity } = this.#wiring;
     const { template, params = {}, objective, ref } = options;
@@ -40,7 +43,7 @@ export class Mayfly {
     };
     // The same for every attempt: a lost answer does not leave a second task behind.
     const headers = { 'idempotency-key': crypto.randomUUID() };
-    const draft = async () => apiRequest(await identity.assertion(), { path: '/v1/tasks', json, headers });
+    const draft = async () => apiRequest(await identity.subject(), { path: '/v1/tasks', json, headers });
     const answer = await connection.call(draft, { retry: 'repeatable', asked: { template } });
     const calls = this.#callsOf(taskId(answer));
     const tokenMs = calls.adopt(answer.body['taskToken'], answer);

@@ -170,11 +170,14 @@ export class FakeBroker {
       (one) => one.key === idempotencyKey && idempotencyKey !== '',
     );
     if (known !== undefined) return { status: 201, body: this.#view(known, false) };
-    if (!bearer.startsWith('assertion.'))
+    const assertion = bearer.startsWith('assertion.');
+    // A task token opens beneath its own task.
+    const parent = [...this.#tasks.values()].find(({ id: one }) => this.#proves(bearer, one));
+    if (!assertion && parent === undefined)
       return problem(401, 'unauthenticated', 'A valid bearer token is needed.');
     if (this.#used.has(bearer))
       return problem(401, 'assertion_replayed', 'The token is not acceptable here.');
-    this.#used.add(bearer);
+    if (assertion) this.#used.add(bearer);
     const id = `tsk_${String(this.#tasks.size + 1).padStart(26, '0')}`;
     const leaseUntilMs = this.#nowMs() + this.leaseSeconds * 1000;
     const task = { id, key: idempotencyKey, state: 'open', stateReason: null, leaseUntilMs };
