@@ -2,7 +2,7 @@ import { createPublicKey, type KeyObject } from 'node:crypto';
 import { Fault, Refusal, Secret, type Task, workloadName } from '@mayfly/core';
 import { formatId, joseType, parseId } from '@mayfly/protocol';
 import { errors, jwtVerify, SignJWT } from 'jose';
-import type { Keyring, SigningPurpose } from './keys/keyring.ts';
+import type { Keyring, SigningAlgorithm, SigningPurpose } from './keys/keyring.ts';
 
 /** A task token lives as long as the lease, at most this (contract.md section 5). */
 const taskTokenSecondsMax = 300;
@@ -18,7 +18,10 @@ export interface TokenContext {
 }
 
 export interface Tokens {
-  sign(claims: Readonly<Record<string, unknown>>, options: { typ: string }): Promise<string>;
+  sign(
+    claims: Readonly<Record<string, unknown>>,
+    options: { typ: string; alg?: SigningAlgorithm },
+  ): Promise<string>;
   signTask(task: Task): Promise<Secret<string>>;
   verifyTask(token: string, now: Date): Promise<{ taskId: string }>;
   /** A tool token that we signed, for `audience` if given, or undefined; says nothing about whether its task lives. */
@@ -36,17 +39,22 @@ export interface FederationInput {
 
 /** Everything that the broker signs; `iss` and keys of cloud assertions are apart from those of its own tokens. */
 export function createTokens(context: TokenContext): Tokens {
-  const signWith = (purpose: SigningPurpose, claims: Readonly<Record<string, unknown>>, typ: string) => {
-    const { kid, alg, privateKey } = context.keyring().signer(purpose, context.now());
+  const signWith = (
+    purpose: SigningPurpose,
+    claims: Readonly<Record<string, unknown>>,
+    { typ, alg: wanted }: { typ: string; alg?: SigningAlgorithm },
+  ) => {
+    const { kid, alg, privateKey } = context.keyring().signer(purpose, context.now(), wanted);
     return new SignJWT({ ...claims }).setProtectedHeader({ alg, kid, typ }).sign(privateKey);
   };
   return {
-    sign: (claims, { typ }) => signWith('token', claims, typ),
+    sign: (claims, header) => signWith('token', claims, header),
     signTask: async (task) =>
-      new Secret(await signWith('token', taskClaims(task, context), joseType.taskToken)),
+      new Secret(await signWith('token', taskClaims(task, context), { typ: joseType.taskToken })),
     verifyTask: (token, now) => verifyTask(token, now, context),
     verifyTool: (token, audience) => verifyTool(token, audience, context),
-    signFederation: (input) => signWith('federation', federationClaims(input, context), joseType.federation),
+    signFederation: (input) =>
+      signWith('federation', federationClaims(input, context), { typ: joseType.federation }),
   };
 }
 

@@ -9,6 +9,7 @@ import type { Config } from './config.ts';
 import { createIds } from './ids.ts';
 import type { Keyring, RowMac } from './keys/keyring.ts';
 import { loadKeys } from './keys/load.ts';
+import { rotateDueKeys } from './keys/rotation.ts';
 import type { Log } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { createMinterSet } from './minter-set.ts';
@@ -35,6 +36,8 @@ export interface Wired extends Broker {
   setDraining(): void;
   /** The one listener of nudges: the reaper's loop. */
   onNudge(run: () => void): void;
+  /** Publishes the next signing keys whose time has come; answers those that this replica made. */
+  rotateKeys(): ReturnType<typeof rotateDueKeys>;
 }
 
 /** The only place that knows every package: builds the broker from its configuration. */
@@ -87,16 +90,8 @@ export async function wire({
   const { databaseNow } = store;
   const clock = createClockWatch({ databaseNow, now, skewMs: config.clockSkew, report });
   const ports = exchangePorts({
-    store,
-    clock,
-    policies,
-    tokens,
-    minters: minters.all,
-    newId,
-    now,
-    report,
-    unattested,
-    config,
+    ...{ config, store, clock, policies, tokens, unattested },
+    ...{ minters: minters.all, newId, now, report },
   });
   const state: { draining: boolean; nudged: () => void } = { draining: false, nudged: () => undefined };
   const lifecycle: LifecyclePorts = { tasks: ports.tasks, policies, newId, now };
@@ -122,6 +117,11 @@ export async function wire({
       state.draining = true;
     },
     aws: minters.aws,
+    rotateKeys: () =>
+      rotateDueKeys({
+        ...{ keys: store.keys, kek, databaseNow },
+        ...{ everyMs: config.keyRotation, overlapMs: config.keyOverlap },
+      }),
   };
 }
 

@@ -3,6 +3,7 @@ import type { Store, StoredKey as StoreKey } from '@mayfly/store';
 import { ConfigError } from '../config.ts';
 import { createIds } from '../ids.ts';
 import {
+  algorithmsOf,
   Keyring,
   makeRowMacKey,
   makeSigningKey,
@@ -18,12 +19,14 @@ export async function loadKeys(
   kek: Buffer,
 ): Promise<{ ring: Keyring; mac: RowMac }> {
   const stored = await store.keys.list();
-  const have = new Set(stored.map(({ purpose }) => purpose));
+  const have = new Set(stored.map(({ purpose, alg }) => `${purpose} ${alg}`));
   const now = new Date();
   const missing: StoredKey[] = [];
-  if (!have.has('row-mac')) missing.push(makeRowMacKey({ kek, now }));
+  if (!stored.some(({ purpose }) => purpose === 'row-mac')) missing.push(makeRowMacKey({ kek, now }));
   for (const purpose of signingPurposes)
-    if (!have.has(purpose)) missing.push(await makeSigningKey(purpose, { kek, now, activeFrom: now }));
+    for (const alg of algorithmsOf[purpose])
+      if (!have.has(`${purpose} ${alg}`))
+        missing.push(await makeSigningKey(purpose, { kek, now, activeFrom: now, alg }));
   for (const key of missing)
     await store.keys.insert(key, { onlyIfNone: true, audit: keyEvent('key.made', key) });
   const all = missing.length === 0 ? stored : await store.keys.list();
