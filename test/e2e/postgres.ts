@@ -81,7 +81,7 @@ export async function startEmbeddedAsExternal(): Promise<ExternalPostgres> {
 
 /** Waits until it answers, then makes database and logins; answers its version. */
 async function prepare(adminUrl: string): Promise<string> {
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + 60_000;
   for (;;) {
     const client = new pg.Client({ connectionString: adminUrl });
     client.on('error', () => undefined);
@@ -99,7 +99,9 @@ async function prepare(adminUrl: string): Promise<string> {
       const { rows } = await client.query<{ server_version: string }>('show server_version');
       return rows[0]?.server_version ?? '';
     } catch (error) {
-      if (Date.now() > deadline || error instanceof pg.DatabaseError) throw error;
+      // 57P03: it is starting up.
+      const starting = error instanceof pg.DatabaseError && error.code === '57P03';
+      if (Date.now() > deadline || (error instanceof pg.DatabaseError && !starting)) throw error;
     } finally {
       await client.end().catch(() => undefined);
     }

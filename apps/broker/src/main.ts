@@ -7,6 +7,7 @@ export type { Route } from './http/route.ts';
 export { routes } from './http/routes.ts';
 export { readInstallationKek } from './keys/key-encryption-key.ts';
 export {
+  algorithmsOf,
   Keyring,
   makeSigningKey,
   publishLeadMs,
@@ -14,6 +15,7 @@ export {
   signingPurposes,
 } from './keys/keyring.ts';
 export { keyEvent, loadKeys } from './keys/load.ts';
+export { keyState, nextRotations } from './keys/rotation.ts';
 export { createLog, type Log } from './log.ts';
 export { pass as reaperPass, watchDenials } from './reaper.ts';
 export { settings } from './settings.ts';

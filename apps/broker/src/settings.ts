@@ -247,6 +247,16 @@ export const settings = {
     type: count(16, 500),
     says: 'size of the connection pool',
   },
+  keyRotation: {
+    env: 'MAYFLY_KEY_ROTATION',
+    type: durationMs('30d', { min: 3_600_000, max: 365 * 86_400_000 }),
+    says: 'how long a token key signs; the next one is published before, on its own',
+  },
+  keyOverlap: {
+    env: 'MAYFLY_KEY_OVERLAP',
+    type: durationMs('1d', { min: 86_400_000, max: 30 * 86_400_000 }),
+    says: 'how long a key stays published after it has signed; no token lives longer than a day',
+  },
   retention: {
     env: 'MAYFLY_RETENTION',
     type: durationMs('90d', { min: 86_400_000, max: 3_650 * 86_400_000 }),

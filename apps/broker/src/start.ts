@@ -4,6 +4,7 @@ import { applyBundle, readFolder } from './bundle.ts';
 import { type Config, ConfigError } from './config.ts';
 import { createApp } from './http/app.ts';
 import { readInstallationKek } from './keys/key-encryption-key.ts';
+import { startKeyWatch } from './keys/watch.ts';
 import { createLog, type Log } from './log.ts';
 import { createOpsServer } from './ops.ts';
 import { keepPartitions, type Reaper, startReaper } from './reaper.ts';
@@ -68,6 +69,8 @@ export async function startBroker(options: StartOptions): Promise<Running> {
     await broker.clock.look();
     const clock = broker.clock.start();
     undo.unshift(async () => clock.stop());
+    const keyWatch = startKeyWatch(broker);
+    undo.unshift(() => keyWatch.stop());
     const reaper = role === 'api' ? undefined : startReaper(broker);
     if (reaper !== undefined) undo.unshift(() => reaper.stop());
     const { api, ops, ports } = await openListeners(broker, role);
@@ -77,7 +80,7 @@ export async function startBroker(options: StartOptions): Promise<Running> {
       url: config.issuer,
       opsUrl: `http://${config.opsListen.replace(/:\d+$/, '')}:${ports.ops}`,
       databaseUrls: { app: database.appUrl, owner: database.ownerUrl, auditor: database.auditorUrl },
-      stop: () => stop({ broker, clock, api, ops, reaper, closeDatabase: database.stop }),
+      stop: () => stop({ broker, clock, keyWatch, api, ops, reaper, closeDatabase: database.stop }),
     };
   } catch (error) {
     for (const step of undo) await step().catch(() => undefined);
@@ -145,6 +148,7 @@ async function drained(traffic: { readonly inFlight: number }, deadlineMs: numbe
 interface Stopping {
   readonly broker: Wired;
   readonly clock: { stop(): void };
+  readonly keyWatch: { stop(): Promise<void> };
   readonly api: Server;
   readonly ops: Server;
   readonly reaper: Reaper | undefined;
@@ -155,12 +159,13 @@ interface Stopping {
  * New exchanges are refused at once, those in flight get their time; until then we go on listening, since a cloud may
  * yet fetch the keys of an assertion that it is being shown. /readyz says `draining` meanwhile.
  */
-async function stop({ broker, clock, api, ops, reaper, closeDatabase }: Stopping): Promise<void> {
+async function stop({ broker, clock, keyWatch, api, ops, reaper, closeDatabase }: Stopping): Promise<void> {
   broker.setDraining();
   const { drainTimeout } = broker.config;
   await Promise.all([reaper?.stop(), drained(broker.traffic, drainTimeout)]);
   if (api.listening) await closeGently(api, closeMs);
   clock.stop();
+  await keyWatch.stop();
   await broker.unattested.flush().catch(() => undefined); // Counted refusals; nothing is lost with the database gone.
   await closeGently(ops, closeMs);
   await broker.store.close();

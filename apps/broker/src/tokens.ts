@@ -3,7 +3,7 @@ import { type Confirmation, Fault, Refusal, Secret, type Task, workloadName } fr
 import { formatId, joseType, parseId } from '@mayfly/protocol';
 import { decodeProtectedHeader, errors, jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
-import type { Keyring, SigningPurpose } from './keys/keyring.ts';
+import type { Keyring, SigningAlgorithm, SigningPurpose } from './keys/keyring.ts';
 
 /** A task token lives as long as the lease, at most this (contract.md section 5). */
 const taskTokenSecondsMax = 300;
@@ -19,7 +19,10 @@ export interface TokenContext {
 }
 
 export interface Tokens {
-  sign(claims: Readonly<Record<string, unknown>>, options: { typ: string }): Promise<string>;
+  sign(
+    claims: Readonly<Record<string, unknown>>,
+    options: { typ: string; alg?: SigningAlgorithm },
+  ): Promise<string>;
   signTask(task: Task): Promise<Secret<string>>;
   verifyTask(token: string, now: Date): Promise<{ taskId: string; confirmation: Confirmation | null }>;
   /** A tool token that we signed, or undefined; says nothing about whether its task lives, or whose audience it is. */
@@ -42,17 +45,22 @@ export interface FederationInput {
 
 /** Everything that the broker signs; `iss` and keys of cloud assertions are apart from those of its own tokens. */
 export function createTokens(context: TokenContext): Tokens {
-  const signWith = (purpose: SigningPurpose, claims: Readonly<Record<string, unknown>>, typ: string) => {
-    const { kid, alg, privateKey } = context.keyring().signer(purpose, context.now());
+  const signWith = (
+    purpose: SigningPurpose,
+    claims: Readonly<Record<string, unknown>>,
+    { typ, alg: wanted }: { typ: string; alg?: SigningAlgorithm },
+  ) => {
+    const { kid, alg, privateKey } = context.keyring().signer(purpose, context.now(), wanted);
     return new SignJWT({ ...claims }).setProtectedHeader({ alg, kid, typ }).sign(privateKey);
   };
   return {
-    sign: (claims, { typ }) => signWith('token', claims, typ),
+    sign: (claims, header) => signWith('token', claims, header),
     signTask: async (task) =>
-      new Secret(await signWith('token', taskClaims(task, context), joseType.taskToken)),
+      new Secret(await signWith('token', taskClaims(task, context), { typ: joseType.taskToken })),
     verifyTask: (token, now) => verifyTask(token, now, context),
     verifyTool: (token) => verifyTool(token, context),
-    signFederation: (input) => signWith('federation', federationClaims(input, context), joseType.federation),
+    signFederation: (input) =>
+      signWith('federation', federationClaims(input, context), { typ: joseType.federation }),
   };
 }
 

@@ -10,6 +10,7 @@ import type { Config } from './config.ts';
 import { createIds } from './ids.ts';
 import type { Keyring, RowMac } from './keys/keyring.ts';
 import { type LoadedKeys, loadKeys } from './keys/load.ts';
+import { rotateDueKeys } from './keys/rotation.ts';
 import type { Log } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { createMinterSet } from './minter-set.ts';
@@ -41,6 +42,8 @@ export interface Wired extends Broker {
   setDraining(): void;
   /** The one listener of nudges: the reaper's loop. */
   onNudge(run: () => void): void;
+  /** Publishes the next signing keys whose time has come; answers those that this replica made. */
+  rotateKeys(): ReturnType<typeof rotateDueKeys>;
 }
 
 /** The only place that knows every package: builds the broker from its configuration. */
@@ -120,6 +123,11 @@ export async function wire({
       state.draining = true;
     },
     aws: minters.aws,
+    rotateKeys: () =>
+      rotateDueKeys({
+        ...{ keys: store.keys, kek, databaseNow },
+        ...{ everyMs: config.keyRotation, overlapMs: config.keyOverlap },
+      }),
   };
 }
 

@@ -131,7 +131,10 @@ describe('may_act', () => {
 });
 
 describe('a tool token', () => {
-  const server = { ...{ name: 'reports', cacheSeconds: 5 }, verification: 'introspect' as const };
+  const server = {
+    ...{ name: 'reports', cacheSeconds: 5 },
+    ...({ verification: 'introspect', signingAlgorithm: 'ES256' } as const),
+  };
   const subjects = [{ issuerName: 'agents', match: { sub: [pattern('tool')] }, bind: [] }];
 
   async function shown() {

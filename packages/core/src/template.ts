@@ -121,6 +121,8 @@ export interface ResourceServer {
   readonly name: string;
   readonly audience: string;
   readonly verification: 'introspect' | 'offline';
+  /** Of its tool tokens. */
+  readonly signingAlgorithm: 'ES256' | 'RS256';
   readonly cacheSeconds: number;
   readonly subjects: readonly SubjectMatch[];
 }

@@ -29,6 +29,7 @@ export const server: ResourceServer = {
   name: 'reports',
   audience: 'https://reports.example/mcp',
   verification: 'introspect',
+  signingAlgorithm: 'ES256',
   cacheSeconds: 5,
   subjects: [],
 };

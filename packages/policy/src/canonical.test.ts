@@ -15,7 +15,7 @@ test('the canonical form is RFC 8785: sorted keys, no space, UTF-8', () => {
     server('{ subjects: [{ issuer: ci, match: { sub: "é" } }], audience: "https://a.example" }'),
   );
   expect(new TextDecoder().decode(bytes)).toBe(
-    '{"apiVersion":"mayfly/v1","kind":"ResourceServer","metadata":{"name":"one"},"spec":{"audience":"https://a.example","cacheSeconds":5,"subjects":[{"issuer":"ci","match":{"sub":"é"}}],"verification":"introspect"}}',
+    '{"apiVersion":"mayfly/v1","kind":"ResourceServer","metadata":{"name":"one"},"spec":{"audience":"https://a.example","cacheSeconds":5,"signingAlgorithm":"ES256","subjects":[{"issuer":"ci","match":{"sub":"é"}}],"verification":"introspect"}}',
   );
 });
 

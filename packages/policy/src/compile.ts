@@ -183,11 +183,12 @@ export function compileProvider({ metadata, spec }: DocumentOf<'Provider'>): Pro
 }
 
 export function compileServer({ metadata, spec }: DocumentOf<'ResourceServer'>): ResourceServer {
-  const { audience, verification, cacheSeconds, subjects } = spec;
+  const { audience, verification, signingAlgorithm, cacheSeconds, subjects } = spec;
   return {
     name: metadata.name,
     audience,
     verification,
+    signingAlgorithm,
     cacheSeconds,
     subjects: subjects.map(compileSubject),
   };

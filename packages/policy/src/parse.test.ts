@@ -15,6 +15,7 @@ test('reads several documents of one file and fills in defaults', () => {
   expect(documents[0]?.document.spec).toEqual({
     audience: 'https://one.example/mcp',
     verification: 'introspect',
+    signingAlgorithm: 'ES256',
     cacheSeconds: 5,
     subjects: [],
   });

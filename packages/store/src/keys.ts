@@ -17,21 +17,38 @@ export interface StoredKey {
 
 export interface Keys {
   list(): Promise<readonly StoredKey[]>;
-  /** Adds the key unless its purpose already has one and `onlyIfNone` is set: two replicas may start at once. */
+  /** Adds the key unless its purpose has one of its algorithm and `onlyIfNone` is set: two replicas may start at once. */
   insert(key: StoredKey, options: { onlyIfNone: boolean; audit: AuditEvent }): Promise<boolean>;
+  /**
+   * Publishes the next key of its purpose and algorithm, and retires those before it at `retireOthersAt`. One statement
+   * by the database's clock: false, and nothing is changed, when another replica was first, when the newest key is
+   * younger than `everyMs`, or when less than `leadMs` would be left until it signs.
+   */
+  rotate(
+    key: StoredKey,
+    rule: {
+      readonly everyMs: number;
+      readonly leadMs: number;
+      readonly retireOthersAt: Date;
+      readonly audit: AuditEvent;
+    },
+  ): Promise<boolean>;
   retire(id: string, at: Date, audit: AuditEvent): Promise<void>;
 }
 
-export function createKeys({ prisma }: Database): Keys {
+export function createKeys(database: Database): Keys {
+  const { prisma } = database;
   return {
     list: () =>
-      orFault(async () => (await prisma.signingKey.findMany({ orderBy: { createdAt: 'asc' } })).map(fromRow)),
+      orFault(async () =>
+        (await prisma.signingKey.findMany({ orderBy: [{ createdAt: 'asc' }, { id: 'asc' }] })).map(fromRow),
+      ),
     insert: (key, { onlyIfNone, audit }) =>
       orFault(() =>
         prisma.$transaction(async (tx) => {
           await tx.$queryRaw`select epoch from config_epoch for update`;
-          if (onlyIfNone && (await tx.signingKey.count({ where: { purpose: key.purpose } })) > 0)
-            return false;
+          const same = { purpose: key.purpose, alg: key.alg };
+          if (onlyIfNone && (await tx.signingKey.count({ where: same })) > 0) return false;
           const { publicJwk, wrapped, ...rest } = key;
           const jwk = publicJwk === null ? {} : { publicJwk: publicJwk as Prisma.InputJsonValue };
           await tx.signingKey.create({ data: { ...rest, ...jwk, wrapped: new Uint8Array(wrapped) } });
@@ -41,6 +58,19 @@ export function createKeys({ prisma }: Database): Keys {
           return true;
         }),
       ),
+    rotate: async (key, { everyMs, leadMs, retireOthersAt, audit }) => {
+      const { wrapped, ...rest } = key;
+      const values = [
+        JSON.stringify({ ...rest, wrapped: Buffer.from(wrapped).toString('hex') }),
+        everyMs / 1000,
+        leadMs / 1000,
+        retireOthersAt,
+        JSON.stringify(encodeAudit(audit)),
+      ];
+      const text = 'select rotate_key($1::jsonb, $2, $3, $4, $5::jsonb) as ok';
+      const [row] = await database.call<{ ok: boolean }>('rotate_key', text, values);
+      return row?.ok === true;
+    },
     retire: (id, at, audit) =>
       orFault(async () => {
         await prisma.$transaction([

@@ -62,6 +62,7 @@ for (const verification of ['introspect', 'offline'] as const)
       provider: { name: 'token', type: 'token', spec: {} },
       server: {
         ...{ name: 'reports', audience: 'https://reports.example/mcp', cacheSeconds: 5, subjects: [] },
+        signingAlgorithm: 'ES256',
         verification,
       },
     },

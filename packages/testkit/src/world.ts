@@ -323,7 +323,7 @@ function policyOf(template: Template, issuer: TrustedIssuer): Omit<PolicySet, 'e
     issuers: new Map([[issuer.issuer, issuer]]),
     templates: new Map([[template.name, template]]),
     providers: new Map(providers.map((provider) => [provider.name, provider])),
-    servers: new Map([['reports', { ...reports, verification: 'introspect' }]]),
+    servers: new Map([['reports', { ...reports, verification: 'introspect', signingAlgorithm: 'ES256' }]]),
     bindings: [],
   };
 }

@@ -579,3 +579,25 @@ begin
   perform append_audit(e);
   return true;
 end $$;
+
+-- The next key of a purpose and algorithm. The row of the epoch is the lock under which two replicas rotate once; raising
+-- it makes the key known everywhere.
+create function rotate_key(k jsonb, every_seconds float8, lead_seconds float8, retire_others_at timestamptz, e jsonb)
+returns boolean language plpgsql as $$
+begin
+  perform 1 from config_epoch for update;
+  if (k->>'activeFrom')::timestamptz < clock_timestamp() + make_interval(secs => lead_seconds) or exists (
+    select from signing_key where purpose = k->>'purpose' and alg = k->>'alg'
+      and active_from + make_interval(secs => every_seconds) > (k->>'activeFrom')::timestamptz
+  ) then
+    return false;
+  end if;
+  update signing_key set retired_at = retire_others_at
+  where purpose = k->>'purpose' and alg = k->>'alg' and retired_at is null;
+  insert into signing_key (id, purpose, alg, public_jwk, wrapped, created_at, active_from)
+  values (k->>'id', k->>'purpose', k->>'alg', k->'publicJwk', decode(k->>'wrapped', 'hex'),
+    (k->>'createdAt')::timestamptz, (k->>'activeFrom')::timestamptz);
+  update config_epoch set epoch = epoch + 1;
+  perform append_audit(e);
+  return true;
+end $$;

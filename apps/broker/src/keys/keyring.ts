@@ -2,10 +2,11 @@ import {
   createHash,
   createHmac,
   createPrivateKey,
-  generateKeyPairSync,
+  generateKeyPair,
   type KeyObject,
   randomBytes,
 } from 'node:crypto';
+import { promisify } from 'node:util';
 import { calculateJwkThumbprint, exportJWK, type JWK } from 'jose';
 import { unwrapKey, wrapKey } from './wrap.ts';
 
@@ -41,12 +42,17 @@ export interface SigningKey {
 /** Time between publication and first use of a rotated key, in ms: above the 300 s that JWKS may be cached. */
 export const publishLeadMs = 330_000;
 
-/** RS256 for clouds and OpenID clients, which all accept it; ES256 for our own tokens. */
-const algorithms: Readonly<Record<SigningPurpose, 'ES256' | 'RS256'>> = {
-  token: 'ES256',
-  federation: 'RS256',
-  'sign-in': 'RS256',
-};
+export type SigningAlgorithm = 'ES256' | 'RS256';
+
+/**
+ * One key of each is in use at a time; the first is the default. Tool tokens may be of either (RFC 9068 section 2.1 wants
+ * RS256 to be there); clouds and OpenID clients all take RS256.
+ */
+export const algorithmsOf = {
+  token: ['ES256', 'RS256'],
+  federation: ['RS256'],
+  'sign-in': ['RS256'],
+} as const satisfies Readonly<Record<SigningPurpose, readonly [SigningAlgorithm, ...SigningAlgorithm[]]>>;
 
 /** The unwrapped keys of one moment; replaced as a whole when keys change. */
 export class Keyring {
@@ -61,9 +67,10 @@ export class Keyring {
     );
   }
 
-  /** The newest key that is already published long enough. */
-  signer(purpose: SigningPurpose, now: Date): SigningKey {
+  /** The newest key of this algorithm that is already published long enough. */
+  signer(purpose: SigningPurpose, now: Date, alg: SigningAlgorithm = algorithmsOf[purpose][0]): SigningKey {
     const usable = (this.#keys.get(purpose) ?? [])
+      .filter((key) => key.alg === alg)
       .filter((key) => key.activeFrom <= now && (key.retiredAt === null || key.retiredAt > now))
       .sort((left, right) => right.activeFrom.getTime() - left.activeFrom.getTime());
     const [newest] = usable;
@@ -84,9 +91,9 @@ export class Keyring {
 
 export async function makeSigningKey(
   purpose: SigningPurpose,
-  options: { kek: Buffer; now: Date; activeFrom: Date },
+  options: { kek: Buffer; now: Date; activeFrom: Date; alg?: SigningAlgorithm },
 ): Promise<StoredKey> {
-  const alg = algorithms[purpose];
+  const { alg = algorithmsOf[purpose][0] } = options;
   const { id, publicJwk, privateKey } = await makeKeyPair(alg);
   const plain = privateKey.export({ format: 'der', type: 'pkcs8' });
   const wrapped = wrapKey(options.kek, plain, { id, purpose });
@@ -101,11 +108,14 @@ interface KeyPair {
   readonly privateKey: KeyObject;
 }
 
-async function makeKeyPair(alg: 'ES256' | 'RS256'): Promise<KeyPair> {
+// Off the event loop: an RSA key takes up to seconds, and this runs beside requests when keys are rotated.
+const generate = promisify(generateKeyPair);
+
+async function makeKeyPair(alg: SigningAlgorithm): Promise<KeyPair> {
   const { privateKey, publicKey } =
     alg === 'ES256'
-      ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
-      : generateKeyPairSync('rsa', { modulusLength: 2048 });
+      ? await generate('ec', { namedCurve: 'P-256' })
+      : await generate('rsa', { modulusLength: 2048 });
   const publicJwk = await exportJWK(publicKey);
   const id = await calculateJwkThumbprint(publicJwk);
   // On a command line a leading dash would be an option: `mayfly keys retire ID`.

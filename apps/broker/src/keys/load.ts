@@ -3,6 +3,7 @@ import type { Store, StoredKey as StoreKey } from '@mayfly/store';
 import { ConfigError } from '../config.ts';
 import { createIds } from '../ids.ts';
 import {
+  algorithmsOf,
   Keyring,
   makeSecret,
   makeSigningKey,
@@ -27,13 +28,15 @@ export interface LoadedKeys {
 /** The keys in the database, unwrapped; those missing at the first start are made. Two replicas make one each. */
 export async function loadKeys(store: Pick<Store, 'keys'>, kek: Buffer): Promise<LoadedKeys> {
   const stored = await store.keys.list();
-  const have = new Set(stored.map(({ purpose }) => purpose));
+  const have = new Set(stored.map(({ purpose, alg }) => `${purpose} ${alg}`));
   const now = new Date();
   const missing: StoredKey[] = [];
   for (const purpose of secretPurposes)
-    if (!have.has(purpose)) missing.push(makeSecret(purpose, { kek, now }));
+    if (!stored.some((key) => key.purpose === purpose)) missing.push(makeSecret(purpose, { kek, now }));
   for (const purpose of signingPurposes)
-    if (!have.has(purpose)) missing.push(await makeSigningKey(purpose, { kek, now, activeFrom: now }));
+    for (const alg of algorithmsOf[purpose])
+      if (!have.has(`${purpose} ${alg}`))
+        missing.push(await makeSigningKey(purpose, { kek, now, activeFrom: now, alg }));
   for (const key of missing)
     await store.keys.insert(key, { onlyIfNone: true, audit: keyEvent('key.made', key) });
   const all = missing.length === 0 ? stored : await store.keys.list();

@@ -1,8 +1,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  algorithmsOf,
   federationDocument,
   keyEvent,
+  keyState,
   loadKeys,
   makeSigningKey,
   publishLeadMs,
@@ -36,15 +38,17 @@ export function registerKeys(program: Command): void {
 }
 
 async function list(flags: ConfigFlags & { output: string }): Promise<void> {
-  const rows = await withStore(load(flags), async (store) =>
-    (await store.keys.list()).map(({ wrapped: _, publicJwk: __, ...key }) => ({
+  const rows = await withStore(load(flags), async (store) => {
+    const [now, stored] = [await store.databaseNow(), await store.keys.list()];
+    return stored.map(({ wrapped: _, publicJwk: __, ...key }) => ({
       ...key,
+      state: keyState(key, stored, now),
       createdAt: key.createdAt.toISOString(),
       activeFrom: key.activeFrom.toISOString(),
       retiredAt: key.retiredAt?.toISOString() ?? null,
-    })),
-  );
-  const columns = ['id', 'purpose', 'alg', 'activeFrom', 'retiredAt'];
+    }));
+  });
+  const columns = ['id', 'purpose', 'alg', 'state', 'activeFrom', 'retiredAt'];
   printRows(rows, { format: parseFormat(flags.output), columns });
 }
 
@@ -53,9 +57,11 @@ async function rotate(flags: ConfigFlags & { purpose: string }): Promise<void> {
   await withStore(load(flags), async (store, kek) => {
     const now = new Date();
     const activeFrom = new Date(now.getTime() + publishLeadMs);
-    const key = await makeSigningKey(purpose, { kek, now, activeFrom });
-    await store.keys.insert(key, { onlyIfNone: false, audit: keyEvent('key.rotated', key) });
-    console.log(`${key.id} signs from ${key.activeFrom.toISOString()}`);
+    for (const alg of algorithmsOf[purpose]) {
+      const key = await makeSigningKey(purpose, { kek, now, activeFrom, alg });
+      await store.keys.insert(key, { onlyIfNone: false, audit: keyEvent('key.rotated', key) });
+      console.log(`${key.id} signs ${alg} from ${key.activeFrom.toISOString()}`);
+    }
     if (purpose === 'federation')
       console.error('publish it now where clouds fetch it: mayfly keys export --federation DIR');
   });
@@ -66,7 +72,7 @@ async function retire(id: string, flags: ConfigFlags & { now?: boolean }): Promi
     const { ring } = await loadKeys(store, kek);
     const key = (await store.keys.list()).find((one) => one.id === id) ?? fail(1, `no key ${id}`);
     const purpose = signingPurposes.find((one) => one === key.purpose) ?? fail(1, `${id} signs nothing`);
-    if (ring.signer(purpose, new Date()).kid === id)
+    if (algorithmsOf[purpose].some((alg) => ring.signer(purpose, new Date(), alg).kid === id))
       fail(1, `${id} is the one that signs; rotate first, and retire it once the next one signs`);
     const at = new Date(Date.now() + (flags.now ? 0 : retireAfterMs));
     await store.keys.retire(id, at, keyEvent('key.retired', { ...key, retiredAt: at }));

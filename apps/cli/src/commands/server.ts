@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import {
+  algorithmsOf,
   type Config,
   configSchema,
   createClockWatch,
   createLog,
   loadKeys,
+  nextRotations,
   signingPurposes,
   startBroker,
 } from '@mayfly/broker';
@@ -15,6 +17,9 @@ import { z } from 'zod';
 import { fail } from '../exit.ts';
 import { load, withStore } from '../installation.ts';
 import { parseFormat, printOne, printRows } from '../print.ts';
+
+/** A rotation that is overdue by this says that no replica is running, or that all fail at it. */
+const rotationGraceMs = 600_000;
 
 interface ServeFlags {
   readonly config?: string;
@@ -126,10 +131,18 @@ async function doctor(flags: { config?: string; output: string }): Promise<void>
         ok: clock.isTrusted(),
         says: `${clock.offsetSeconds().toFixed(3)} s off the database's`,
       },
-      ...signingPurposes.map((purpose) => ({
-        check: `key ${purpose}`,
-        ok: true,
-        says: `${ring.signer(purpose, now).alg} ${ring.signer(purpose, now).kid}`,
+      ...signingPurposes.flatMap((purpose) =>
+        algorithmsOf[purpose].map((alg) => ({
+          check: `key ${purpose}`,
+          ok: true,
+          says: `${alg} ${ring.signer(purpose, now, alg).kid}`,
+        })),
+      ),
+      ...nextRotations(await store.keys.list(), config.keyRotation).map(({ purpose, alg, publishAt }) => ({
+        check: `rotation ${purpose}`,
+        // Late by more than any replica's pause: nobody rotates.
+        ok: now.getTime() < publishAt.getTime() + rotationGraceMs,
+        says: `next ${alg} key published at ${publishAt.toISOString()}`,
       })),
       {
         check: 'policy',

@@ -11,6 +11,7 @@ const requests: readonly (readonly [string, MintRequest])[] = [
   ['one action', tokenRequest()],
   ['two actions and arguments', tokenRequest({ actions: ['write', 'read'], argsDigest: 'a'.repeat(64) })],
   ['an offline server', tokenRequest({ server: offline })],
+  ['a server that takes RS256', tokenRequest({ server: { ...server, signingAlgorithm: 'RS256' } })],
 ];
 const request = tokenRequest();
 const plan = minter.plan(request);
@@ -57,8 +58,9 @@ test.each(requests)(
 );
 
 const { claims } = JSON.parse(JSON.stringify(plan.body));
+const { alg } = JSON.parse(JSON.stringify(plan.body));
 const [detail] = claims.authorization_details;
-const withClaims = (more: object) => ({ ...plan, body: { claims: { ...claims, ...more } } });
+const withClaims = (more: object) => ({ ...plan, body: { alg, claims: { ...claims, ...more } } });
 const withDetail = (more: object) => withClaims({ authorization_details: [{ ...detail, ...more }] });
 const form = 'claims: not the known form';
 
@@ -68,6 +70,12 @@ test.each([
     withClaims({ aud: 'https://other.example' }),
     'aud is not the audience of the resource server',
   ],
+  [
+    'the other algorithm',
+    { ...plan, body: { claims, alg: 'RS256' } },
+    'alg is not that of the resource server',
+  ],
+  ['an unknown algorithm', { ...plan, body: { claims, alg: 'none' } }, form],
   ['two audiences', withClaims({ aud: [claims.aud] }), form],
   ['a later end', withClaims({ exp: claims.exp + 1 }), 'exp is later than the grant allows'],
   ['an earlier end', withClaims({ exp: claims.exp - 1 }), 'exp is not the end of the plan'],
@@ -101,6 +109,7 @@ test.each([
     {
       ...withDetail({ task: 'tsk_00000000000000000000000000' }),
       body: {
+        alg,
         claims: {
           ...claims,
           txn: 'tsk_00000000000000000000000000',

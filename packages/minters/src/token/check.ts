@@ -17,6 +17,7 @@ const act: z.ZodType<Act> = z.strictObject({
 });
 
 const body = z.strictObject({
+  alg: z.enum(['ES256', 'RS256']),
   claims: z.strictObject({
     iss: z.url(),
     aud: z.string(),
@@ -54,9 +55,10 @@ const clockSlackMs = 2_000;
 export const checkTokenPlan: PlanCheck = (plan, allowed) => {
   const parsed = body.safeParse(plan.body);
   if (!parsed.success) return 'claims: not the known form';
-  const { claims } = parsed.data;
+  const { claims, alg } = parsed.data;
   return (
     checkReach(plan, claims, allowed) ??
+    (alg === allowed.server?.signingAlgorithm ? null : 'alg is not that of the resource server') ??
     checkNames(plan, claims) ??
     checkCall(claims, allowed) ??
     checkHolder(plan, claims, allowed) ??

@@ -4,11 +4,11 @@ import { grantId, issuanceId, notAfter, now, server, taskId, tokenRequest } from
 import { createTokenMinter } from './minter.ts';
 
 const issuer = 'https://mayfly.test';
-const signed: { claims: unknown; typ: string }[] = [];
+const signed: { claims: unknown; typ: string; alg: string }[] = [];
 const minter = createTokenMinter({
   issuer,
-  sign: async (claims, { typ }) => {
-    signed.push({ claims, typ });
+  sign: async (claims, header) => {
+    signed.push({ claims, ...header });
     return 'header.payload.signature';
   },
 });
@@ -45,6 +45,7 @@ test('golden plan of a tool token', () => {
     issuedTokenType: 'urn:ietf:params:oauth:token-type:access_token',
     tokenType: 'Bearer',
     body: {
+      alg: 'ES256',
       claims: {
         iss: issuer,
         aud: 'https://reports.example/mcp',
@@ -78,7 +79,7 @@ test('signs exactly the claims of the plan, as an access token, and answers its 
   const plan = minter.plan(tokenRequest());
   signed.length = 0;
   const minted = await minter.mint(plan, context);
-  expect(signed).toEqual([{ claims: plan.body['claims'], typ: 'at+jwt' }]);
+  expect(signed).toEqual([{ claims: plan.body['claims'], typ: 'at+jwt', alg: 'ES256' }]);
   expect(minted.credential.reveal()).toBe('header.payload.signature');
   expect([minted.expiresAt, minted.keyHash]).toEqual([notAfter, null]);
   expect(JSON.stringify(minted)).not.toContain('payload');

@@ -6,16 +6,22 @@ import {
   type MintPlan,
   type MintRequest,
   Refusal,
+  type ResourceServer,
   Secret,
   workloadName,
 } from '@mayfly/core';
 import { detailType, formatId, joseType, tokenType } from '@mayfly/protocol';
 
+type SigningAlgorithm = ResourceServer['signingAlgorithm'];
+
 export interface TokenMinterOptions {
   /** `iss` of the token. */
   readonly issuer: string;
-  /** Signs with the broker's token key; the keys stay with the broker. */
-  sign(claims: Readonly<Record<string, unknown>>, options: { typ: string }): Promise<string>;
+  /** Signs with the broker's token key of this algorithm; the keys stay with the broker. */
+  sign(
+    claims: Readonly<Record<string, unknown>>,
+    options: { typ: string; alg: SigningAlgorithm },
+  ): Promise<string>;
 }
 
 /**
@@ -28,7 +34,8 @@ export function createTokenMinter(options: TokenMinterOptions): Minter {
     local: true,
     plan: (request) => planToken(request, options.issuer),
     mint: async (plan) => {
-      const token = await options.sign(claimsOf(plan), { typ: joseType.accessToken });
+      const { claims, alg } = bodyOf(plan);
+      const token = await options.sign(claims, { typ: joseType.accessToken, alg });
       return { credential: new Secret(token), expiresAt: new Date(plan.notAfter), keyHash: null };
     },
     // Introspection answers inactive from the commit of the end on; an offline server knows only `exp`.
@@ -66,6 +73,7 @@ function planToken(request: MintRequest, issuer: string): MintPlan {
     issuedTokenType: tokenType.accessToken,
     tokenType: holder.confirmation?.jkt === undefined ? 'Bearer' : 'DPoP',
     body: {
+      alg: server.signingAlgorithm,
       claims: {
         iss: issuer,
         aud: server.audience,
@@ -117,8 +125,9 @@ function isPlainHttps(identifier: string): boolean {
   return plain && (href === identifier || href === `${identifier}/`);
 }
 
-function claimsOf(plan: MintPlan): Readonly<Record<string, unknown>> {
-  const { claims } = plan.body;
-  if (typeof claims === 'object' && claims !== null) return { ...claims };
-  throw new Fault('internal', { effect: 'none', detail: 'token plan without claims' });
+function bodyOf({ body }: MintPlan): { claims: Readonly<Record<string, unknown>>; alg: SigningAlgorithm } {
+  const { claims, alg } = body;
+  if (typeof claims === 'object' && claims !== null && (alg === 'ES256' || alg === 'RS256'))
+    return { claims: { ...claims }, alg };
+  throw new Fault('internal', { effect: 'none', detail: 'token plan without claims or algorithm' });
 }

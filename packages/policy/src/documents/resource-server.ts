@@ -7,6 +7,7 @@ export const resourceServer = documentOf(
   z.strictObject({
     audience: uri,
     verification: choice(['introspect', 'offline']).default('introspect'),
+    signingAlgorithm: choice(['ES256', 'RS256']).default('ES256'),
     cacheSeconds: z.int().min(0).max(300).default(5),
     subjects: z.array(subject).max(64).default([]),
   }),
