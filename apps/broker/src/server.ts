@@ -15,7 +15,9 @@ const tlsReloadMs = 5_000;
 export function createServer(app: Express, config: Config): Server {
   const { tlsCert, tlsKey, requestTimeout, tlsClientCertificates } = config;
   // Node looks at slow connections only every 30 seconds by default, whatever their deadline.
-  const options = { connectionsCheckingInterval: Math.min(1_000, Math.ceil(requestTimeout / 4)) };
+  const connectionsCheckingInterval = Math.min(1_000, Math.ceil(requestTimeout / 4));
+  // A missing Host is refused by our own check, in the shape of all refusals; node's answer has no body.
+  const options = { connectionsCheckingInterval, requireHostHeader: false };
   const server =
     tlsCert === undefined || tlsKey === undefined
       ? createHttpServer(options, app)
@@ -30,6 +32,8 @@ export function createServer(app: Express, config: Config): Server {
   server.keepAliveTimeout = keepAliveMs;
   server.maxHeadersCount = 100;
   server.on('clientError', answerClientError);
+  // An expectation that we do not know may be left aside (RFC 9110 section 10.1.1); node would answer 417 without a body.
+  server.on('checkExpectation', app);
   return server;
 }
 
@@ -51,6 +55,8 @@ function answerClientError(error: Error, socket: Duplex): void {
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     'content-type: application/json',
     'cache-control: no-store',
+    'pragma: no-cache',
+    'x-content-type-options: nosniff',
     `content-length: ${Buffer.byteLength(body)}`,
     'connection: close',
   ];
@@ -59,7 +65,7 @@ function answerClientError(error: Error, socket: Duplex): void {
 
 function createTls(
   app: Express,
-  options: { connectionsCheckingInterval: number },
+  options: { connectionsCheckingInterval: number; requireHostHeader: boolean },
   { certFile, keyFile, requestCert }: { certFile: string; keyFile: string; requestCert: boolean },
 ): Server {
   const read = () => ({ cert: readFileSync(certFile), key: readFileSync(keyFile) });

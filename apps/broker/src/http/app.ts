@@ -167,14 +167,17 @@ function mount(
   broker: Broker,
   { path, methods, asError, asBodyError, bodyMax, bodyType }: Mounted,
 ): void {
-  const allow = Object.keys(methods).join(', ');
+  // HEAD is GET without its body, which node leaves out by itself (RFC 9110 section 9.3.2).
+  const allow = Object.keys(methods)
+    .flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
+    .join(', ');
   const certificates = certificateOptions(broker);
   app.all(path, async (request, response) => {
     const context = contextOf(broker, request);
     const started = performance.now();
     let reply: Reply;
     try {
-      const handle = methods[request.method];
+      const handle = methods[request.method === 'HEAD' ? 'GET' : request.method];
       if (handle === undefined) throw new MethodRefused(allow);
       const raw = await readRequest(request, { bodyMax, bodyType, certificates }).catch(
         async (error: unknown) => ({

@@ -20,6 +20,7 @@ import type { Broker } from '../broker.ts';
 import { isLoopbackHost } from '../net.ts';
 import { holdsRole, holdsUnscoped, type Principal } from './authenticate.ts';
 import { DocumentsRefused } from './errors.ts';
+import { mediaType } from './request.ts';
 import { type Call, ok, type Route } from './route.ts';
 
 /** A policy that moves while a plan is applied is planned again this often. */
@@ -99,7 +100,7 @@ function readRequest({ request, broker }: Call): ApplyRequest {
   const set = request.query.get('set') ?? '';
   if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(set)) throw new Refusal('malformed_request', { detail: 'set' });
   if (set === bundleSet) throw new Refusal('bundle_read_only');
-  const type = (request.headers['content-type'] ?? '').split(';')[0]?.trim();
+  const type = mediaType(request.headers);
   if (type !== yaml && type !== 'application/json') throw new Refusal('unsupported_media_type');
   const text = new TextDecoder().decode(request.body);
   // No document at all empties the set, when it is also pruned.

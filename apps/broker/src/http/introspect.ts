@@ -41,7 +41,17 @@ async function introspect(broker: Broker, request: RawRequest): Promise<Reply> {
   const own = servers.some(({ audience }) => audience === claims?.aud);
   if (claims === undefined || id === undefined || !own || !(await broker.store.tokenStatus(id)))
     return inactive;
-  const { confirmation, ...said } = claims;
-  const token_type = confirmation?.jkt === undefined ? 'Bearer' : 'DPoP';
-  return { status: 200, body: { active: true, ...said, token_type } };
+  return { status: 200, body: liveView(claims) };
+}
+
+/** RFC 7662 section 2.2, with what RFC 8693 section 4.1, 9396 section 9.2 and 9449 section 6.2 add; never another claim. */
+export function liveView(claims: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const { iss, sub, aud, exp, iat, jti, client_id, txn, act, cnf, authorization_details } = claims;
+  const bound = typeof Reflect.get(Object(cnf), 'jkt') === 'string';
+  const who = { iss, sub, aud, client_id, act, cnf };
+  // What is undefined is not sent.
+  return {
+    ...{ active: true, ...who, exp, iat, jti, txn, authorization_details },
+    token_type: bound ? 'DPoP' : 'Bearer',
+  };
 }

@@ -29,8 +29,8 @@ export async function readRequest(
   request: Request,
   { bodyMax, bodyType, certificates }: RequestLimits,
 ): Promise<RawRequest> {
-  const type = (request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase();
-  if (bodyType !== undefined && type !== bodyType) throw new Refusal('unsupported_media_type');
+  if (bodyType !== undefined && mediaType(request.headers) !== bodyType)
+    throw new Refusal('unsupported_media_type');
   const url = request.originalUrl;
   const mark = url.indexOf('?');
   const query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
@@ -47,6 +47,11 @@ export async function readRequest(
     certificate: clientCertificate(request, certificates),
     body: await readBody(request, bodyMax),
   };
+}
+
+/** Without parameters and in small letters: a media type knows no case (RFC 9110 section 8.3.1). */
+export function mediaType(headers: IncomingHttpHeaders): string | undefined {
+  return headers['content-type']?.split(';')[0]?.trim().toLowerCase();
 }
 
 /** The body within its limit; a longer one is refused before it is held. */

@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import type { Broker } from '../broker.ts';
 import type { Principal } from './authenticate.ts';
 import type { Reply } from './errors.ts';
-import type { RawRequest } from './request.ts';
+import { mediaType, type RawRequest } from './request.ts';
 
 /** Who may call: one of these roles, anyone attested, or somebody with a relation to the task that the handler checks. */
 export type Access = readonly Role[] | 'attested' | 'task';
@@ -31,8 +31,8 @@ export interface Route {
 
 /** The body as this schema, or a Refusal that names the place and never a value. */
 export function parseBody<T>(schema: z.ZodType<T>, { body, headers }: RawRequest): T {
-  const type = (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase();
-  if (body.length > 0 && type !== 'application/json') throw new Refusal('unsupported_media_type');
+  if (body.length > 0 && mediaType(headers) !== 'application/json')
+    throw new Refusal('unsupported_media_type');
   let value: unknown;
   try {
     value = body.length === 0 ? {} : parseJsonStrict(new TextDecoder('utf-8', { fatal: true }).decode(body));
