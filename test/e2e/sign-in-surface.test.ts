@@ -285,6 +285,14 @@ test('a device is asked for its code by POST, of the client of that flow; there 
   });
   expect([browser.status, browser.body.error]).toEqual([400, 'invalid_request']);
   expect((await post(world, '/device_authorization', {})).body.error).toBe('invalid_request');
+  for (const path of ['/device_authorization', '/revoke']) {
+    const twice = await post(
+      world,
+      path,
+      new URLSearchParams('client_id=mayfly-cli&token=a&client_id=mayfly-cli'),
+    );
+    expect([twice.status, twice.body.reason]).toEqual([400, 'repeated_parameter']);
+  }
   const started = await post(world, '/device_authorization', { client_id: 'mayfly-cli' });
   const device = { ...started.body };
   await approve(world, device);
