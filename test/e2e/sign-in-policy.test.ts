@@ -207,6 +207,28 @@ test('a person’s token is no subject token and introspects nothing, nor does i
   expect([opened.status, opened.body.reason]).toEqual([403, 'workload_not_matched']);
 });
 
+test('while issuing is frozen people still sign in, or nobody could thaw it', async () => {
+  const { store } = world.running.broker;
+  await world.api('POST', '/v1/freeze', { bearer: await world.person(), json: { reason: 'INC' } });
+  const thawed = await world.api('POST', '/v1/thaw', {
+    bearer: await login(world),
+    json: { reason: 'over' },
+  });
+  expect([thawed.status, (await store.documents.freezeStatus()).frozen]).toEqual([200, false]);
+});
+
+test('a person who may introspect does so by an assertion, never by the token of a sign-in', async () => {
+  await documents((text) =>
+    text.replace(
+      '{ issuer: local, match: { sub: "tools/reports" } }',
+      '{ issuer: people, match: { groups: platform } }',
+    ),
+  );
+  const ask = async (bearer: string) =>
+    (await post(world, '/introspect', { token: 'x' }, { authorization: `Bearer ${bearer}` })).status;
+  expect([await ask(await world.person()), await ask(await login(world))]).toEqual([200, 401]);
+});
+
 test('nothing that a client ever held is in the database', async () => {
   const held: string[] = [];
   const browser = openBrowser();

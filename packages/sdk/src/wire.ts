@@ -13,7 +13,7 @@ export const detailType = 'mayfly_tool_call';
 export type Json = Readonly<Record<string, unknown>>;
 
 /** Longest text of a server that is passed on into a message. */
-const lineCharactersMax = 300;
+const lineCharactersMax = 1_000;
 
 /** A parsed object, or an empty one. */
 export function asObject(value: unknown): Json {

@@ -6,7 +6,7 @@ import { type Client, nameOf } from './clients.ts';
 import { derive, sameText } from './derive.ts';
 import type { Pair } from './drive.ts';
 import { handOverPage, pageReply } from './pages.ts';
-import { accountOf, personInForce } from './person.ts';
+import { accountOf } from './person.ts';
 import { startSeconds } from './provider.ts';
 import type { Parts } from './sign-in.ts';
 
@@ -88,11 +88,10 @@ async function comeBack(going: Going): Promise<Reply> {
   }
 }
 
-/** Who came back, by the policy in force, becomes the person of a grant. */
+/** Who came back, by the TrustedIssuer in force, becomes the person of a grant. */
 async function admit({ parts, request, uid, client, answer }: Going): Promise<Reply> {
-  const { rows, upstream, policy, config, issuerName } = parts;
+  const { rows, upstream, config } = parts;
   const person = await upstream.finish(uid, request.query);
-  personInForce(person, { policy: await policy(), name: issuerName });
   const accountId = accountOf(person);
   const { provider } = parts.current();
   const grant = new provider.Grant({ accountId, clientId: client });

@@ -20,8 +20,8 @@ export interface ProviderOptions {
   readonly secret: Buffer;
   readonly rows: SignInRows;
   issued(token: Readonly<Record<string, unknown>>): AuditEvent;
-  /** Does this account still stand, by the policy in force? */
-  stands(context: Context, accountId: string, source: unknown): Promise<boolean>;
+  /** Does the person of this code still stand, by the policy in force? */
+  stands(source: unknown): Promise<boolean>;
   /** The person pressed Cancel on the page of the device flow. */
   cancelled(context: Context): Promise<void>;
 }
@@ -69,10 +69,8 @@ export function createProvider(options: ProviderOptions): Provider {
     issueRefreshToken: async () => false,
     // One grant a sign-in: ending the token ends it whole.
     revokeGrantPolicy: () => true,
-    findAccount: async (context: Context, accountId: string, source: unknown) =>
-      (await stands(context, accountId, source))
-        ? { accountId, claims: async () => ({ sub: accountId }) }
-        : undefined,
+    findAccount: async (_context: Context, accountId: string, source: unknown) =>
+      (await stands(source)) ? { accountId, claims: async () => ({ sub: accountId }) } : undefined,
     renderError: async (context: Context, out: { error: string }) => {
       context.type = 'html';
       context.body = errorPageText(
