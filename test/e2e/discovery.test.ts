@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import * as oauth from 'oauth4webapi';
-import { startWorld, type World } from './world.ts';
+import { accessTokenType, form, opening, startWorld, type World } from './world.ts';
 
 let world: World;
 
@@ -109,4 +109,46 @@ test('the schema of a detail is the file in schemas/, and closed', async () => {
   );
   expect(schema).toEqual({ ...file, $id: `${world.url}/schemas/mayfly_tool_call.json` });
   expect([schema.required, schema.additionalProperties]).toEqual([['type', 'tool', 'identifier'], false]);
+});
+
+/** What a schema of an object says of this answer: members missing, and members that it does not know. */
+function misfits(schema: { properties: object; required: string[] }, body: object): string[] {
+  const known = Object.keys(schema.properties);
+  return [
+    ...schema.required.filter((name) => !Object.hasOwn(body, name)).map((name) => `missing ${name}`),
+    ...Object.keys(body)
+      .filter((name) => !known.includes(name))
+      .map((name) => `unknown ${name}`),
+  ];
+}
+
+test('the OpenAPI document has each OAuth endpoint, and what is answered fits its schemas', async () => {
+  const { paths } = (await world.api('GET', '/openapi.json')).body;
+  const { body: metadata } = await world.api('GET', server);
+  for (const [name, address] of Object.entries<unknown>(metadata))
+    if (name.endsWith('_endpoint'))
+      expect(Object.keys(paths)).toContain(String(address).slice(world.url.length));
+  const schema = (path: string, status: number) =>
+    paths[path].post.responses[status].content['application/json'].schema;
+  const sent = form(await world.workload(), {
+    ...opening('openapi'),
+    ...{ tool: 'report.post', identifier: 'https://reports.example/2026q3' },
+  });
+  const parameters = paths['/token'].post.requestBody.content['application/x-www-form-urlencoded'].schema;
+  expect(misfits(parameters, sent)).toEqual([]);
+  const { status, body } = await world.exchange(sent);
+  expect([status, misfits(schema('/token', 200), body)]).toEqual([200, []]);
+  const refused = await world.exchange(
+    form(body.task_token, {}, { subject_token_type: accessTokenType, scope: 'x' }),
+  );
+  expect([refused.status, misfits(schema('/token', 400), refused.body)]).toEqual([400, []]);
+  const post = async (path: string, bearer: string) => {
+    const headers = { authorization: `Bearer ${bearer}` };
+    const init = { method: 'POST', headers, body: new URLSearchParams({ token: body.access_token }) };
+    return Object(await (await fetch(`${world.url}${path}`, init)).json());
+  };
+  const seen = await post('/introspect', await world.workload('tools/reports'));
+  expect([seen.active, misfits(schema('/introspect', 200), seen)]).toEqual([true, []]);
+  expect(misfits(schema('/introspect', 401), await post('/introspect', 'x'))).toEqual([]);
+  expect(misfits(schema('/revoke', 200), await post('/revoke', body.task_token))).toEqual([]);
 });

@@ -82,7 +82,7 @@ test('what the server says cannot write further lines or grow without end', () =
   const error = new Refused({ reason: 'template_disabled', says, todo: 'a\nb' });
   for (const text of [error.message, error.toModelMessage()]) {
     expect(text).not.toMatch(/[\n\u202e]/);
-    expect(text.length).toBeLessThan(700);
+    expect(text.length).toBeLessThan(1_500);
   }
 });
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { oauthPaths } from './openapi-oauth.ts';
 import type { Route } from './route.ts';
 import { routes } from './routes.ts';
 
@@ -9,25 +10,15 @@ export function openApi(issuer: string): Record<string, unknown> {
     const path = route.path.replaceAll(/:([a-z]+)/g, '{$1}');
     paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route) };
   }
-  for (const [path, summary] of oauthRoutes) {
-    const content = { 'application/x-www-form-urlencoded': { schema: { type: 'object' } } };
-    paths[path] = { post: { summary, requestBody: { content }, responses: answers } };
-  }
   return {
     openapi: '3.1.0',
     info: { title: 'Mayfly', version: '0.1.0', license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
     servers: [{ url: issuer }],
-    paths,
+    paths: { ...paths, ...oauthPaths() },
     components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } },
     security: [{ bearer: [] }],
   };
 }
-
-const oauthRoutes = [
-  ['/token', 'Token exchange (RFC 8693)'],
-  ['/introspect', 'Token introspection (RFC 7662)'],
-  ['/revoke', 'Token revocation (RFC 7009)'],
-] as const;
 
 const answers = {
   200: { description: 'Done' },

@@ -7,7 +7,7 @@ import type { Reply } from './errors.ts';
 import { recordRefusal } from './refused.ts';
 import type { RawRequest } from './request.ts';
 import { relationsTo } from './tasks.ts';
-import { parseForm } from './token-request.ts';
+import { parseForm, refuseRepeated } from './token-request.ts';
 
 /** What a token names; `null` for everything that names nothing of ours. */
 type Named =
@@ -40,8 +40,7 @@ export async function postRevoke(broker: Broker, request: RawRequest): Promise<R
 /** `token_type_hint` is not needed to tell the kinds apart, so even an unknown one is no error (section 2.1). */
 function tokenOf({ body }: RawRequest): string {
   const form = parseForm(body);
-  for (const name of ['token', 'token_type_hint'])
-    if (form.getAll(name).length > 1) throw new Refusal('repeated_parameter');
+  refuseRepeated(form);
   const token = form.get('token') ?? '';
   if (token === '') throw new Refusal('missing_parameter', { detail: 'token' });
   return token;
