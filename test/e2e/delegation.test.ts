@@ -79,7 +79,9 @@ describe('an agent that acts for a person', () => {
     });
     const bearer = await world.person();
     const mine = await world.api('GET', '/v1/issuances?actor=local/batch/one', { bearer });
-    expect(mine.body.items).toHaveLength(1);
+    expect(mine.body.items).toMatchObject([
+      { workload: 'people/jane@corp.example', actor: 'local/batch/one' },
+    ]);
     const task = await world.api('GET', `/v1/tasks/${body.issuance.task}`, { bearer });
     expect(task.body).toMatchObject({ workload: 'people/jane@corp.example', actors: ['local/batch/one'] });
   });

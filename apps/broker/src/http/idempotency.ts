@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { Refusal } from '@mayfly/core';
+import { Refusal, workloadName } from '@mayfly/core';
 import type { Reply } from './errors.ts';
 import type { Call } from './route.ts';
 
@@ -16,7 +16,10 @@ export async function remember(
   if (typeof key !== 'string' || key === '') return run();
   if (key.length > 255) throw new Refusal('malformed_request', { detail: 'Idempotency-Key' });
   const route = `${request.method} ${request.path}`;
-  const digest = broker.exchange.digest(['v1', principal.name, principal.identity.claims, route, key]);
+  const { name, identity, actors, parent } = principal;
+  // The same workload with another actor, or from within a task, is another caller.
+  const caller = [name, identity.issuer, identity.claims, actors.map(workloadName), parent?.task.id ?? null];
+  const digest = broker.exchange.digest(['v1', ...caller, route, key]);
   const bodyDigest = createHash('sha256').update(request.body).digest('hex');
   const { store } = broker;
   const reserved = await store.reserveAnswer(digest, bodyDigest);

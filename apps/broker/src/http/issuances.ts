@@ -184,7 +184,10 @@ function view(row: Record<string, unknown>): Record<string, unknown> {
     if (column === 'task_id' && typeof value === 'string') return [key, formatId('tsk', value)];
     return [key, typeof value === 'bigint' ? Number(value) : value];
   });
-  return { ...Object.fromEntries(shown), workload: `${row['workload_issuer']}/${row['workload_subject']}` };
+  const named = (who: string) =>
+    row[`${who}_issuer`] === null ? null : `${row[`${who}_issuer`]}/${row[`${who}_subject`]}`;
+  // `actor` acted for `workload`; null where it asked itself.
+  return { ...Object.fromEntries(shown), workload: named('workload'), actor: named('actor') };
 }
 
 function taskId(text: string): string {
