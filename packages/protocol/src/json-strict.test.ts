@@ -184,5 +184,5 @@ test('agrees with JSON.parse on generated texts, but for duplicate keys', () => 
       refused(json, 'duplicate key');
     } else expect(parseJsonStrict(json)).toStrictEqual(JSON.parse(json));
   }
-  expect(duplicates).toBeGreaterThan(100);
+  expect(duplicates).toBeGreaterThan(50); // About 120 on average.
 });
