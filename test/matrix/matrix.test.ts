@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Attempt, givesNothing, grantTypesWithout, type Path, paths } from './paths.ts';
+import { type Attempt, givesNothing, grantTypesWithout, type Path, paths, signInEndpoints } from './paths.ts';
 import { type Scene, startScene } from './scene.ts';
 import { notBuilt, states } from './states.ts';
 
@@ -28,6 +28,11 @@ test('every route and grant type of the running server is in one of the registri
   const { body: metadata } = await scene.world.api('GET', '/.well-known/oauth-authorization-server');
   const grantTypes = new Set([...paths.map(({ grantType }) => grantType), ...Object.keys(grantTypesWithout)]);
   expect(metadata.grant_types_supported.filter((one: string) => !grantTypes.has(one))).toEqual([]);
+  const endpoints = Object.entries<unknown>(metadata)
+    .filter(([name]) => name.endsWith('_endpoint'))
+    .map(([, address]) => String(address).slice(scene.world.url.length));
+  const known = [...signInEndpoints, ...[...registered].map((route) => route.replace(/^[A-Z]+ /, ''))];
+  expect(endpoints.filter((endpoint) => !known.includes(endpoint))).toEqual([]);
   for (const [state, route] of Object.entries(notBuilt)) {
     expect(routes).not.toContain(route);
     console.log(`not in the matrix yet: ${state} (${route} is not built)`);

@@ -321,6 +321,14 @@ export const givesNothing: Readonly<Record<string, string>> = {
       ...['freeze', 'whoami', 'audit/events'],
     ].map((path) => [`GET /v1/${path}`, reads]),
   ),
+  ...Object.fromEntries(
+    [
+      ...['/jwks', '/schemas/mayfly_tool_call.json'],
+      ...['oauth-authorization-server', 'openid-configuration', 'oauth-protected-resource'].map(
+        (name) => `/.well-known/${name}`,
+      ),
+    ].map((path) => [`GET ${path}`, 'public']),
+  ),
   'POST /v1/tasks/{id}/end': 'takes away',
   'POST /v1/tasks/{id}/suspend': 'takes away',
   'POST /v1/freeze': 'takes away',
@@ -339,3 +347,6 @@ export const grantTypesWithout: Readonly<Record<string, string>> = {
   'urn:ietf:params:oauth:grant-type:device_code': signedIn,
   authorization_code: signedIn,
 };
+
+/** Endpoints of the metadata that are no route of the OpenAPI document: pages and codes of people's sign-in. */
+export const signInEndpoints = ['/authorize', '/device_authorization'];
