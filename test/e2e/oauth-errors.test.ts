@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { errorCodes } from '@mayfly/protocol';
+import { type ProofMaker, proofMaker } from './dpop.ts';
 import {
   type Answer,
   accessTokenType,
@@ -15,6 +16,7 @@ import {
 let world: World;
 let taskToken = '';
 let foreignTask = '';
+let client: ProofMaker;
 /** Set: the store fails as only a mistake of ours would make it fail. */
 let broken = false;
 
@@ -33,6 +35,7 @@ beforeAll(async () => {
             },
           }),
   });
+  client = await proofMaker();
   const bearer = await world.workload();
   const json = { template: 'invoice-reconcile', params: { quarter: '2026q3' } };
   taskToken = (await world.api('POST', '/v1/tasks', { bearer, json })).body.taskToken;
@@ -189,7 +192,51 @@ const rows: readonly Row[] = [
     error: 'invalid_request',
     asks: {
       subject: post(() => by('tools/reports', opening('not-matched'))),
-      actor: post(() => mine({}, { actor_token: 'x', actor_token_type: jwtType })),
+      'no delegation rule': post(async () =>
+        by('reconciler', opening('acted'), {
+          actor_token: await world.workload('batch/one'),
+          actor_token_type: jwtType,
+        }),
+      ),
+      'may_act names another': post(async () => {
+        const mayAct = { may_act: { iss: world.file.workloads, sub: 'batch/other' } };
+        return form(
+          await world.workload('reconciler', mayAct),
+          { ...report, ...opening('may-act') },
+          { actor_token: await world.workload('batch/one'), actor_token_type: jwtType },
+        );
+      }),
+    },
+  },
+  {
+    line: 'DPoP bad, missing, replayed',
+    error: 'invalid_dpop_proof',
+    asks: {
+      bad: async () => world.exchange(mine(), { dpop: 'x.y.z' }),
+      'for another URL': async () =>
+        world.exchange(mine(), { dpop: await client.proof({ url: `${world.url}/elsewhere` }) }),
+      'missing for a token that is bound': async () => {
+        const form_ = await by('reconciler', opening('bound'));
+        const opened = await world.exchange(form_, {
+          dpop: await client.proof({ url: `${world.url}/token` }),
+        });
+        return world.exchange({ ...mine(), subject_token: opened.body.task_token });
+      },
+      replayed: async () => {
+        const dpop = await client.proof({ url: `${world.url}/token` });
+        await world.exchange(await by('reconciler', opening('proof-1')), { dpop });
+        return world.exchange(await by('reconciler', opening('proof-2')), { dpop });
+      },
+    },
+  },
+  {
+    line: 'nonce needed',
+    error: 'use_dpop_nonce',
+    asks: {
+      'not one of ours': async () => {
+        const dpop = await client.proof({ url: `${world.url}/token`, claims: { nonce: 'foreign' } });
+        return world.exchange(mine(), { dpop });
+      },
     },
   },
   {
