@@ -46,16 +46,21 @@ export async function startSystemPostgres(bin: string): Promise<ExternalPostgres
   const server = spawn(join(bin, 'postgres'), flags, { ...user, stdio: 'ignore' });
   const url = (login: string, secret: string, database: string) =>
     `postgresql://${login}:${secret}@127.0.0.1:${port}/${database}`;
-  const version = await prepare(url('admin', 'admin-password', 'postgres'));
+  const stop = async () => {
+    await ended(server);
+    rmSync(dir, { recursive: true, force: true });
+  };
+  // Left running it would keep jest from ending.
+  const version = await prepare(url('admin', 'admin-password', 'postgres')).catch(async (error: unknown) => {
+    await stop();
+    throw error;
+  });
   return {
     version,
     ownerUrl: url('owner', 'owner-password', 'broker'),
     appUrl: url('serve', 'serve-password', 'broker'),
     auditorUrl: url('auditor', 'auditor-password', 'broker'),
-    stop: async () => {
-      await ended(server);
-      rmSync(dir, { recursive: true, force: true });
-    },
+    stop,
   };
 }
 
