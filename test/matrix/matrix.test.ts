@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Attempt, givesNothing, grantTypesWithout, type Path, paths, signInEndpoints } from './paths.ts';
+import { type Attempt, givesNothing, grantTypesWithout, type Path, paths } from './paths.ts';
 import { type Scene, startScene } from './scene.ts';
 import { notBuilt, states } from './states.ts';
 
@@ -31,7 +31,7 @@ test('every route and grant type of the running server is in one of the registri
   const endpoints = Object.entries<unknown>(metadata)
     .filter(([name]) => name.endsWith('_endpoint'))
     .map(([, address]) => String(address).slice(scene.world.url.length));
-  const known = [...signInEndpoints, ...[...registered].map((route) => route.replace(/^[A-Z]+ /, ''))];
+  const known = [...registered].map((route) => route.replace(/^[A-Z]+ /, ''));
   expect(endpoints.filter((endpoint) => !known.includes(endpoint))).toEqual([]);
   for (const [state, route] of Object.entries(notBuilt)) {
     expect(routes).not.toContain(route);

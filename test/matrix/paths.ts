@@ -306,6 +306,8 @@ const rest: readonly Path[] = [
 /** Every way to be given or to renew access. */
 export const paths: readonly Path[] = [...exchanges, childExchange, ...opens, ...rest];
 
+const signedIn =
+  'gives a person’s token, whose states are those of test/e2e/sign-in-policy.test.ts; what it may is a path above';
 const reads = 'reads';
 const changes = 'changes what may be given; what is given is decided anew, here';
 
@@ -329,6 +331,8 @@ export const givesNothing: Readonly<Record<string, string>> = {
       ),
     ].map((path) => [`GET ${path}`, 'public']),
   ),
+  'POST /device_authorization': signedIn,
+  'GET /authorize': signedIn,
   'POST /v1/tasks/{id}/end': 'takes away',
   'POST /v1/tasks/{id}/suspend': 'takes away',
   'POST /v1/freeze': 'takes away',
@@ -338,15 +342,9 @@ export const givesNothing: Readonly<Record<string, string>> = {
   'POST /v1/thaw': changes,
 };
 
-const signedIn =
-  'gives a person’s token, whose states are those of test/e2e/sign-in-policy.test.ts; what it may is a path above';
-
 /** Grant types that give no access by themselves, each with the reason. */
 export const grantTypesWithout: Readonly<Record<string, string>> = {
   'urn:ietf:params:oauth:grant-type:deferred': 'nothing is deferred before there are approvals',
   'urn:ietf:params:oauth:grant-type:device_code': signedIn,
   authorization_code: signedIn,
 };
-
-/** Endpoints of the metadata that are no route of the OpenAPI document: pages and codes of people's sign-in. */
-export const signInEndpoints = ['/authorize', '/device_authorization'];

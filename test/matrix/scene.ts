@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { startReplica } from '../e2e/replica.ts';
+import { redirectUri } from '../e2e/sign-in.ts';
 import { type Answer, startWorld, type World } from '../e2e/world.ts';
 import { type Changes, matrixDocuments } from './documents.ts';
 
@@ -34,7 +35,12 @@ export async function startScene(): Promise<Scene> {
   const dir = mkdtempSync(join(tmpdir(), 'mayfly-matrix-'));
   const signer = await makeSigner(join(dir, 'jwks.json'));
   await makeSigner(join(dir, 'other-jwks.json'));
-  const world = await startWorld({ settings: { reapInterval: '1h', refusalRowsPerSecond: 10_000 } });
+  const world = await startWorld({
+    settings: {
+      ...{ reapInterval: '1h', refusalRowsPerSecond: 10_000 },
+      signInRedirectUris: [redirectUri],
+    },
+  });
   const replica = await startReplica(world, { reapInterval: '1h', refusalRowsPerSecond: 10_000 });
   const apply = async (changes: Changes = {}) => {
     const yaml = matrixDocuments(dir, changes);

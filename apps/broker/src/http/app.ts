@@ -55,7 +55,10 @@ export function createApp(broker: Broker): Express {
     await broker.policies.refresh();
     return jwks(broker);
   });
-  get('/openapi.json', () => ({ status: 200, body: openApi(broker.config.issuer) }));
+  get('/openapi.json', () => ({
+    status: 200,
+    body: openApi(broker.config.issuer, broker.signIn?.metadata()),
+  }));
   get('/errors/:reason', ({ params }) => errorPage(params['reason'] ?? '') ?? notFound());
   mountFederation(broker, get);
   mountOauth(app, broker);

@@ -126,14 +126,49 @@ const documents: Readonly<Record<string, string>> = {
   '/schemas/mayfly_tool_call.json': 'JSON Schema of the descriptor',
 };
 
+/** What sign-in says of itself in the metadata. */
+export interface SignInServed {
+  readonly device_authorization_endpoint?: string;
+  readonly authorization_endpoint?: string;
+}
+
+const deviceRoute: OauthRoute = {
+  summary: 'Device authorization (RFC 8628)',
+  form: object({ client_id: text, scope: text }, ['client_id']),
+  answer: object(
+    {
+      ...{ device_code: text, user_code: text, verification_uri: { ...text, format: 'uri' } },
+      ...{ verification_uri_complete: { ...text, format: 'uri' }, expires_in: { type: 'integer' } },
+      interval: { type: 'integer' },
+    },
+    ['device_code', 'user_code', 'verification_uri', 'expires_in', 'interval'],
+  ),
+  bearer: false,
+};
+const authorizePage = {
+  get: {
+    summary: 'Authorization code with PKCE, for a browser (RFC 6749 section 4.1, RFC 7636)',
+    security: [],
+    responses: {
+      303: { description: 'Onwards' },
+      default: { description: 'A page that says what is wrong' },
+    },
+  },
+};
+
 /** The OAuth routes for the OpenAPI document, as the parsers and the answers have them. */
-export function oauthPaths(): Readonly<Record<string, Readonly<Record<string, unknown>>>> {
+export function oauthPaths(
+  signIn: SignInServed,
+): Readonly<Record<string, Readonly<Record<string, unknown>>>> {
+  const device =
+    signIn.device_authorization_endpoint === undefined ? {} : { '/device_authorization': deviceRoute };
+  const pages = signIn.authorization_endpoint === undefined ? {} : { '/authorize': authorizePage };
   const json = (schema: Schema) => ({ 'application/json': { schema } });
   const refused = Object.entries(statuses).map(([status, description]) => [
     status,
     { description, content: json(refusal) },
   ]);
-  const posted = Object.entries(posts).map(([path, { summary, form, answer, bearer }]) => {
+  const posted = Object.entries({ ...posts, ...device }).map(([path, { summary, form, answer, bearer }]) => {
     const requestBody = {
       required: true,
       content: { 'application/x-www-form-urlencoded': { schema: form } },
@@ -145,5 +180,5 @@ export function oauthPaths(): Readonly<Record<string, Readonly<Record<string, un
     const responses = { 200: { description: summary, content: json({ type: 'object' }) } };
     return [path, { get: { summary, security: [], responses } }];
   });
-  return Object.fromEntries([...posted, ...read]);
+  return { ...Object.fromEntries([...posted, ...read]), ...pages };
 }

@@ -1,10 +1,10 @@
 import { z } from 'zod';
-import { oauthPaths } from './openapi-oauth.ts';
+import { oauthPaths, type SignInServed } from './openapi-oauth.ts';
 import type { Route } from './route.ts';
 import { routes } from './routes.ts';
 
-/** OpenAPI 3.1 of /v1 and the OAuth routes, from the same table that registers them. */
-export function openApi(issuer: string): Record<string, unknown> {
+/** OpenAPI 3.1 of /v1 and the OAuth routes, from the same table that registers them; with sign-in, where that is on. */
+export function openApi(issuer: string, signIn: SignInServed = {}): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {};
   for (const route of routes) {
     const path = route.path.replaceAll(/:([a-z]+)/g, '{$1}');
@@ -14,7 +14,7 @@ export function openApi(issuer: string): Record<string, unknown> {
     openapi: '3.1.0',
     info: { title: 'Mayfly', version: '0.1.0', license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
     servers: [{ url: issuer }],
-    paths: { ...paths, ...oauthPaths() },
+    paths: { ...paths, ...oauthPaths(signIn) },
     components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } },
     security: [{ bearer: [] }],
   };
