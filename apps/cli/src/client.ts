@@ -35,13 +35,22 @@ export type SubjectKind = 'jwt' | 'access_token';
 /** Lists of thousands of rows; an agent's client stays with the sdk's own, smaller bound. */
 const answerBytesMax = 64 * 1024 * 1024;
 
-/** The sdk with what only the CLI has: the login of this user, as the last source and as the server that is meant. */
+/**
+ * The sdk with what only the CLI has: the login of this user, as the last source and as the server that is meant.
+ * Without proofs of possession: a key would end with this process, and what is bound to it with it.
+ */
 export function connect(env: Environment = process.env, server?: string): Wiring {
   const stated = server ?? env['MAYFLY_SERVER'] ?? '';
   const meant = stated === '' ? onlyServer(env) : stated;
   const lastSource = (origin: string) => loginSource(env, origin);
   return orExit(() =>
-    wire({ env, answerBytesMax, lastSource, ...(meant === undefined ? {} : { server: meant }) }),
+    wire({
+      env,
+      proof: 'none',
+      answerBytesMax,
+      lastSource,
+      ...(meant === undefined ? {} : { server: meant }),
+    }),
   );
 }
 
