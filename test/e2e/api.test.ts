@@ -251,8 +251,13 @@ spec:
   const detail = { tool: 't', identifier: 'https://reports.example/x', task: opened.body.id };
   expect((await world.exchange(form(await world.workload('batch/1'), detail))).status).toBe(200);
   expect((await world.exchange(form(await world.workload(), detail))).body.reason).toBe('task_unknown');
-  const shown = await world.api('GET', `/v1/tasks/${opened.body.id}`, { bearer: await world.workload() });
-  expect(shown.status).toBe(200);
+  const show = async () =>
+    (await world.api('GET', `/v1/tasks/${opened.body.id}`, { bearer: await world.workload() })).status;
+  expect(await show()).toBe(200);
+  // The opener was of another issuer that had this name then.
+  await world.sql(`update task set opener = jsonb_set(opener, '{issuer}', '"https://old.example"')
+    where template = 'opened-for'`);
+  expect(await show()).toBe(404);
 });
 
 test('a writer in the database alone cannot widen a grant, a parameter or a document', async () => {

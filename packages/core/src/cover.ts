@@ -55,10 +55,11 @@ export function activeSpec(
   return spec === undefined ? 'action_outside_grant' : { spec, template };
 }
 
-/** What the tasks above leave: seconds of one credential, and the end of them all. */
+/** What the tasks above leave: seconds of one credential, the end of them all, and what they demand of a key. */
 export interface Bounds {
   readonly ttlSecondsMax: number;
   readonly endMs: number;
+  readonly proofs: readonly GrantSpec['proof'][];
 }
 
 /** What a task above may not, nothing beneath it may: each must still cover the same thing, as of now (invariant I6). */
@@ -67,6 +68,7 @@ export function ancestorBounds(
   covering: Covering,
 ): Bounds | Reason {
   let [ttlSecondsMax, endMs] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+  const proofs: GrantSpec['proof'][] = [];
   let beneath = own;
   for (const { task, pinned } of ancestors) {
     const grant = outerGrant(task, wanted, covering);
@@ -79,10 +81,16 @@ export function ancestorBounds(
     if (refused !== null) return refused;
     const { template, spec } = active;
     beneath = task;
+    proofs.push(spec.proof, ...pinnedProof(pinned, grant));
     ttlSecondsMax = Math.min(ttlSecondsMax, grant.ttl.maxSeconds, spec.ttl.maxSeconds);
     endMs = Math.min(endMs, task.expiresAt.getTime(), activeEndMs(task, template));
   }
-  return { ttlSecondsMax, endMs };
+  return { ttlSecondsMax, endMs, proofs };
+}
+
+/** What the version that the task was opened with demands; the one in force may demand more, never less. */
+export function pinnedProof(pinned: Template | undefined, { name }: Grant): readonly GrantSpec['proof'][] {
+  return pinned?.grants.filter((spec) => spec.name === name).map(({ proof }) => proof) ?? [];
 }
 
 function outerGrant(task: Task, wanted: Wanted, { grant, actions }: Covering): Grant | undefined {

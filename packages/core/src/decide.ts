@@ -12,6 +12,7 @@ import {
   type Bounds,
   type Covering,
   chooseGrant,
+  pinnedProof,
   trustRefusal,
   workloadRefusal,
 } from './cover.ts';
@@ -97,8 +98,7 @@ export function decide(input: DecideInput): Allowed | Denied {
   const above = ancestorBounds(input, found);
   if (typeof above === 'string') return { allowed: false, reason: above, checks, failed: 'ancestors-cover' };
   checks.push('ancestors-cover');
-  const pinnedSpec = input.pinned.grants.find(({ name }) => name === found.grant.name);
-  const demanded = [narrowed.spec.proof, pinnedSpec?.proof ?? narrowed.spec.proof];
+  const demanded = [narrowed.spec.proof, ...pinnedProof(input.pinned, found.grant), ...above.proofs];
   const confirmation = confirmationFor(demanded, input.confirmation);
   if (confirmation === undefined)
     return { allowed: false, reason: 'proof_required', checks, failed: 'key-proven' };

@@ -231,7 +231,7 @@ describe('a planned opening', () => {
       { kind: 'subject', subject: { issuerName: 'agents', match: { sub: [pattern('planner')] }, bind: [] } },
     ];
     const { task, audit } = plan({ opener: planner }, policyWith({ openers }));
-    expect(task.opener).toBe('agents/planner');
+    expect(task.opener).toEqual({ issuer: planner.issuer, issuerName: 'agents', subject: 'planner' });
     expect(audit).toMatchObject({ actor: 'agents/planner', body: { workload: 'agents/reconciler' } });
     expect(plan().audit.actor).toBe('agents/reconciler');
   });

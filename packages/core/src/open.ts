@@ -14,6 +14,7 @@ import {
   type Identity,
   matchesSubject,
   ownerOf,
+  type SubjectId,
   workloadName,
 } from './workload.ts';
 
@@ -38,6 +39,8 @@ export interface OpenRequest {
 export interface OpenCandidate {
   readonly template: Template;
   readonly owner: string;
+  /** The owner, whoever acts for it: its limits are one person's or workload's, not one of each actor. */
+  readonly countedAs: string;
   readonly params: Readonly<Record<string, string>>;
   readonly ref: string | null;
   /** Children that its parent may have; null for a task without parent. */
@@ -64,7 +67,8 @@ export function considerOpening(request: OpenRequest, policy: PolicySet): OpenCa
   if (parent === undefined && !mayOpen(template, request, policy)) throw new Refusal('opener_not_allowed');
   const params = settleParams(template, request.params, workload);
   const owner = ownerOf(workload, entry.bind, actors[0]);
-  return { template, owner, params, ref: refOf(template, request), childrenMax };
+  const countedAs = ownerOf(workload, entry.bind);
+  return { template, owner, countedAs, params, ref: refOf(template, request), childrenMax };
 }
 
 /** The task row and its grants, with resources resolved; ids and time come from the caller's ports. */
@@ -73,7 +77,7 @@ export function planOpening(
   candidate: OpenCandidate,
   context: { newId: NewId; now: Date },
 ): Opening {
-  const { template, params, owner, ref } = candidate;
+  const { template, params, owner, countedAs, ref } = candidate;
   const [parent] = request.ancestors;
   const id = context.newId();
   const workload = pickIdentity(request.workload);
@@ -95,7 +99,7 @@ export function planOpening(
     objective: request.objective,
     workload,
     owner,
-    opener: request.opener === null ? null : workloadName(request.opener),
+    opener: request.opener === null ? null : openerOf(request.opener),
     actors: request.actors.map((actor) => ({ ...pickIdentity(actor), named: actor.named })),
     confirmation: request.confirmation,
     parentId: parent?.task.id ?? null,
@@ -123,7 +127,7 @@ export function planOpening(
     },
   });
   const { maxOpen, opensPerHour } = template.task;
-  return { task, maxOpen, opensPerHour, childrenMax: candidate.childrenMax, audit };
+  return { task, countedAs, maxOpen, opensPerHour, childrenMax: candidate.childrenMax, audit };
 }
 
 /** Same parameters, whatever their order: what a `ref` must find again. */
@@ -204,6 +208,10 @@ function settleParams(
 
 function pickIdentity({ issuer, issuerName, subject, claims }: Identity): Identity {
   return { issuer, issuerName, subject, claims };
+}
+
+function openerOf({ issuer, issuerName, subject }: SubjectId): SubjectId {
+  return { issuer, issuerName, subject };
 }
 
 export type { Lineage };

@@ -100,6 +100,8 @@ export interface Intent {
 /** A task to be opened, with its grants; the store counts limits and sets lease times with its own clock. */
 export interface Opening {
   readonly task: Task;
+  /** Whose limits it counts against: see `OpenCandidate`. */
+  readonly countedAs: string;
   readonly maxOpen: number | null;
   readonly opensPerHour: number | null;
   /** Children that its parent may have; null for a task without parent. */

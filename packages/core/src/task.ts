@@ -1,5 +1,5 @@
 import type { Action } from '@mayfly/protocol';
-import type { Actor, ClaimValue, Confirmation, Identity } from './workload.ts';
+import type { Actor, ClaimValue, Confirmation, Identity, SubjectId } from './workload.ts';
 
 export const closedStates = ['completed', 'failed', 'abandoned', 'expired', 'deviated', 'cancelled'] as const;
 export type ClosedState = (typeof closedStates)[number];
@@ -18,7 +18,7 @@ export interface Task {
   /** See `ownerOf`. */
   readonly owner: string;
   /** Set when another than the workload opened it. */
-  readonly opener: string | null;
+  readonly opener: SubjectId | null;
   /** Who acts for the workload, the present one first; fixed at opening. */
   readonly actors: readonly Actor[];
   /** The key that opened it: its task tokens are bound to it. */

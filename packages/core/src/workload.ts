@@ -59,6 +59,15 @@ export function workloadName(identity: { issuerName: string; subject: string }):
   return `${identity.issuerName}/${identity.subject}`;
 }
 
+export type SubjectId = Pick<Identity, 'issuer' | 'issuerName' | 'subject'>;
+
+/** The very same: a document of this name may mean another issuer by now. */
+export function isSubject(left: SubjectId, right: SubjectId): boolean {
+  return (
+    left.issuer === right.issuer && left.issuerName === right.issuerName && left.subject === right.subject
+  );
+}
+
 /** A missing claim never matches; an array claim holds if any element does; an empty entry matches nothing. */
 export function matchesSubject(entry: SubjectMatch, identity: Identity): boolean {
   const conditions = Object.entries(entry.match);

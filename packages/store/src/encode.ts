@@ -70,6 +70,7 @@ export function encodeDelivery({ issuanceId, keyHash, expiresAt, audit }: Delive
 
 export function encodeOpening({
   task,
+  countedAs,
   maxOpen,
   opensPerHour,
   childrenMax,
@@ -78,7 +79,8 @@ export function encodeOpening({
   const { workload, grants, openedAt, expiresAt, ...rest } = task;
   return {
     ownerKey: ownerKey(task.owner),
-    openScope: scopeDigest('opensPerHour', [task.owner, task.template]),
+    limitKey: ownerKey(countedAs),
+    openScope: scopeDigest('opensPerHour', [countedAs, task.template]),
     maxOpen,
     opensPerHour,
     childrenMax,

@@ -178,8 +178,7 @@ async function tokenStatus(database: Database, id: string): Promise<boolean> {
   const text = `select true as active from issuance i
       join task_grant g on g.id = i.grant_id join task t on t.id = i.task_id
     where i.id = $1 and i.intended_at = uuid_time($1) and i.local and i.decision = 'allow'
-      and i.not_after > clock_timestamp() and t.state = 'open' and t.expires_at > clock_timestamp()
-      and t.lease_until > clock_timestamp() and g.state = 'active' and g.generation = i.generation
+      and i.not_after > clock_timestamp() and refuse_task(t.id) is null and g.state = 'active' and g.generation = i.generation
       and not exists (select from issuance_end e where e.issuance_id = i.id and e.intended_at = i.intended_at)`;
   const rows = await database.call('token_status', text, [id]);
   return rows.length === 1;

@@ -13,6 +13,7 @@ const actors = z.array(
     named: z.boolean(),
   }),
 );
+const opener = z.strictObject({ issuer: z.string(), issuerName: z.string(), subject: z.string() });
 const confirmation = z.strictObject({ jkt: z.string().optional(), x5tS256: z.string().optional() }).transform(
   ({ jkt, x5tS256 }): Confirmation => ({
     ...(jkt === undefined ? {} : { jkt }),
@@ -40,7 +41,7 @@ export function taskFromRow(row: TaskRow & { grants: GrantRow[] }): TaskFound {
     objective: row.objective,
     workload,
     owner: row.owner,
-    opener: row.opener,
+    opener: row.opener === null ? null : opener.parse(row.opener),
     actors: actors.parse(row.actors),
     confirmation: row.confirmation === null ? null : confirmation.parse(row.confirmation),
     parentId: row.parentId,

@@ -2,6 +2,7 @@ import {
   type AuditEvent,
   type Ending,
   Fault,
+  isClosed,
   type Opening,
   type OpenResult,
   type RefKey,
@@ -61,10 +62,11 @@ export function createTasks(database: Database, facts: TaskFacts): Tasks {
       return row.replayed as Reason | null; // Only what the uses themselves name.
     },
     heartbeat: async (id) => {
-      await database.call('heartbeat_task', 'select heartbeat_task($1::uuid)', [id]);
+      const text = 'select heartbeat_task($1::uuid) as refused';
+      const [row] = await database.call<{ refused: string | null }>('heartbeat_task', text, [id]);
       const found = await read({ id });
-      if (found === undefined) return undefined;
-      return asOfNow(found, new Date());
+      if (found === undefined || row?.refused !== 'task_ended') return found?.status;
+      return overByTime(found, new Date());
     },
     end: async (id, { state, reason, audit }) => {
       await change(id, 'close_task', { state, reason, audit: encodeAudit(audit) });
@@ -85,12 +87,13 @@ export function createTasks(database: Database, facts: TaskFacts): Tasks {
   };
 }
 
-/** Lost or expired but not yet reaped: it is as good as over, and no heartbeat brings it back. */
-function asOfNow({ task, status }: TaskFound, now: Date): TaskStatus {
-  if (status.state !== 'open' && status.state !== 'suspended') return status;
+/** Over but not yet reaped, itself or a task above: no heartbeat brings it back. */
+function overByTime({ task, status }: TaskFound, now: Date): TaskStatus {
+  if (isClosed(status.state)) return status;
   if (task.expiresAt <= now) return { ...status, state: 'expired', stateReason: 'its time is over' };
   const lapsed = status.state === 'open' && status.leaseExpiresAt <= now;
-  return lapsed ? { ...status, state: 'abandoned', stateReason: 'lease lost' } : status;
+  if (lapsed) return { ...status, state: 'abandoned', stateReason: 'lease lost' };
+  return { ...status, state: 'cancelled', stateReason: 'parent task ended' };
 }
 
 async function open(

@@ -63,7 +63,9 @@ create table task (
   claims jsonb not null,
   owner text not null,
   owner_key bytea not null,
-  opener text,
+  -- Whose limits it counts against: the owner, whoever acts for it.
+  limit_key bytea not null,
+  opener jsonb,
   -- Who acts for the workload, the present one first; the key that its task tokens are bound to.
   actors jsonb not null default '[]',
   confirmation jsonb,
@@ -72,6 +74,8 @@ create table task (
   state text not null default 'open'
     check (state in ('open', 'suspended', 'completed', 'failed', 'abandoned', 'expired', 'deviated', 'cancelled')),
   state_reason text,
+  -- Suspended because a task above was; gives way to a suspension of its own.
+  suspended_along boolean not null default false,
   outcome text,
   opened_at timestamptz not null,
   lease_seconds integer not null,
@@ -81,7 +85,7 @@ create table task (
 ) with (fillfactor = 80);
 create unique index task_ref on task (template, owner_key, ref, parent_id) nulls not distinct where ref is not null;
 create index task_parent on task (parent_id) where parent_id is not null;
-create index task_live on task (template, owner_key) where state in ('open', 'suspended');
+create index task_live on task (template, limit_key) where state in ('open', 'suspended');
 create index task_opened on task (opened_at, id);
 
 -- The one lock of an exchange. No index on what changes, so that counting stays HOT.

@@ -29,6 +29,10 @@ create function insert_issuance(r jsonb) returns void language sql as $$
     nullif(r->'plan', 'null'), r->'explanation'
 $$;
 
+create function digests_of(uses jsonb) returns bytea[] language sql immutable as $$
+  select coalesce(array_agg(decode(u->>'digest', 'hex')), '{}') from jsonb_array_elements(uses) u
+$$;
+
 -- Uses up what works once, in one order for everybody and all or nothing: the refusal of the first that was used before,
 -- or null.
 create function use_once(uses jsonb) returns text language plpgsql as $$
@@ -49,17 +53,29 @@ begin
   return null;
 end $$;
 
--- The task above must be open, and its grant lock is held until the commit: its end comes before, or finds the child.
+-- Why this task gives nothing now, or null: it and each one above must be open, in time, and within its lease. An end
+-- or a suspension above has marked those beneath; what only time does has not, until a reaper comes.
+create function refuse_task(task uuid) returns text language sql stable as $$
+  with recursive up as (
+    select t.* from task t where t.id = refuse_task.task union all
+    select t.* from task t join up on t.id = up.parent_id
+  )
+  select case
+    when bool_and(state = 'open' and expires_at > clock_timestamp() and lease_until > clock_timestamp()) then null
+    when bool_and(state = 'suspended' or (state = 'open' and lease_until > clock_timestamp()))
+      and bool_and(expires_at > clock_timestamp()) then 'task_suspended'
+    else 'task_ended' end
+  from up
+$$;
+
+-- The grant lock of the task above is held until the commit: its end comes before, or finds the child.
 create function refuse_child(parent uuid, children_max integer) returns text language plpgsql as $$
 declare
-  p task;
+  refused text;
 begin
   perform 1 from task_grant where task_id = parent order by id limit 1 for no key update;
-  select * into p from task where id = parent;
-  if p.state = 'suspended' then return 'task_suspended'; end if;
-  if p.state is distinct from 'open' or p.expires_at <= clock_timestamp() or p.lease_until <= clock_timestamp() then
-    return 'task_ended';
-  end if;
+  refused := refuse_task(parent);
+  if refused is not null then return refused; end if;
   if (select count(*) from task where parent_id = parent) >= children_max then return 'child_not_allowed'; end if;
   return null;
 end $$;
@@ -90,16 +106,16 @@ begin
       ceil(extract(epoch from hour + interval '1 hour' - clock_timestamp())));
   end if;
   if (o->>'maxOpen') is not null and (
-    select count(*) from task where template = t->>'template' and owner_key = decode(o->>'ownerKey', 'hex')
+    select count(*) from task where template = t->>'template' and limit_key = decode(o->>'limitKey', 'hex')
       and state in ('open', 'suspended')
   ) >= (o->>'maxOpen')::int then
     return jsonb_build_object('kind', 'refused', 'reason', 'too_many_open_tasks');
   end if;
   insert into task (id, template, template_version, ref, params, objective, workload_issuer, workload_iss, workload_subject, claims,
-    owner, owner_key, opener, actors, confirmation, parent_id, depth_left, opened_at, lease_seconds, lease_until, expires_at)
+    owner, owner_key, limit_key, opener, actors, confirmation, parent_id, depth_left, opened_at, lease_seconds, lease_until, expires_at)
   values ((t->>'id')::uuid, t->>'template', (t->>'templateVersion')::int, t->>'ref', t->'params', t->>'objective',
-    t->>'workloadIssuer', t->>'workloadIss', t->>'workloadSubject', t->'claims', t->>'owner', decode(o->>'ownerKey', 'hex'), t->>'opener',
-    t->'actors', nullif(t->'confirmation', 'null'), (t->>'parentId')::uuid, (t->>'depthLeft')::int,
+    t->>'workloadIssuer', t->>'workloadIss', t->>'workloadSubject', t->'claims', t->>'owner', decode(o->>'ownerKey', 'hex'),
+    decode(o->>'limitKey', 'hex'), nullif(t->'opener', 'null'), t->'actors', nullif(t->'confirmation', 'null'), (t->>'parentId')::uuid, (t->>'depthLeft')::int,
     (t->>'openedAt')::timestamptz, (t->>'leaseSeconds')::int,
     clock_timestamp() + make_interval(secs => (t->>'leaseSeconds')::int), (t->>'expiresAt')::timestamptz)
   on conflict do nothing;
@@ -118,14 +134,21 @@ begin
   return jsonb_build_object('kind', 'opened');
 end $$;
 
--- Limits per minute outlive tasks: one counter per owner, template and grant name.
-create function minute_scope(owner text, template text, grant_name text) returns bytea language sql immutable as $$
-  select sha256(convert_to(jsonb_build_array('perMinute', owner, template, grant_name)::text, 'UTF8'))
+-- Limits per minute outlive tasks: one counter per workload, template and grant name.
+create function minute_scope(limit_key bytea, template text, grant_name text) returns bytea language sql immutable as $$
+  select sha256(convert_to(jsonb_build_array('perMinute', encode(limit_key, 'hex'), template, grant_name)::text, 'UTF8'))
+$$;
+
+-- As `use_once`, for uses that the batch has written already: `held` are those of them that nobody has used before.
+create function refuse_held(uses jsonb, held bytea[]) returns text language sql immutable as $$
+  select value->>'replayed' from (
+    select value, row_number() over (partition by value->>'digest') as nth from jsonb_array_elements(uses)
+  ) u where nth > 1 or not decode(value->>'digest', 'hex') = any(held) order by value->>'digest' limit 1
 $$;
 
 -- Everything that can change between decision and commit, checked under the grant lock; then replay key, budget,
 -- issuance and audit. A refusal leaves nothing behind. `record.local`: delivered in the same statement.
-create function settle_intent(i jsonb) returns jsonb language plpgsql as $$
+create function settle_intent(i jsonb, held bytea[] default null) returns jsonb language plpgsql as $$
 declare
   r jsonb := i->'record';
   agent boolean := r->>'purpose' = 'agent';
@@ -151,8 +174,11 @@ begin
   g.per_minute := least(g.per_minute, (i->>'perMinute')::int);
   select * into t from task where id = g.task_id;
   select * into c from config_epoch;
-  if t.state = 'suspended' then return jsonb_build_object('kind', 'refused', 'reason', 'task_suspended'); end if;
-  if t.state <> 'open' or t.expires_at <= clock_timestamp() or t.lease_until <= clock_timestamp() then
+  if t.parent_id is not null then
+    refused := refuse_task(t.id);
+    if refused is not null then return jsonb_build_object('kind', 'refused', 'reason', refused); end if;
+  elsif t.state = 'suspended' then return jsonb_build_object('kind', 'refused', 'reason', 'task_suspended');
+  elsif t.state <> 'open' or t.expires_at <= clock_timestamp() or t.lease_until <= clock_timestamp() then
     return jsonb_build_object('kind', 'refused', 'reason', 'task_ended');
   end if;
   if g.state <> 'active' then return jsonb_build_object('kind', 'refused', 'reason', 'grant_ended'); end if;
@@ -168,7 +194,7 @@ begin
     if g.uses >= g.exchanges_max then return jsonb_build_object('kind', 'refused', 'reason', 'budget_spent'); end if;
     if g.per_minute is not null then
       minute := date_trunc('minute', clock_timestamp());
-      minute_key := minute_scope(t.owner, t.template, g.name);
+      minute_key := minute_scope(t.limit_key, t.template, g.name);
       insert into counter (scope, window_start, n) values (minute_key, minute, 0) on conflict do nothing;
       select n into in_minute from counter where scope = minute_key and window_start = minute for update;
       if in_minute >= g.per_minute then
@@ -176,7 +202,7 @@ begin
           ceil(extract(epoch from minute + interval '1 minute' - clock_timestamp())));
       end if;
     end if;
-    refused := use_once(i->'uses');
+    refused := case when held is null then use_once(i->'uses') else refuse_held(i->'uses', held) end;
     if refused is not null then return jsonb_build_object('kind', 'refused', 'reason', refused); end if;
     if idem is not null then
       delete from idempotency where digest = idem and expires_at <= clock_timestamp();
@@ -184,7 +210,7 @@ begin
       values (idem, (r->>'id')::uuid, clock_timestamp() + interval '24 hours') on conflict do nothing;
       if not found then
         -- Another request with this key committed while we looked: give back what was used.
-        delete from replay where digest in (select decode(u->>'digest', 'hex') from jsonb_array_elements(i->'uses') u);
+        if held is null then delete from replay where digest = any(digests_of(i->'uses')); end if;
         select issuance_id into earlier from idempotency where digest = idem;
         return jsonb_build_object('kind', 'already_issued', 'issuanceId', earlier);
       end if;
@@ -242,23 +268,34 @@ declare
   minute timestamptz := date_trunc('minute', clock_timestamp());
   minute_keys bytea[];
   item record;
+  held bytea[];
   renewed uuid;
   results jsonb[] := array_fill(null::jsonb, array[jsonb_array_length(items)]);
 begin
   perform 1 from task_grant where id = any(grant_ids) order by id for no key update;
   minute_keys := array(
-    select distinct minute_scope(t.owner, t.template, g.name) from task_grant g join task t on t.id = g.task_id
+    select distinct minute_scope(t.limit_key, t.template, g.name) from task_grant g join task t on t.id = g.task_id
     where g.id = any(grant_ids) and g.per_minute is not null);
   if cardinality(minute_keys) > 0 then
     insert into counter (scope, window_start, n)
     select k, minute, 0 from unnest(minute_keys) k order by k on conflict do nothing;
     perform 1 from counter where scope = any(minute_keys) and window_start = minute order by scope for update;
   end if;
-  for item in
-    select x, n from jsonb_array_elements(items) with ordinality as o(x, n) order by x->'uses'->0->>'digest', n
-  loop
-    results[item.n] := settle_intent(item.x);
+  -- What works once is written for all items in one order too; each item then takes its own, and the rest is given back.
+  with written as (
+    insert into replay (digest, expires_at)
+    select decode(u->>'digest', 'hex'), max((u->>'expiresAt')::timestamptz)
+    from jsonb_array_elements(items) x, jsonb_array_elements(x->'uses') u group by u->>'digest' order by u->>'digest'
+    on conflict do nothing returning digest
+  )
+  select coalesce(array_agg(digest), '{}') into held from written;
+  for item in select x, n from jsonb_array_elements(items) with ordinality as o(x, n) order by n loop
+    results[item.n] := settle_intent(item.x, held);
+    if results[item.n]->>'kind' = 'intended' and jsonb_array_length(item.x->'uses') > 0 then
+      held := array(select d from unnest(held) d where d <> all(digests_of(item.x->'uses')));
+    end if;
   end loop;
+  if cardinality(held) > 0 then delete from replay where digest = any(held); end if;
   for renewed in
     select distinct (x->'record'->>'taskId')::uuid as id from jsonb_array_elements(items) with ordinality as o(x, n)
     where results[n]->>'kind' = 'intended' order by id
@@ -417,12 +454,16 @@ declare
   tree uuid[] := lock_tree(task);
   beneath uuid;
 begin
-  update task t set state = 'suspended', state_reason = e->>'reason' where t.id = suspend_task.task and t.state = 'open';
+  -- A lapsed lease stays lapsed: a suspension would keep the task from the reaper, and a resumption give it a new one.
+  update task t set state = 'suspended', state_reason = e->>'reason', suspended_along = false
+  where t.id = suspend_task.task and t.expires_at > clock_timestamp()
+    and ((t.state = 'open' and t.lease_until > clock_timestamp()) or (t.state = 'suspended' and t.suspended_along));
   if not found then return false; end if;
   perform append_audit(e->'audit');
   for beneath in
-    update task t set state = 'suspended', state_reason = 'parent task suspended'
-    where t.id = any(tree) and t.id <> suspend_task.task and t.state = 'open' returning t.id
+    update task t set state = 'suspended', state_reason = 'parent task suspended', suspended_along = true
+    where t.id = any(tree) and t.id <> suspend_task.task and t.state = 'open' and t.lease_until > clock_timestamp()
+    returning t.id
   loop
     perform append_derived(e->'audit', beneath, 'parent task suspended', 'suspended');
   end loop;
@@ -431,39 +472,47 @@ begin
   return true;
 end $$;
 
--- Only with what was suspended along with it; not beneath a task that is suspended itself.
+-- What was suspended along with it comes back with it, down to the first that was suspended by itself. Not beneath a
+-- task that gives nothing itself.
 create function resume_task(task uuid, e jsonb) returns boolean language plpgsql as $$
 declare
   tree uuid[] := lock_tree(task);
-  resumed uuid[];
+  above uuid := (select t.parent_id from task t where t.id = resume_task.task);
+  back uuid[];
   beneath uuid;
 begin
-  update task t set state = 'open', state_reason = null,
-    lease_until = clock_timestamp() + make_interval(secs => t.lease_seconds)
-  where t.id = resume_task.task and t.state = 'suspended' and t.expires_at > clock_timestamp()
-    and not exists (select from task p where p.id = t.parent_id and p.state <> 'open');
-  if not found then return false; end if;
+  if above is not null and refuse_task(above) is not null then return false; end if;
+  back := array(
+    with recursive again as (
+      select t.id from task t where t.id = resume_task.task and t.state = 'suspended' and t.expires_at > clock_timestamp()
+      union
+      select t.id from task t join again on t.parent_id = again.id
+      where t.state = 'suspended' and t.suspended_along and t.expires_at > clock_timestamp()
+    )
+    select id from again);
+  if cardinality(back) = 0 then return false; end if;
+  update task t set state = 'open', state_reason = null, suspended_along = false,
+    lease_until = clock_timestamp() + make_interval(secs => t.lease_seconds) where t.id = any(back);
   perform append_audit(e->'audit');
-  resumed := array[resume_task.task];
-  for beneath in
-    update task t set state = 'open', state_reason = null,
-      lease_until = clock_timestamp() + make_interval(secs => t.lease_seconds)
-    where t.id = any(tree) and t.id <> resume_task.task and t.state = 'suspended'
-      and t.state_reason = 'parent task suspended' and t.expires_at > clock_timestamp() returning t.id
-  loop
-    resumed := resumed || beneath;
-    perform append_derived(e->'audit', beneath, 'parent task resumed', 'open');
+  foreach beneath in array back loop
+    if beneath <> resume_task.task then perform append_derived(e->'audit', beneath, 'parent task resumed', 'open'); end if;
   end loop;
-  update task_grant set state = 'active', generation = generation + 1 where task_id = any(resumed) and state = 'suspended';
-  update work set due_at = clock_timestamp() where id = any(resumed) and kind = 'task';
+  update task_grant set state = 'active', generation = generation + 1 where task_id = any(back) and state = 'suspended';
+  update work set due_at = clock_timestamp() where id = any(back) and kind = 'task';
   return true;
 end $$;
 
-create function heartbeat_task(task uuid) returns void language sql as $$
-  update task set lease_until = clock_timestamp() + make_interval(secs => lease_seconds)
-  where id = heartbeat_task.task and state in ('open', 'suspended')
-    and (state = 'suspended' or lease_until > clock_timestamp()) and expires_at > clock_timestamp()
-$$;
+-- Answers why the task gives nothing now, or null. Only what is over for good is not renewed.
+create function heartbeat_task(task uuid) returns text language plpgsql as $$
+declare
+  refused text := refuse_task(task);
+begin
+  if refused = 'task_ended' then return refused; end if;
+  update task t set lease_until = clock_timestamp() + make_interval(secs => t.lease_seconds)
+  where t.id = heartbeat_task.task and t.expires_at > clock_timestamp()
+    and (t.state = 'suspended' or (t.state = 'open' and t.lease_until > clock_timestamp()));
+  return refused;
+end $$;
 
 -- Adds entries and takes the writer lease of one role's deny document; null while another writer holds it.
 create function deny_request(doc_role text, doc_provider text, entries jsonb, lease_seconds float8) returns jsonb

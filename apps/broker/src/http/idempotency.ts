@@ -16,9 +16,11 @@ export async function remember(
   if (typeof key !== 'string' || key === '') return run();
   if (key.length > 255) throw new Refusal('malformed_request', { detail: 'Idempotency-Key' });
   const route = `${request.method} ${request.path}`;
-  const { name, identity, actors, parent } = principal;
-  // The same workload with another actor, or from within a task, is another caller.
-  const caller = [name, identity.issuer, identity.claims, actors.map(workloadName), parent?.task.id ?? null];
+  const { name, identity, actors, viaTask, parent, boundTo } = principal;
+  // The same workload with another actor or key, or from within a task, is another caller.
+  const by = actors.map((actor) => [workloadName(actor), actor.issuer]);
+  const within = [viaTask?.task.id ?? null, parent?.task.id ?? null];
+  const caller = [name, identity.issuer, identity.claims, by, within, boundTo];
   const digest = broker.exchange.digest(['v1', ...caller, route, key]);
   const bodyDigest = createHash('sha256').update(request.body).digest('hex');
   const { store } = broker;

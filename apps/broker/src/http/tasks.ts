@@ -4,6 +4,7 @@ import {
   endTask,
   heartbeatTask,
   type Identity,
+  isSubject,
   lineageOf,
   type OpenRequest,
   openTask,
@@ -69,7 +70,7 @@ export const taskRoutes: readonly Route[] = [
     access: 'task',
     says: 'Ends the task and everything beneath it',
     body: endTaskBody,
-    handle: (call) => remember(call, () => end(call)),
+    handle: end,
   },
   {
     method: 'POST',
@@ -77,7 +78,7 @@ export const taskRoutes: readonly Route[] = [
     access: 'task',
     says: 'Suspends the task and takes back what is out (operator)',
     body: optionalReasonBody,
-    handle: (call) => remember(call, () => suspend(call)),
+    handle: suspend,
   },
   {
     method: 'POST',
@@ -85,7 +86,7 @@ export const taskRoutes: readonly Route[] = [
     access: 'task',
     says: 'Resumes a suspended task with a new generation (operator)',
     body: optionalReasonBody,
-    handle: (call) => remember(call, () => resume(call)),
+    handle: resume,
   },
 ];
 
@@ -182,35 +183,43 @@ async function mayHaveToken({ broker, principal: { uses } }: Call): Promise<bool
   return uses.length === 0 || (await broker.exchange.tasks.use(uses)) === null;
 }
 
+// Who may is asked each time: a remembered answer is for those who may still ask.
 async function end(call: Call) {
   const { broker, principal } = call;
   const { task } = await related(call, ['owner', 'opener', 'operator']);
   const { outcome } = parseBody(endTaskBody, call.request);
   const command = { state: outcome, reason: 'ended by its caller', actor: principal.name };
-  const ending = await endTask(task.id, command, broker.lifecycle);
-  broker.nudge();
-  return ok(endingView(ending));
+  return remember(call, async () => {
+    const ending = await endTask(task.id, command, broker.lifecycle);
+    broker.nudge();
+    return ok(endingView(ending));
+  });
 }
 
 async function suspend(call: Call) {
   const { broker, principal } = call;
   const { task } = await related(call, ['operator']);
   const { reason = 'suspended by an operator' } = parseBody(optionalReasonBody, call.request);
-  const ending = await suspendTask(task.id, { reason, actor: principal.name }, broker.lifecycle);
-  broker.nudge();
-  return ok(endingView(ending));
+  return remember(call, async () => {
+    const ending = await suspendTask(task.id, { reason, actor: principal.name }, broker.lifecycle);
+    broker.nudge();
+    return ok(endingView(ending));
+  });
 }
 
 async function resume(call: Call) {
   const { broker, principal } = call;
   const { task } = await related(call, ['operator']);
   const { reason = null } = parseBody(optionalReasonBody, call.request);
-  const { state, generations } = await resumeTask(
-    task.id,
-    { actor: principal.name, reason },
-    broker.lifecycle,
-  );
-  return ok({ id: formatId('tsk', task.id), state, generation: Math.max(1, ...Object.values(generations)) });
+  return remember(call, async () => {
+    const command = { actor: principal.name, reason };
+    const { state, generations } = await resumeTask(task.id, command, broker.lifecycle);
+    return ok({
+      id: formatId('tsk', task.id),
+      state,
+      generation: Math.max(1, ...Object.values(generations)),
+    });
+  });
 }
 
 /** The task, when the caller stands to it in one of these relations; else exactly what an unknown task answers. */
@@ -249,7 +258,7 @@ export async function relationsTo(
   const pinned = await broker.policies.version(task.template, task.templateVersion);
   if (ownsTask(task, pinned, principal)) relations.add('owner');
   if (above.some((one) => ownsTask(one.task, one.pinned, principal))) relations.add('opener');
-  if (task.opener !== null && task.opener === principal.name) relations.add('opener');
+  if (task.opener !== null && isSubject(task.opener, principal.identity)) relations.add('opener');
   if (holdsRole(principal, ['operator', 'admin'], { template: task.template })) relations.add('operator');
   if (holdsRole(principal, ['auditor'], { template: task.template })) relations.add('auditor');
   return relations;

@@ -1,7 +1,7 @@
 import type { AuditEvent, Delivery, IntendResult, Intent, Ledger } from '@mayfly/core';
 import type { MemoryFacts } from './facts.ts';
 import { WindowCounter } from './limits.ts';
-import { openTaskRow, renewLease, useOnce } from './open.ts';
+import { openTaskRow, refuseTask, renewLease, useOnce } from './open.ts';
 import { revokeIssuance } from './revoke.ts';
 import type { GrantRow, MemoryRows, TaskRow } from './rows.ts';
 
@@ -96,15 +96,9 @@ function settleIntent(
   return { kind: 'intended' };
 }
 
-function stateOf(
-  rows: MemoryRows,
-  grant: GrantRow,
-  { task, state, leaseUntil }: TaskRow,
-): IntendResult | null {
-  if (state === 'suspended') return { kind: 'refused', reason: 'task_suspended' };
-  const now = rows.now();
-  if (state !== 'open' || task.expiresAt <= now || leaseUntil <= now)
-    return { kind: 'refused', reason: 'task_ended' };
+function stateOf(rows: MemoryRows, grant: GrantRow, { task }: TaskRow): IntendResult | null {
+  const refused = refuseTask(rows, task.id);
+  if (refused !== null) return { kind: 'refused', reason: refused };
   return grant.state === 'active' ? null : { kind: 'refused', reason: 'grant_ended' };
 }
 
@@ -124,8 +118,8 @@ function spend(rows: MemoryRows, row: GrantRow, { record, use, budget }: Intent)
   if (earlier !== undefined && earlier.expiresAt > rows.now())
     return { kind: 'already_issued', issuanceId: earlier.issuanceId };
   if (uses >= exchangesMax) return { kind: 'refused', reason: 'budget_spent' };
-  const { owner = '', template = '' } = rows.tasks.get(grant.taskId)?.task ?? {};
-  const minute = new WindowCounter(rows, ['perMinute', owner, template, grant.name], 60);
+  const { countedAs = '', task } = rows.tasks.get(grant.taskId) ?? {};
+  const minute = new WindowCounter(rows, ['perMinute', countedAs, task?.template ?? '', grant.name], 60);
   const limited = minute.refuseAt(Number.isFinite(perMinute) ? perMinute : null);
   if (limited !== null) return limited;
   const replayed = useOnce(rows, use.uses);

@@ -1,4 +1,4 @@
-import type { Opening, OpenResult, Task, Use } from '@mayfly/core';
+import { isClosed, type Opening, type OpenResult, type Task, type Use } from '@mayfly/core';
 import type { Reason } from '@mayfly/protocol';
 import { WindowCounter } from './limits.ts';
 import type { MemoryRows } from './rows.ts';
@@ -7,23 +7,22 @@ export type Opened = Exclude<OpenResult, { kind: 'opened' }> | { readonly kind: 
 
 /** `open_task` of the migrations: limits, ref, task, grants, lease; the caller's transaction undoes it. */
 export function openTaskRow(rows: MemoryRows, opening: Opening, knownEpoch: number): Opened {
-  const { task, maxOpen, opensPerHour, childrenMax, audit } = opening;
+  const { task, countedAs, maxOpen, opensPerHour, childrenMax, audit } = opening;
   const orphan = refuseChild(rows, task.parentId, childrenMax ?? 0);
   if (orphan !== null) return { kind: 'refused', reason: orphan };
   if (rows.epoch !== knownEpoch) return { kind: 'stale', epoch: rows.epoch };
   if (rows.frozen !== null) return { kind: 'refused', reason: 'frozen' };
-  const hour = new WindowCounter(rows, ['opensPerHour', task.owner, task.template], 3600);
+  const hour = new WindowCounter(rows, ['opensPerHour', countedAs, task.template], 3600);
   const limited = hour.refuseAt(opensPerHour);
   if (limited !== null) return limited;
-  const same = [...rows.tasks.values()].filter(
-    (row) => row.task.template === task.template && row.task.owner === task.owner,
-  );
-  const live = same.filter(({ state }) => state === 'open' || state === 'suspended').length;
+  const same = [...rows.tasks.values()].filter((row) => row.task.template === task.template);
+  const live = same.filter((row) => row.countedAs === countedAs && !isClosed(row.state)).length;
   if (maxOpen !== null && live >= maxOpen) return { kind: 'refused', reason: 'too_many_open_tasks' };
-  if (rows.tasks.has(task.id) || same.some((row) => sameRef(row.task, task))) return { kind: 'ref_taken' };
+  if (rows.tasks.has(task.id) || same.some((row) => row.task.owner === task.owner && sameRef(row.task, task)))
+    return { kind: 'ref_taken' };
   const leaseUntil = rows.inSeconds(task.leaseSeconds);
-  const state = { state: 'open', stateReason: null, outcome: null, leaseUntil, endedAt: null } as const;
-  rows.tasks.set(task.id, { task, ...state });
+  const open = { state: 'open', stateReason: null, suspendedAlong: false, outcome: null } as const;
+  rows.tasks.set(task.id, { task, countedAs, ...open, leaseUntil, endedAt: null });
   for (const grant of task.grants)
     rows.grants.set(grant.id, { grant, uses: 0, state: 'active', generation: 1 });
   hour.raise();
@@ -38,13 +37,20 @@ function sameRef(left: Task, right: Task): boolean {
   return left.ref !== null && left.ref === right.ref && left.parentId === right.parentId;
 }
 
-/** `refuse_child`: the task above must be open, and have room. */
+/** `refuse_task`: why it gives nothing now; it and each one above must be open, in time, and within its lease. */
+export function refuseTask(rows: MemoryRows, id: string): Reason | null {
+  const [row, now] = [rows.tasks.get(id), rows.now()];
+  const lapsed = row?.state === 'open' && row.leaseUntil <= now;
+  if (row === undefined || isClosed(row.state) || row.task.expiresAt <= now || lapsed) return 'task_ended';
+  const above = row.task.parentId === null ? null : refuseTask(rows, row.task.parentId);
+  return above ?? (row.state === 'suspended' ? 'task_suspended' : null);
+}
+
+/** `refuse_child`: the task above must give, and have room. */
 function refuseChild(rows: MemoryRows, parentId: string | null, max: number): Reason | null {
   if (parentId === null) return null;
-  const parent = rows.tasks.get(parentId);
-  if (parent?.state === 'suspended') return 'task_suspended';
-  if (parent?.state !== 'open' || parent.task.expiresAt <= rows.now() || parent.leaseUntil <= rows.now())
-    return 'task_ended';
+  const refused = refuseTask(rows, parentId);
+  if (refused !== null) return refused;
   const children = [...rows.tasks.values()].filter(({ task }) => task.parentId === parentId);
   return children.length >= max ? 'child_not_allowed' : null;
 }

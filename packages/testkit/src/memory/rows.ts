@@ -4,8 +4,10 @@ import type { EndMethod } from '@mayfly/protocol';
 
 export interface TaskRow {
   readonly task: Task;
+  readonly countedAs: string;
   readonly state: TaskState;
   readonly stateReason: string | null;
+  readonly suspendedAlong: boolean;
   readonly outcome: string | null;
   readonly leaseUntil: Date;
   readonly endedAt: Date | null;

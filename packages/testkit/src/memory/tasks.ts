@@ -1,13 +1,14 @@
 import type { AuditEvent, ClosedState, Ending, TaskFound, TaskStatus, Tasks } from '@mayfly/core';
 import { isClosed } from '@mayfly/core';
+import type { Reason } from '@mayfly/protocol';
 import { type MemoryFacts, readTask } from './facts.ts';
-import { openTaskRow, useOnce } from './open.ts';
+import { openTaskRow, refuseTask, useOnce } from './open.ts';
 import type { IssuanceRow, MemoryRows, TaskRow } from './rows.ts';
 
 /** Outcomes that the owner names; the other ends happen to a task. */
 const outcomes: ReadonlySet<ClosedState> = new Set(['completed', 'failed', 'cancelled']);
 
-/** The task side of storage, as `open_with_assertion`, `close_task`, `suspend_task`, `resume_task` and `task_ending`. */
+/** The task side of storage, as `open_with_uses`, `close_task`, `suspend_task`, `resume_task` and `task_ending`. */
 export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
   const read = (id: string): TaskFound | undefined => {
     const found = readTask(rows, id);
@@ -44,9 +45,9 @@ export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
       }),
     use: async (uses) => useOnce(rows, uses),
     heartbeat: async (id) => {
-      heartbeat(rows, id);
+      const refused = heartbeat(rows, id);
       const found = read(id);
-      return found === undefined ? undefined : statusAfterHeartbeat(rows, found);
+      return refused === 'task_ended' && found !== undefined ? overByTime(rows, found) : found?.status;
     },
     end: async (id, end) => change(id, () => close(rows, id, end)),
     suspend: async (id, suspended) => change(id, () => suspend(rows, id, suspended)),
@@ -59,18 +60,19 @@ export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
   };
 }
 
-function heartbeat(rows: MemoryRows, id: string): void {
-  const row = rows.tasks.get(id);
-  if (row === undefined || isClosed(row.state) || row.task.expiresAt <= rows.now()) return;
-  if (row.state === 'open' && row.leaseUntil <= rows.now()) return;
+function heartbeat(rows: MemoryRows, id: string): Reason | null {
+  const [row, refused] = [rows.tasks.get(id), refuseTask(rows, id)];
+  if (row === undefined || refused === 'task_ended') return refused;
   rows.tasks.set(id, { ...row, leaseUntil: rows.inSeconds(row.task.leaseSeconds) });
+  return refused;
 }
 
-function statusAfterHeartbeat(rows: MemoryRows, { task, status }: TaskFound): TaskStatus {
+function overByTime(rows: MemoryRows, { task, status }: TaskFound): TaskStatus {
   if (isClosed(status.state)) return status;
   if (task.expiresAt <= rows.now()) return { ...status, state: 'expired', stateReason: 'its time is over' };
-  if (status.state !== 'open' || status.leaseExpiresAt > rows.now()) return status;
-  return { ...status, state: 'abandoned', stateReason: 'lease lost' };
+  const lapsed = status.state === 'open' && status.leaseExpiresAt <= rows.now();
+  if (lapsed) return { ...status, state: 'abandoned', stateReason: 'lease lost' };
+  return { ...status, state: 'cancelled', stateReason: 'parent task ended' };
 }
 
 function close(
@@ -105,12 +107,14 @@ function suspend(
   { reason, audit }: { reason: string; audit: AuditEvent },
 ): Ending | undefined {
   const row = rows.tasks.get(id);
-  if (row?.state !== 'open') return endingOf(rows, id);
-  rows.tasks.set(id, { ...row, state: 'suspended', stateReason: reason });
+  const holdsLease = ({ state, leaseUntil }: TaskRow) => state === 'open' && leaseUntil > rows.now();
+  if (row === undefined || row.task.expiresAt <= rows.now() || !(holdsLease(row) || isAlong(row)))
+    return endingOf(rows, id);
+  rows.tasks.set(id, { ...row, state: 'suspended', stateReason: reason, suspendedAlong: false });
   rows.append(audit);
-  for (const beneath of beneathOf(rows, id, ({ state }) => state === 'open')) {
-    const suspended = { state: 'suspended', stateReason: suspendedAlong } as const;
-    rows.tasks.set(beneath.task.id, { ...beneath, ...suspended });
+  for (const beneath of beneathOf(rows, id, holdsLease)) {
+    const suspended = { state: 'suspended', stateReason: 'parent task suspended' } as const;
+    rows.tasks.set(beneath.task.id, { ...beneath, ...suspended, suspendedAlong: true });
     rows.append(derived(audit, beneath, suspended));
   }
   for (const one of treeOf(rows, id)) {
@@ -124,29 +128,38 @@ function suspend(
 function resume(rows: MemoryRows, id: string, audit: AuditEvent): boolean {
   const row = rows.tasks.get(id);
   if (row?.state !== 'suspended' || row.task.expiresAt <= rows.now()) return false;
-  if (row.task.parentId !== null && rows.tasks.get(row.task.parentId)?.state !== 'open') return false;
+  if (row.task.parentId !== null && refuseTask(rows, row.task.parentId) !== null) return false;
   reopen(rows, row);
   rows.append(audit);
-  const along = ({ state, stateReason, task }: TaskRow) =>
-    state === 'suspended' && stateReason === suspendedAlong && task.expiresAt > rows.now();
-  for (const beneath of beneathOf(rows, id, along)) {
+  for (const beneath of suspendedAlongWith(rows, id)) {
     reopen(rows, beneath);
     rows.append(derived(audit, beneath, { state: 'open', stateReason: 'parent task resumed' }));
   }
   return true;
 }
 
+/** Down to the first that was suspended by itself, or whose time is over. */
+function suspendedAlongWith(rows: MemoryRows, id: string): readonly TaskRow[] {
+  const children = [...rows.tasks.values()].filter(
+    (row) => row.task.parentId === id && isAlong(row) && row.task.expiresAt > rows.now(),
+  );
+  return children.flatMap((child) => [child, ...suspendedAlongWith(rows, child.task.id)]);
+}
+
+function isAlong({ state, suspendedAlong }: TaskRow): boolean {
+  return state === 'suspended' && suspendedAlong;
+}
+
 function reopen(rows: MemoryRows, row: TaskRow): void {
   const { id, leaseSeconds } = row.task;
-  rows.tasks.set(id, { ...row, state: 'open', stateReason: null, leaseUntil: rows.inSeconds(leaseSeconds) });
+  const open = { state: 'open', stateReason: null, suspendedAlong: false } as const;
+  rows.tasks.set(id, { ...row, ...open, leaseUntil: rows.inSeconds(leaseSeconds) });
   for (const grant of rows.grantsOf(id))
     if (grant.state === 'suspended')
       rows.grants.set(grant.grant.id, { ...grant, state: 'active', generation: grant.generation + 1 });
   const work = rows.work.get(id);
   if (work !== undefined) rows.work.set(id, { ...work, dueAt: rows.now() });
 }
-
-const suspendedAlong = 'parent task suspended';
 
 /** The task and every one beneath it. */
 function treeOf(rows: MemoryRows, id: string): readonly string[] {

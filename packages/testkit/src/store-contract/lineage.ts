@@ -5,7 +5,8 @@ import { type Scene, saying } from './scene.ts';
 /** Claims about tasks beneath tasks: what ends, suspends or counts them. */
 export function describeLineage(scene: () => Scene): void {
   describe('lineage: opening', () => testOpening(scene));
-  describe('lineage: what happens above', () => testCascade(scene));
+  describe('lineage: an end above', () => testEnds(scene));
+  describe('lineage: a suspension above, and time', () => testSuspensions(scene));
   describe('what works once', () => testUses(scene));
 }
 
@@ -63,19 +64,31 @@ function testOpening(scene: () => Scene): void {
       answers.push(saying(await scene().open(await scene().opening({ parent }))));
     expect(answers).toEqual(['task_suspended', 'task_ended', 'task_ended', 'task_ended']);
   });
+
+  test('limits are one of all actors of a workload', async () => {
+    const id = scene().store.newId();
+    const by = (actor: string) => ({ owner: `${id} by ${actor}`, countedAs: id, maxOpen: 1 });
+    await scene().opened(by('one'));
+    expect(saying(await scene().open(await scene().opening(by('two'))))).toBe('too_many_open_tasks');
+    const minute = (actor: string) => ({ owner: `${id} by ${actor}`, countedAs: `${id}'`, perMinute: 1 });
+    const [first, second] = [await scene().opened(minute('one')), await scene().opened(minute('two'))];
+    const { ledger } = scene().store;
+    expect(saying(await ledger.intend(await scene().intent(first)))).toBe('intended');
+    expect(saying(await ledger.intend(await scene().intent(second)))).toBe('rate_limited');
+  });
 }
 
-function testCascade(scene: () => Scene): void {
-  async function family() {
-    const parent = await scene().opened();
-    const child = await scene().opened({ parent });
-    const grandchild = await scene().opened({ parent: child });
-    return { parent, child, grandchild };
-  }
+async function family(scene: () => Scene) {
+  const parent = await scene().opened();
+  const child = await scene().opened({ parent });
+  const grandchild = await scene().opened({ parent: child });
+  return { parent, child, grandchild };
+}
 
+function testEnds(scene: () => Scene): void {
   test('an end ends every task beneath, takes back what is out, and is one event of each', async () => {
     const { store } = scene();
-    const { parent, child, grandchild } = await family();
+    const { parent, child, grandchild } = await family(scene);
     const [above, beneath] = [await scene().delivered(parent), await scene().delivered(grandchild)];
     const ending = await scene().end(parent, 'failed');
     expect(ending).toMatchObject({ state: 'failed', total: 2, pending: 2 });
@@ -91,31 +104,17 @@ function testCascade(scene: () => Scene): void {
   });
 
   test('a task that has ended keeps its own end when the one above ends', async () => {
-    const { parent, child } = await family();
+    const { parent, child } = await family(scene);
     await scene().end(child, 'completed');
     await scene().end(parent, 'failed');
     expect(await stateOf(scene, child)).toBe('completed');
   });
 
   test('the end of a child leaves the one above alone', async () => {
-    const { parent, child, grandchild } = await family();
+    const { parent, child, grandchild } = await family(scene);
     await scene().end(child);
     expect(await stateOf(scene, parent)).toBe('open');
     expect(await stateOf(scene, grandchild)).toBe('cancelled');
-  });
-
-  test('a suspension reaches those beneath, a resumption those that it had reached', async () => {
-    const { store } = scene();
-    const { parent, child, grandchild } = await family();
-    await scene().suspend(grandchild);
-    await scene().suspend(parent);
-    expect(saying(await store.ledger.intend(await scene().intent(child)))).toBe('task_suspended');
-    expect((await scene().resume(child))?.resumed).toBe(false);
-    expect((await scene().resume(parent))?.resumed).toBe(true);
-    const { status } = await scene().fresh(child);
-    expect([status.state, generationOf(status, child.grants[0]?.id ?? '')]).toEqual(['open', 2]);
-    expect(await stateOf(scene, grandchild)).toBe('suspended');
-    expect((await store.events(child.id)).slice(-2)).toEqual(['task.suspended', 'task.resumed']);
   });
 
   test('of an end and an opening beneath at once, no child stays open', async () => {
@@ -129,6 +128,67 @@ function testCascade(scene: () => Scene): void {
       for (const [index, { task }] of openings.entries())
         if (results[index]?.kind === 'opened') expect(await stateOf(scene, task)).toBe('cancelled');
     }
+  });
+}
+
+function testSuspensions(scene: () => Scene): void {
+  test('a suspension reaches those beneath, a resumption those that it had reached', async () => {
+    const { store } = scene();
+    const { parent, child, grandchild } = await family(scene);
+    await scene().suspend(grandchild);
+    await scene().suspend(parent);
+    expect(saying(await store.ledger.intend(await scene().intent(child)))).toBe('task_suspended');
+    expect((await scene().resume(child))?.resumed).toBe(false);
+    expect((await scene().resume(parent))?.resumed).toBe(true);
+    const { status } = await scene().fresh(child);
+    expect([status.state, generationOf(status, child.grants[0]?.id ?? '')]).toEqual(['open', 2]);
+    expect(await stateOf(scene, grandchild)).toBe('suspended');
+    expect((await store.events(child.id)).slice(-2)).toEqual(['task.suspended', 'task.resumed']);
+  });
+
+  test('a resumption stops at what was suspended by itself, whatever its reason says, and what is beneath that', async () => {
+    const { parent, child, grandchild } = await family(scene);
+    await scene().suspend(child, 'parent task suspended');
+    await scene().suspend(parent);
+    expect((await scene().resume(parent))?.resumed).toBe(true);
+    for (const task of [child, grandchild]) expect(await stateOf(scene, task)).toBe('suspended');
+    expect(saying(await scene().store.ledger.intend(await scene().intent(grandchild)))).toBe(
+      'task_suspended',
+    );
+    expect((await scene().resume(grandchild))?.resumed).toBe(false);
+    expect((await scene().resume(child))?.resumed).toBe(true);
+    expect(await stateOf(scene, grandchild)).toBe('open');
+  });
+
+  test('a suspension of its own outlives that of the one above', async () => {
+    const { parent, child } = await family(scene);
+    await scene().suspend(parent);
+    await scene().suspend(child, 'by itself');
+    await scene().resume(parent);
+    expect((await scene().fresh(child)).status).toMatchObject({
+      state: 'suspended',
+      stateReason: 'by itself',
+    });
+  });
+
+  test('beneath a lease that has lapsed, or a life that is over, nothing is given or renewed', async () => {
+    const { store } = scene();
+    for (const over of ['leaveLease', 'passExpiry'] as const) {
+      const { parent, child, grandchild } = await family(scene);
+      await (over === 'leaveLease' ? store.leaveLease(parent.id, -1) : store.passExpiry(parent.id));
+      expect(saying(await store.ledger.intend(await scene().intent(grandchild)))).toBe('task_ended');
+      expect(saying(await scene().open(await scene().opening({ parent: child })))).toBe('task_ended');
+      expect(await store.tasks.heartbeat(grandchild.id)).toMatchObject({ state: 'cancelled' });
+    }
+  });
+
+  test('a lapsed lease is not revived by a suspension', async () => {
+    const task = await scene().opened();
+    await scene().store.leaveLease(task.id, -1);
+    await scene().suspend(task);
+    expect(await stateOf(scene, task)).toBe('open');
+    expect((await scene().resume(task))?.resumed).toBe(false);
+    expect(saying(await scene().store.ledger.intend(await scene().intent(task)))).toBe('task_ended');
   });
 }
 

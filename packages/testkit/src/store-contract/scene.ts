@@ -60,6 +60,8 @@ export interface TaskWishes {
   readonly lifeSeconds?: number;
   readonly parent?: Task | null;
   readonly childrenMax?: number;
+  /** Whose limits it counts against; its owner's own unless said otherwise. */
+  readonly countedAs?: string;
 }
 
 export interface IntentWishes {
@@ -88,7 +90,7 @@ export class Scene {
   async opening(wishes: TaskWishes = {}): Promise<Opening> {
     const id = this.store.newId();
     const { owner = `owner of ${id}`, template = 'contract', ref = null, lifeSeconds = 1800 } = wishes;
-    const { parent = null, childrenMax = 10 } = wishes;
+    const { parent = null, childrenMax = 10, countedAs = owner } = wishes;
     const now = await this.store.now();
     const task: Task = {
       ...{ id, template, templateVersion: 1, ref, owner, objective: null, opener: null },
@@ -103,7 +105,8 @@ export class Scene {
     };
     const { maxOpen = null, opensPerHour = null } = wishes;
     const audit = await this.event('task.opened', id);
-    return { task, maxOpen, opensPerHour, childrenMax: parent === null ? null : childrenMax, audit };
+    const limits = { countedAs, maxOpen, opensPerHour, childrenMax: parent === null ? null : childrenMax };
+    return { task, ...limits, audit };
   }
 
   #grant(taskId: string, { exchanges = null, perMinute = null }: TaskWishes): Grant {
@@ -218,9 +221,9 @@ export class Scene {
     return this.store.tasks.end(task.id, { state, reason: `because ${state}`, audit });
   }
 
-  async suspend(task: Task) {
+  async suspend(task: Task, reason = 'look') {
     return this.store.tasks.suspend(task.id, {
-      reason: 'look',
+      reason,
       audit: await this.event('task.suspended', task.id),
     });
   }
