@@ -80,6 +80,28 @@ test('every endpoint that is listed answers', async () => {
   }
 });
 
+test('no path of sign-in fails without its cookies, or with those of nobody', async () => {
+  const forged = ['session', 'sign_in', 'resume'].map((name) => `mayfly_${name}=x; mayfly_${name}.sig=y`);
+  for (const cookie of ['', forged.join('; ')])
+    for (const [method, path] of [
+      ['GET', '/device'],
+      ['POST', '/device'],
+      ['GET', '/device/x'],
+      ['GET', '/authorize'],
+      ['GET', '/authorize/x'],
+      ['GET', '/sign-in'],
+      ['GET', '/sign-in/continue'],
+      ['GET', '/sign-in/callback?state=x&code=y'],
+      ['GET', '/sign-in/cancel'],
+    ] as const) {
+      const body = method === 'POST' ? { body: new URLSearchParams({ xsrf: 'x', user_code: 'y' }) } : {};
+      const answer = await fetch(`${world.url}${path}`, { method, headers: { cookie }, ...body });
+      expect([method, path, answer.status < 500]).toEqual([method, path, true]);
+    }
+  const metrics = await (await fetch(`${world.running.opsUrl}/metrics`)).text();
+  expect(metrics).not.toContain('mayfly_alarms_total{kind="internal"}');
+});
+
 test('while sign-in is off none of it exists', async () => {
   for (const path of [
     '/authorize',

@@ -25,6 +25,9 @@ export function jsonOf({ status, body, error }: Answered): Readonly<Record<strin
 
 /** What the provider says of a request; undefined for what is a failure of ours. */
 export function asRefusal(error: unknown): Refusal | undefined {
+  if (error instanceof TypeError && /persist can only be called on previously persisted/.test(error.message))
+    // How the provider meets a form of a browser without session: its cookie was not kept, or is over.
+    return new Refusal('sign_in_lost', { detail: 'no session', cause: error });
   const code: unknown = Reflect.get(Object(error), 'error');
   if (!(error instanceof Error) || typeof code !== 'string') return undefined;
   const said: unknown = Reflect.get(error, 'error_detail') ?? Reflect.get(error, 'error_description');

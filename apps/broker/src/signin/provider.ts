@@ -160,17 +160,18 @@ function forget({ oidc: { session } }: Context): void {
 function cookiesOf({ issuer }: Config, secret: Buffer) {
   const secure = issuer.startsWith('https:');
   const options = { httpOnly: true, sameSite: 'lax', secure, signed: true };
-  // `__Host-` cookies are never those of a sibling host; the others have paths of their own, so `__Secure-`.
+  // `__Host-` cookies are never those of a sibling host, which could else give this browser the sign-in of its own that it
+  // waits for elsewhere; they need the path `/`. The one to resume by has a path of its own, so `__Secure-`.
   const [host, sub] = secure ? ['__Host-', '__Secure-'] : ['', ''];
   return {
     keys: [subkey(secret, 'cookie').toString('base64url')],
     names: {
       session: `${host}mayfly_session`,
-      interaction: `${sub}mayfly_sign_in`,
+      interaction: `${host}mayfly_sign_in`,
       resume: `${sub}mayfly_resume`,
     },
     long: options,
-    short: options,
+    short: { ...options, path: '/' },
   };
 }
 

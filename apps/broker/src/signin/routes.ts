@@ -128,7 +128,8 @@ function formOf({ headers, body }: RawRequest): URLSearchParams {
 
 /** Only what a browser needs of the provider's answer. A failure beneath it is thrown on. */
 export function replyOf({ status, headers, body, error }: Answered): Reply {
-  if (error !== undefined && asRefusal(error) === undefined && status >= 500) throw error;
+  // The provider's own pages say what it refuses; what it did not see coming has none.
+  if (error !== undefined && status >= 500) throw asRefusal(error) ?? error;
   const kept: Record<string, string | readonly string[]> = {};
   const { location, 'set-cookie': cookies } = headers;
   if (typeof location === 'string') kept['location'] = location;
