@@ -303,6 +303,34 @@ export const dpopCases: readonly Case[] = [
     },
   },
   {
+    id: 'D8.c',
+    rule: 'an assertion that its issuer bound to a key is taken with a proof by that key alone',
+    source: 'RFC 7800 section 3.1',
+    must: 'MUST',
+    needs: ['dpop'],
+    run: async (suite) => {
+      const key = await suite.proofKey();
+      const bound = () => suite.assertion({ claims: { cnf: { jkt: key.jkt } } });
+      const either = [refusal, 'invalid_request'];
+      expectRefused(await suite.exchange({ token: await bound() }), either);
+      expectRefused(await proven(suite, await suite.proofKey(), { token: await bound() }), either);
+      expectIssued(await proven(suite, key, { token: await bound() }));
+    },
+  },
+  {
+    id: 'D8.d',
+    rule: 'an assertion that is bound in a way that the server does not know is refused',
+    source: 'RFC 7800 section 3.1',
+    must: 'MUST',
+    needs: ['dpop'],
+    run: async (suite) => {
+      for (const cnf of [{ kid: 'conformance' }, {}]) {
+        const answer = await suite.exchange({ token: await suite.assertion({ claims: { cnf } }) });
+        expectRefused(answer, [refusal, 'invalid_request']);
+      }
+    },
+  },
+  {
     id: 'D9',
     rule: 'a resource server challenges by WWW-Authenticate: DPoP with error and algs',
     source: 'RFC 9449 section 7.1',

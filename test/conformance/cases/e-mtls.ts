@@ -51,6 +51,22 @@ export const certificateCases: readonly Case[] = [
     },
   },
   {
+    id: 'E1.d',
+    rule: 'an assertion that its issuer bound to a certificate is taken over its connection alone',
+    source: 'RFC 8705 section 3.1',
+    must: 'MUST',
+    needs: ['mtls'],
+    run: async (suite) => {
+      const cnf = { 'x5t#S256': thumbprint(certificateOf(suite).raw) };
+      const bound = () => suite.assertion({ claims: { cnf } });
+      for (const client of [null, 1] as const) {
+        const answer = await suite.exchange({ token: await bound(), wire: suite.tls(client) });
+        expectRefused(answer, refusals);
+      }
+      expectIssued(await suite.exchange({ token: await bound(), wire: suite.tls(0) }));
+    },
+  },
+  {
     id: 'E2',
     rule: 'a certificate in a header is nobody’s word where no proxy is trusted',
     source: 'RFC 9440 section 4',

@@ -18,7 +18,7 @@ import {
   type When,
 } from './moves.ts';
 import type { Ask, Mutant, Seen } from './mutant.ts';
-import { blindToProof, faultsOfProof, withProof } from './repair.ts';
+import { blindTo, blindToProof, faultsOfProof, withProof } from './repair.ts';
 
 const issued: When = (seen, told) => onToken(seen, told) && onSuccess(seen, told);
 const withDpop = ({ headers }: Seen) => headers['dpop'] !== undefined;
@@ -143,6 +143,11 @@ export const proofMutants: readonly Mutant[] = [
     says: 'takes any key for a bound token',
     answer: succeed((seen) => chained(seen) && withDpop(seen)),
   },
+  ...['D8.c', 'D8.d', 'E1.d'].map((breaks) => ({
+    breaks,
+    says: 'does not look at cnf',
+    ask: blindTo(['cnf']),
+  })),
   {
     breaks: 'D9',
     says: 'challenges for Bearer',

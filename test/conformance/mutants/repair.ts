@@ -56,6 +56,7 @@ function repaired({ issuer, audience }: Issuer): Claims {
     nbf: now(),
     jti: crypto.randomUUID(),
     act: undefined,
+    cnf: undefined,
   };
 }
 
@@ -89,6 +90,7 @@ export async function faultsOfAssertion(token: string, profile: Profile): Promis
     [Number(exp) - Number(iat ?? now()) > issuer.lifetimeSecondsMax, 'lifetime'],
     [jti === undefined && issuer === profile.issuers.main, 'no jti'],
     [claims['act'] !== undefined, 'act'],
+    [claims['cnf'] !== undefined, 'cnf'],
     [isSvid && !String(claims['sub']).startsWith(`${issuer.issuer}/`), 'trust domain'],
     [header['alg'] === 'ES256' && !(await isSignedBy(token, issuer.key)), 'signature'],
   ];
