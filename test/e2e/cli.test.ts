@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -172,17 +174,60 @@ test('get, whoami, audit query, freeze and thaw', async () => {
   expect((await mayfly(['thaw', '--reason', 'over'], await asPerson())).code).toBe(0);
 });
 
+test('what a server command lacks is said in a sentence with what to set, and is 2; an absent database is 3', async () => {
+  const free = { MAYFLY_LISTEN: '127.0.0.1:0', MAYFLY_OPS_LISTEN: '127.0.0.1:0' };
+  const dir = mkdtempSync(join(tmpdir(), 'mayfly-cli-'));
+  chmodSync(dir, 0o755); // As root, PostgreSQL runs as a user of its own, who must enter it.
+  const kek = join(dir, 'kek');
+  writeFileSync(kek, randomBytes(32).toString('base64'), { mode: 0o600 });
+  const external = {
+    ...free,
+    DATABASE_URL: 'postgresql://u:hunter2@127.0.0.1:1/x',
+    MAYFLY_KEY_ENCRYPTION_KEY: kek,
+  };
+  const bad: [Record<string, string>, number, string][] = [
+    [{ DATABASE_URL: 'localhost/mayfly' }, 2, 'DATABASE_URL'],
+    [external, 3, 'ECONNREFUSED'],
+    [{ ...free, MAYFLY_DATA_DIR: join(dir, 'a'), MAYFLY_BUNDLE: join(dir, 'nowhere') }, 2, 'nowhere'],
+    [
+      { ...free, MAYFLY_DATA_DIR: join(dir, 'a'), MAYFLY_LISTEN: new URL(world.url).host },
+      2,
+      'MAYFLY_LISTEN',
+    ],
+  ];
+  for (const [env, code, word] of bad) {
+    const ran = await mayfly(['serve'], { ...env, MAYFLY_LOG_LEVEL: 'error' });
+    expect([ran.code, ran.err]).toEqual([code, expect.stringContaining(word)]);
+    expect(ran.err + ran.out).not.toMatch(/hunter2|\bat .*\.ts:\d/);
+  }
+  rmSync(dir, { recursive: true, force: true });
+}, 60_000);
+
+test('a form of output that cannot show the credential is refused before anything is minted', async () => {
+  const minted = () => world.sql("select count(*) n from audit_entry where type = 'exchange.intended'");
+  const before = await minted();
+  const args = [
+    ...['exchange', '-o', 'header', '--tool', 's3.read', '--resource', 'arn:aws:s3:::invoices/2026q3/a.pdf'],
+    ...['--template', 'invoice-reconcile', '--ref', 'form', '--param', 'quarter=2026q3'],
+  ];
+  const ran = await mayfly(args, await asWorkload());
+  expect([ran.code, ran.err]).toEqual([1, expect.stringContaining('unsupported_token_type')]);
+  expect(await minted()).toEqual(before);
+});
+
 test('usage is 2, an unreachable broker is 3, help and version are 0', async () => {
   expect((await mayfly(['exchange'])).code).toBe(2);
   expect((await mayfly(['whoami'])).code).toBe(2);
   expect(
     (await mayfly(['whoami'], { MAYFLY_ASSERTION: 'x', MAYFLY_SERVER: 'http://127.0.0.1:1' })).code,
   ).toBe(3);
+  expect((await mayfly(['get', 'templates', '--state', 'open'])).err).toContain('does not filter by --state');
+  expect((await mayfly(['get', 'tasks', '--limit', 'many'])).code).toBe(2);
   expect((await mayfly(['serve'], { DATABASE_URL: 'postgresql://x' })).code).toBe(2);
   expect((await mayfly(['serve'], { MAYFLY_LISTEN: '0.0.0.0:8080' })).code).toBe(2);
   for (const args of [
     ['--help'],
-    ['version'],
+    ['version', '-o', 'json'],
     ['access'],
     ['schema', 'provider'],
     ['config', 'schema'],

@@ -230,8 +230,12 @@ describe.each(kinds)('%s by DATABASE_URL', (_, startPostgres) => {
     expect([unknown.code, unknown.err]).toEqual([1, expect.stringContaining('no TrustedIssuer nope')]);
     const robots = await mayfly(['bootstrap', '--issuer', 'workloads', '--subject', 'agent']);
     expect([robots.code, robots.err]).toEqual([1, expect.stringContaining('not an issuer of people')]);
+    const stranger = await mayfly(['bootstrap', '--issuer', 'people', '--subject', 'root@other.example']);
+    expect([stranger.code, stranger.err]).toEqual([1, expect.stringContaining('do not admit root@other')]);
+    const first = await mayfly(['bootstrap', '--issuer', 'people', '--subject', 'first@corp.example']);
+    expect([first.code, first.err]).toEqual([0, '']);
     const made = await mayfly(['bootstrap', '--issuer', 'people', '--subject', 'root@corp.example']);
-    expect(made.code).toBe(0);
+    expect([made.code, made.err]).toEqual([0, expect.stringContaining('first@corp.example')]);
     expect((await api(audience(), '/v1/freeze', await person())).status).toBe(200);
     expect((await api(audience(), '/v1/freeze', await person('else@corp.example'))).status).toBe(403);
   });

@@ -9,9 +9,16 @@ import type { Wired } from './wire.ts';
 
 const roundsMax = 4;
 
-/** Reads *.yaml and *.yml of a folder, in order of name. */
+/** Reads *.yaml and *.yml of a folder, in order of name. Throws ConfigError where it cannot be read. */
 export function readFolder(folder: string): readonly { file: string; text: string }[] {
-  return readdirSync(folder)
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch (cause) {
+    const code = cause instanceof Error ? Reflect.get(cause, 'code') : undefined;
+    throw new ConfigError([`bundle: ${folder} is not a folder that can be read (${String(code)})`]);
+  }
+  return names
     .filter((name) => /\.ya?ml$/.test(name))
     .sort()
     .map((name) => ({ file: join(folder, name), text: readFileSync(join(folder, name), 'utf8') }));

@@ -19,5 +19,5 @@ export { keyState, nextRotations } from './keys/rotation.ts';
 export { createLog, type Log } from './log.ts';
 export { pass as reaperPass, watchDenials } from './reaper.ts';
 export { settings } from './settings.ts';
-export { type Running, type StartOptions, startBroker } from './start.ts';
+export { type Running, refuseUnmigrated, type StartOptions, startBroker } from './start.ts';
 export { type Wired, wire } from './wire.ts';

@@ -4,7 +4,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { errorRow, type Reason } from '@mayfly/protocol';
 import type { Express } from 'express';
-import type { Config } from './config.ts';
+import { type Config, ConfigError } from './config.ts';
 import { splitAddress } from './net.ts';
 
 /** Idle keep-alive connections are closed after this. */
@@ -89,12 +89,24 @@ function createTls(
   return server;
 }
 
-export function listen(server: Server, address: string): Promise<number> {
+const unlistenable: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'is in use by another process',
+  EACCES: 'may not be opened by this user',
+  EADDRNOTAVAIL: 'is not an address of this machine',
+  ENOTFOUND: 'is no known name',
+};
+
+/** Resolves with the port. Rejects with ConfigError that names `setting` where the address cannot be had. */
+export function listen(server: Server, address: string, setting: string): Promise<number> {
   const { host, port } = splitAddress(address);
   return new Promise((resolve, reject) => {
-    server.once('error', reject);
+    const refuse = (error: NodeJS.ErrnoException) => {
+      const says = unlistenable[error.code ?? ''];
+      reject(says === undefined ? error : new ConfigError([`${setting}: ${address} ${says}`]));
+    };
+    server.once('error', refuse);
     server.listen(port, host, () => {
-      server.off('error', reject);
+      server.off('error', refuse);
       const bound = server.address();
       resolve(typeof bound === 'object' && bound !== null ? bound.port : port);
     });

@@ -39,6 +39,10 @@ const address = (fallback: string) =>
     .regex(/^(\[[0-9a-f:]+\]|[^:\s]+):[0-9]{1,5}$/i, { error: 'HOST:PORT' })
     .default(fallback);
 const path = z.string().min(1).optional();
+const database = z
+  .string()
+  .refine((text) => /^postgres(ql)?:\/\//.test(text) && URL.canParse(text), 'not a postgres:// URL')
+  .optional();
 
 /** A secret is only ever a reference: `{env: NAME}`, `{file: PATH}`; the environment variable holds the file's path. */
 export const secretReference = z.union([
@@ -53,12 +57,12 @@ export const secretReference = z.union([
 export const settings = {
   databaseUrl: {
     env: 'DATABASE_URL',
-    type: z.string().min(1).optional(),
+    type: database,
     says: 'PostgreSQL >= 15; unset: the embedded one in the data directory',
   },
   migrateDatabaseUrl: {
     env: 'MAYFLY_MIGRATE_DATABASE_URL',
-    type: z.string().min(1).optional(),
+    type: database,
     says: 'login of the owner, for `mayfly migrate`; default: DATABASE_URL',
   },
   dataDir: {

@@ -111,7 +111,8 @@ async function openDatabase(config: Config, log: Log, say: (line: string) => voi
   return { appUrl, ownerUrl, auditorUrl, stop: () => embedded.stop() };
 }
 
-async function refuseUnmigrated(url: string): Promise<void> {
+/** Throws ConfigError where migrations are missing. */
+export async function refuseUnmigrated(url: string): Promise<void> {
   const { pending } = await migrate(url, { plan: true });
   if (pending.length === 0) return;
   const problem = `the database lacks ${pending.join(', ')}: run \`mayfly migrate\` with the owner’s login`;
@@ -130,9 +131,10 @@ async function openListeners(broker: Wired, role: 'all' | 'api' | 'worker') {
   const { config } = broker;
   const api = createServer(createApp(broker), config);
   const ops = createOpsServer(broker);
-  if (role !== 'worker') await listen(api, config.listen);
+  if (role !== 'worker') await listen(api, config.listen, 'listen (MAYFLY_LISTEN)');
   try {
-    return { api, ops, ports: { ops: await listen(ops, config.opsListen) } };
+    const opsPort = await listen(ops, config.opsListen, 'opsListen (MAYFLY_OPS_LISTEN)');
+    return { api, ops, ports: { ops: opsPort } };
   } catch (error) {
     api.close();
     throw error;

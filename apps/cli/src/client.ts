@@ -19,7 +19,7 @@ export interface Client {
   /** JSON of a /v1 route; refusals and absence end the command with their exit code. */
   api(method: string, path: string, options?: ApiOptions): Promise<Json>;
   /** `POST /token` for one detail, which may depend on what is presented as subject token. */
-  exchange(detail: (kind: SubjectKind) => Json, asked: Asked): Promise<Json>;
+  exchange(detail: (kind: SubjectKind) => Json, asked: Asked, requestedTokenType?: string): Promise<Json>;
   /** Where an identity was looked for. */
   sources(): Promise<readonly SourceReport[]>;
 }
@@ -73,10 +73,10 @@ export function createClient(env: Environment = process.env): Client {
       // Reading twice harms nobody; what changes something is sent again only where it has not arrived.
       return bodyOf(connection.call(draft, { retry: method === 'GET' ? 'repeatable' : 'unsent' }));
     },
-    exchange: (detail, asked) => {
+    exchange: (detail, asked, requestedTokenType) => {
       const draft = async () => {
         const subject = await identity.subject();
-        return exchangeForm(subject, detail(subject.kind));
+        return exchangeForm(subject, detail(subject.kind), requestedTokenType);
       };
       return bodyOf(connection.call(draft, { retry: 'unsent', asked }));
     },

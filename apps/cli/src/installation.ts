@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Config, loadConfig, loadKeys, readInstallationKek } from '@mayfly/broker';
+import { type Config, loadConfig, loadKeys, readInstallationKek, refuseUnmigrated } from '@mayfly/broker';
 import { createStore, findEmbedded, type Store, startEmbedded } from '@mayfly/store';
 import { fail } from './exit.ts';
 
@@ -20,6 +20,10 @@ export async function withStore<T>(
 ): Promise<T> {
   const kek = readInstallationKek(config, { env: process.env, create: false });
   const { url, stop } = await databaseOf(config);
+  await refuseUnmigrated(url).catch(async (error: unknown) => {
+    await stop();
+    throw error;
+  });
   const mac: { current?: (bytes: Uint8Array) => Buffer } = {};
   const store = createStore({
     url,

@@ -65,7 +65,10 @@ function explain(error: unknown): number {
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const detail: unknown = Reflect.get(error, 'detail') ?? Reflect.get(error, 'code');
-  return `${error.name}: ${error.message}${typeof detail === 'string' ? ` (${detail})` : ''}`;
+  const more = typeof detail === 'string' ? ` (${detail})` : '';
+  if (Reflect.get(error, 'reason') === 'database_unavailable')
+    return `the database does not answer${more}: is the server of DATABASE_URL up, and its login right?`;
+  return `${error.name}: ${error.message}${more}`;
 }
 
 if (import.meta.main) process.exit(await main(process.argv.slice(2)));

@@ -7,6 +7,7 @@ export { parseSeconds } from './documents/common.ts';
 export {
   type AnyDocument,
   type DocumentOf,
+  isDocumentOf,
   isKind,
   type Kind,
   kinds,

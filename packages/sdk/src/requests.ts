@@ -27,13 +27,14 @@ export interface ApiRequest {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** `POST /token` with one authorization detail (RFC 9396). */
-export function exchangeForm({ token, kind }: Subject, detail: Json): Draft {
+/** `POST /token` with one authorization detail (RFC 9396); `requestedTokenType` refuses any other kind before it is minted. */
+export function exchangeForm({ token, kind }: Subject, detail: Json, requestedTokenType?: string): Draft {
   const form = new URLSearchParams({
     grant_type: grantTypeTokenExchange,
     subject_token: token.reveal(),
     subject_token_type: subjectTokenType[kind],
     authorization_details: JSON.stringify([detail]),
+    ...(requestedTokenType === undefined ? {} : { requested_token_type: requestedTokenType }),
   });
   const headers = { 'content-type': 'application/x-www-form-urlencoded' };
   return { method: 'POST', path: '/token', headers, body: form.toString() };

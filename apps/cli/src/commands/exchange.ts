@@ -3,7 +3,17 @@ import { createClient, type Json, type SubjectKind } from '../client.ts';
 import { fail } from '../exit.ts';
 import { collect } from './task.ts';
 
-const forms = ['credential-process', 'env', 'header', 'token', 'json'] as const;
+const awsType = 'urn:mayfly:token-type:aws-credentials';
+
+/** Forms of the output, with the only kind of credential that each can show. */
+const forms = {
+  'credential-process': awsType,
+  env: awsType,
+  header: 'urn:ietf:params:oauth:token-type:access_token',
+  token: undefined,
+  json: undefined,
+} as const;
+const formNames = Object.keys(forms) as (keyof typeof forms)[];
 
 interface Flags {
   readonly tool: string;
@@ -36,16 +46,17 @@ export function registerExchange(program: Command): void {
     .option('--ref <ref>', 'names the task: the same ref finds it again')
     .option('--param <name=value>', 'a parameter; may be repeated', collect, {})
     .option('--purpose <text>', 'shown to auditors; decides nothing')
-    .option('-o, --output <form>', forms.join(', '), 'json')
+    .option('-o, --output <form>', formNames.join(', '), 'json')
     .action((flags: Flags) => run(flags));
 }
 
 async function run(flags: Flags): Promise<void> {
   const form =
-    forms.find((one) => one === flags.output) ?? fail(2, `-o ${flags.output}: one of ${forms.join(', ')}`);
+    formNames.find((one) => one === flags.output) ??
+    fail(2, `-o ${flags.output}: one of ${formNames.join(', ')}`);
   const { tool, resource, template } = flags;
   const asked = template === undefined ? { tool, resource } : { tool, resource, template };
-  const answer = await createClient().exchange((kind) => detailOf(flags, kind), asked);
+  const answer = await createClient().exchange((kind) => detailOf(flags, kind), asked, forms[form]);
   console.log(render(answer, form));
 }
 
@@ -73,15 +84,11 @@ function taskOf({ task, template, ref, param }: Flags, kind: SubjectKind): Json 
   return kind === 'access_token' ? {} : fail(2, 'name --task, or --template with --ref');
 }
 
-function render(answer: Json, form: (typeof forms)[number]): string {
-  const credential = String(answer['access_token']);
-  const aws = answer['issued_token_type'] === 'urn:mayfly:token-type:aws-credentials';
+function render(answer: Json, form: keyof typeof forms): string {
   if (form === 'json') return JSON.stringify(answer, null, 2);
-  if (form === 'token') return credential;
-  if (form === 'header')
-    return aws ? fail(2, 'this credential is no OAuth token') : `Authorization: Bearer ${credential}`;
-  if (!aws) fail(2, `-o ${form}: this credential is not for AWS`);
-  if (form === 'credential-process') return credential;
+  const credential = String(answer['access_token']);
+  if (form === 'header') return `Authorization: ${String(answer['token_type'])} ${credential}`;
+  if (form !== 'env') return credential;
   const keys: Json = JSON.parse(credential);
   return [
     `export AWS_ACCESS_KEY_ID=${keys['AccessKeyId']}`,

@@ -149,15 +149,23 @@ async function runGet(
 ): Promise<void> {
   const { output = 'table', limit = '50', ...rest } = flags;
   const format = parseFormat(output);
+  if (!/^([1-9][0-9]{0,2}|1000)$/.test(limit)) fail(2, '--limit: 1 to 1000');
   if (kind === 'freeze') return printOne(await createClient().api('GET', '/v1/freeze'), format);
   if (name !== undefined) return printOne(await one(kind, name), format);
   const list =
     lists[plural(kind)] ?? fail(2, `unknown kind ${kind}: one of ${Object.keys(lists).join(', ')}, freeze`);
-  const filters: Record<string, string> = { limit };
-  for (const filter of list.filters) {
-    const value = rest[camel(filter)];
-    if (value !== undefined) filters[camel(filter)] = value;
+  const allowed = new Set(list.filters.map(camel));
+  const unknown = filterNames.filter((one) => rest[camel(one)] !== undefined && !allowed.has(camel(one)));
+  if (unknown.length > 0) {
+    const known = list.filters.map((one) => `--${one}`).join(', ');
+    fail(
+      2,
+      `get ${kind} does not filter by --${unknown.join(', --')}${known === '' ? '' : `; it does by ${known}`}`,
+    );
   }
+  const filters = Object.fromEntries(
+    Object.entries({ ...rest, limit }).filter(([key]) => key === 'limit' || allowed.has(key)),
+  );
   const { items, nextCursor } = await createClient().api('GET', `${list.path}?${query(filters)}`);
   printRows(rowsOf(items), { format, columns: list.columns });
   if (nextCursor !== null && nextCursor !== undefined)

@@ -17,6 +17,7 @@ import { z } from 'zod';
 import { fail } from '../exit.ts';
 import { load, withStore } from '../installation.ts';
 import { parseFormat, printOne, printRows } from '../print.ts';
+import { bootstrap } from './bootstrap.ts';
 
 /** A rotation that is overdue by this says that no replica is running, or that all fail at it. */
 const rotationGraceMs = 600_000;
@@ -67,11 +68,11 @@ export function registerServer(program: Command): void {
   program
     .command('version')
     .description('version of this program')
-    .action(() => {
+    .option('-o, --output <format>', 'table or json', 'table')
+    .action(({ output }) => {
       const file = fileURLToPath(new URL('../../package.json', import.meta.url));
-      console.log(
-        `mayfly ${String(JSON.parse(readFileSync(file, 'utf8')).version)} (node ${process.versions.node})`,
-      );
+      const version = String(JSON.parse(readFileSync(file, 'utf8')).version);
+      printOne({ mayfly: version, node: process.versions.node }, parseFormat(output));
     });
 }
 
@@ -166,42 +167,6 @@ function signInCheck(
   if (issuer === undefined) return { check, ok: false, says: `no TrustedIssuer ${name}` };
   const people = Reflect.get(Object(Reflect.get(issuer.body, 'spec')), 'people') === true;
   return { check, ok: people, says: people ? `through ${name}` : `${name} does not say people: true` };
-}
-
-/** A RoleBinding of its own set, written by whoever can run this on the server with its keys; never from a first caller. */
-async function bootstrap(flags: { config?: string; issuer: string; subject: string }): Promise<void> {
-  await withStore(load(flags), async (store) => {
-    const { epoch, documents } = await store.documents.load();
-    const issuer = documents.find(({ kind, name }) => kind === 'TrustedIssuer' && name === flags.issuer);
-    if (issuer === undefined) fail(1, `no TrustedIssuer ${flags.issuer}; put it into the bundle first`);
-    if (Reflect.get(Object(issuer.body['spec']), 'people') !== true)
-      fail(1, `${flags.issuer} is not an issuer of people (people: true)`);
-    const body = {
-      apiVersion: 'mayfly/v1',
-      kind: 'RoleBinding',
-      metadata: { name: 'bootstrap-admin' },
-      spec: { roles: ['admin'], subjects: [{ issuer: flags.issuer, match: { sub: flags.subject } }] },
-    };
-    const result = await store.documents.apply({
-      set: 'bootstrap',
-      upserts: [{ kind: 'RoleBinding', name: 'bootstrap-admin', body }],
-      deletions: [],
-      takeOver: false,
-      expectedEpoch: epoch,
-      actor: 'mayfly bootstrap',
-      event: (change) => ({
-        id: crypto.randomUUID(),
-        type: 'document.applied',
-        at: new Date(),
-        actor: 'mayfly bootstrap',
-        taskId: null,
-        issuanceId: null,
-        body: { ...change },
-      }),
-    });
-    if (result.kind === 'stale') fail(3, 'the policy changed meanwhile; run it again');
-    console.log(`${flags.issuer}/${flags.subject} is admin (RoleBinding bootstrap-admin)`);
-  });
 }
 
 function redacted(config: Config): Record<string, unknown> {
