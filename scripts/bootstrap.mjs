@@ -26,6 +26,7 @@ const commands = {
   cli: () => [join(root, 'apps/cli/src/main.ts'), ...args],
   dev: () => [join(root, 'apps/cli/src/main.ts'), 'dev', ...args],
   bench: () => [join(root, 'test/bench/main.ts'), ...args],
+  conformance: () => [join(root, 'test/conformance/main.ts'), ...args],
   test: () => [...jest, '--config', join(root, 'jest.config.js'), ...args],
 };
 const run = commands[command];
