@@ -194,37 +194,6 @@ test('an auditor reads a task that he lists, and may not end it', async () => {
   expect([end.status, end.body.reason]).toEqual([403, 'role_required']);
 });
 
-test('an Idempotency-Key answers its first answer again, without the token, and refuses another body', async () => {
-  const key = { 'idempotency-key': 'open-once' };
-  const before = await count('task');
-  const first = await open(await world.workload(), {}, key);
-  const again = await open(await world.workload(), {}, key);
-  expect([first.status, again.status, again.body.id]).toEqual([201, 201, first.body.id]);
-  expect([typeof first.body.taskToken, again.body.taskToken]).toEqual(['string', undefined]);
-  expect(await count('task')).toBe(before + 1);
-  const other = await open(await world.workload(), { objective: 'another' }, key);
-  expect([other.status, other.body.reason]).toEqual([422, 'idempotency_conflict']);
-});
-
-test('twenty requests at once under one Idempotency-Key open one task', async () => {
-  const before = await count('task');
-  const bearers = await Promise.all(Array.from({ length: 20 }, () => world.workload()));
-  const key = { 'idempotency-key': 'at-once' };
-  const answers = await Promise.all(bearers.map((bearer) => open(bearer, {}, key)));
-  expect(await count('task')).toBe(before + 1);
-  const ids = answers.filter(({ status }) => status === 201).map(({ body }) => body.id);
-  expect(new Set(ids).size).toBe(1);
-  for (const { status, body } of answers)
-    if (status !== 201) expect([status, body.reason]).toEqual([409, 'idempotency_in_progress']);
-});
-
-test('a refusal leaves its Idempotency-Key free', async () => {
-  const key = { 'idempotency-key': 'refused-first' };
-  const refused = await open(await world.workload(), { template: 'nope' }, key);
-  expect([refused.status, refused.body.reason]).toEqual([403, 'workload_not_matched']);
-  expect((await open(await world.workload(), {}, key)).status).toBe(201);
-});
-
 test('a task opened for a workload by another belongs to the workload, and only a named opener may', async () => {
   const yaml = `apiVersion: mayfly/v1
 kind: GrantTemplate

@@ -78,34 +78,6 @@ test('what a parent may only with a key, its child may not without', async () =>
   expect((await world.exchange(form(own.taskToken, detail, types))).body.token_type).toBe('Bearer');
 });
 
-test('an Idempotency-Key used from within two tasks opens a child of each', async () => {
-  const [one, two] = [await opened('loose'), await opened('loose')];
-  const headers = { 'idempotency-key': randomUUID() };
-  const [first, second] = [
-    await opened('loose', one.taskToken, headers),
-    await opened('loose', two.taskToken, headers),
-  ];
-  expect(second.id).not.toBe(first.id);
-  expect(typeof second.taskToken).toBe('string');
-});
-
-test('an Idempotency-Key answers nobody who may no longer ask', async () => {
-  const { id } = await opened('loose');
-  const headers = { 'idempotency-key': randomUUID() };
-  const suspend = async (groups: string[]) => {
-    const bearer = await world.person(groups);
-    const { status, body } = await world.api('POST', `/v1/tasks/${id}/suspend`, {
-      bearer,
-      json: {},
-      headers,
-    });
-    return [status, body.state ?? body.reason];
-  };
-  expect(await suspend(['platform'])).toEqual([200, 'suspended']);
-  expect(await suspend(['platform'])).toEqual([200, 'suspended']);
-  expect(await suspend(['nobody'])).toEqual([404, 'task_unknown']);
-});
-
 test('a workload has its limits once, not once for each actor', async () => {
   const open = async (actor: string | null) => {
     const by = actor === null ? {} : { actor_token: await world.workload(actor), actor_token_type: jwtType };
