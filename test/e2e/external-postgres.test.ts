@@ -234,11 +234,8 @@ describe.each(kinds)('%s by DATABASE_URL', (_, startPostgres) => {
     expect(await of('root@other.example')).toEqual([1, expect.stringContaining('do not admit root@other')]);
     expect(await of('first@corp.example')).toEqual([0, '']);
     expect(await of('root@corp.example')).toEqual([0, expect.stringContaining('first@corp.example')]);
-    for (const [who, status] of [
-      ['root', 200],
-      ['else', 403],
-    ] as const)
-      expect((await api(audience(), '/v1/freeze', await person(`${who}@corp.example`))).status).toBe(status);
+    expect((await api(audience(), '/v1/freeze', await person())).status).toBe(200);
+    expect((await api(audience(), '/v1/freeze', await person('else@corp.example'))).status).toBe(403);
   });
 
   test('two replicas share one database: opened on one, used and ended on the other, dead on both', async () => {
