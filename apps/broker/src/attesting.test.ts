@@ -1,5 +1,9 @@
-import { expect, test } from '@jest/globals';
-import { attestorOptions, createRoute } from './attesting.ts';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { attestorOptions, createRoute, readRegularFile } from './attesting.ts';
 import { completeConfig } from './config.ts';
 import { splitTokenFile } from './settings.ts';
 
@@ -68,4 +72,24 @@ test('an assertion beyond the limits is routed nowhere', () => {
   expect(route(jwt({ a: [1] }))).toBe('https://issuer.example');
   expect(route(jwt({ a: [[1]] }))).toBeUndefined();
   expect(route(jwt({ a: 'x'.repeat(200) }))).toBeUndefined();
+});
+
+describe('a file that a document names', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'mayfly-files-'));
+  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+  test('is read when it is regular and small', async () => {
+    const file = join(dir, 'jwks');
+    writeFileSync(file, 'é'.repeat(50));
+    expect(await readRegularFile(file, 100)).toBe('é'.repeat(50));
+    await expect(readRegularFile(file, 99)).rejects.toThrow('too large');
+  });
+
+  test('holds nothing up when it is a pipe, a device or a folder', async () => {
+    const pipe = join(dir, 'pipe');
+    expect(spawnSync('mkfifo', [pipe]).status).toBe(0);
+    for (const path of [pipe, '/dev/zero', dir])
+      await expect(readRegularFile(path, 100)).rejects.toThrow(/not a regular file/);
+    await expect(readRegularFile(join(dir, 'absent'), 100)).rejects.toThrow('ENOENT');
+  });
 });

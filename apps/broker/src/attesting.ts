@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { type AttestorOptions, issuerOf, resolveHost } from '@mayfly/attestors';
 import type { Config } from './config.ts';
 import type { PolicyCache } from './policy-cache.ts';
@@ -23,8 +24,22 @@ export function attestorOptions(config: Config): AttestorOptions {
     token: tokenLimits(config),
     tokenFiles: config.allowTokenFiles.flatMap((entry) => splitTokenFile(entry) ?? []),
     workloadApi: config.spiffeEndpointSocket ?? null,
-    readFile: (path) => readFile(path, 'utf8'),
+    readFile: (path) => readRegularFile(path, config.issuerBodyMax),
   };
+}
+
+/** Documents name files: a pipe, a device or a file without end must hold nothing up. Rejects with what is wrong with it. */
+export async function readRegularFile(path: string, bytesMax: number): Promise<string> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const stat = await handle.stat();
+    if (!stat.isFile()) throw new Error('not a regular file');
+    const { bytesRead, buffer } = await handle.read(Buffer.alloc(bytesMax + 1), 0, bytesMax + 1, 0);
+    if (bytesRead > bytesMax) throw new Error('too large');
+    return buffer.toString('utf8', 0, bytesRead);
+  } finally {
+    await handle.close();
+  }
 }
 
 /** Which issuer an assertion is routed to, under the set in use here. */

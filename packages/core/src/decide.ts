@@ -145,7 +145,7 @@ function stateRefusal(state: TaskStatus['state']): Reason | null {
 // Patterns, variables, control characters and path tricks: a requested identifier names one thing, byte for byte.
 const trick = /[*?\\\p{Cc}\p{Cs}]|\$\{|(?:^|\/)\.{1,2}(?:\/|$)/u;
 
-export function isPlainIdentifier(identifier: string): boolean {
+function isPlainIdentifier(identifier: string): boolean {
   return !trick.test(identifier);
 }
 

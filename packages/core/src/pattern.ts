@@ -16,11 +16,6 @@ export function compilePattern(text: string): Pattern | { readonly problem: stri
   return { text, matches: (value) => matchPieces(pieces, open, value) };
 }
 
-/** True when the text holds no pattern character, so that it names one thing. */
-export function isPlain(text: string): boolean {
-  return !text.includes('*');
-}
-
 // Each star looks once at each place of the value; `open` lets any non-empty rest follow the last `/`.
 function matchPieces(pieces: readonly string[], open: boolean, value: string): boolean {
   const [first = '', ...rest] = pieces;

@@ -70,6 +70,14 @@ describe('a scope', () => {
   const finance = [pattern('finance-*')];
   const aws = [pattern('prod-aws')];
 
+  test('of both kinds reaches what has both only where both hold', () => {
+    const both = role({ templates: finance, providers: aws });
+    expect(reaches(both, { template: 'finance-a', provider: 'prod-aws' })).toBe(true);
+    expect(reaches(both, { template: 'finance-a', provider: 'other' })).toBe(false);
+    expect(reaches(both, { template: 'other', provider: 'prod-aws' })).toBe(false);
+    expect(reaches(both, { template: 'finance-a' })).toBe(true);
+  });
+
   test('that is not set reaches everything', () => {
     const all = role(everywhere);
     expect([reaches(all, { template: 'x' }), reaches(all, { provider: 'x' }), reaches(all, {})]).toEqual([

@@ -28,13 +28,18 @@ export function rolesOf(
     );
 }
 
-/** Does one of the held roles reach this template or provider? A scope that does not speak of the thing excludes it. */
-export function reaches(held: HeldRole, thing: { template?: string; provider?: string }): boolean {
-  const { templates, providers } = held.scope;
+/** Each part of the scope that speaks of the thing must hold; a scope that does not speak of it excludes it. */
+export function reaches(
+  { scope: { templates, providers } }: HeldRole,
+  { template, provider }: { template?: string; provider?: string },
+): boolean {
   if (templates === null && providers === null) return true;
-  if (thing.template !== undefined && templates !== null)
-    return templates.some((pattern) => pattern.matches(thing.template ?? ''));
-  if (thing.provider !== undefined && providers !== null)
-    return providers.some((pattern) => pattern.matches(thing.provider ?? ''));
-  return false;
+  const parts = [
+    { name: template, patterns: templates },
+    { name: provider, patterns: providers },
+  ];
+  const spoken = parts.flatMap(({ name, patterns }) =>
+    name === undefined || patterns === null ? [] : [patterns.some((pattern) => pattern.matches(name))],
+  );
+  return spoken.length > 0 && spoken.every(Boolean);
 }

@@ -23,7 +23,6 @@ export interface Principal extends Caller {
 }
 
 /**
-/**
  * Bearer or DPoP: an assertion of a TrustedIssuer, or a task token; with `signedIn` also the token of a person's sign-in,
  * which counts at /v1 alone. Everything that is not proven is `unauthenticated`. A DPoP proof is used up here, by whatever
  * it is shown for; an assertion only by calls that open (contract.md section 5).

@@ -5,7 +5,7 @@ import { authenticate } from './authenticate.ts';
 import type { Reply } from './errors.ts';
 import { recordRefusal } from './refused.ts';
 import type { RawRequest } from './request.ts';
-import { parseForm } from './token-request.ts';
+import { parseForm, refuseRepeated, singleOf } from './token-request.ts';
 
 /**
  * `POST /introspect` (RFC 7662) for subjects of a ResourceServer, about tokens of its audience. Everything else about
@@ -22,9 +22,8 @@ export async function postIntrospect(broker: Broker, request: RawRequest): Promi
 
 async function introspect(broker: Broker, request: RawRequest): Promise<Reply> {
   const form = parseForm(request.body);
-  const tokens = form.getAll('token');
-  const [token = ''] = tokens;
-  if (tokens.length > 1) throw new Refusal('repeated_parameter');
+  refuseRepeated(form);
+  const token = singleOf(form, 'token');
   const principal = await authenticate(broker, request);
   const policy = await broker.policies.current();
   const servers = [...policy.servers.values()].filter(
@@ -34,7 +33,7 @@ async function introspect(broker: Broker, request: RawRequest): Promise<Reply> {
   );
   if (servers.length === 0)
     throw new Refusal('unauthenticated', { detail: 'no subject of a resource server' });
-  if (token === '') throw new Refusal('missing_parameter', { detail: 'token' });
+  if (token === null) throw new Refusal('missing_parameter', { detail: 'token' });
   const inactive: Reply = { status: 200, body: { active: false } };
   const claims = await broker.tokens.verifyTool(token);
   const id = claims === undefined ? undefined : parseId('isn', String(claims['jti']));

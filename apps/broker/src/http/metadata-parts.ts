@@ -23,12 +23,22 @@ export const serverParts: readonly ((config: Config) => MetadataPart)[] = [
     token_endpoint: `${issuer}/token`,
     token_endpoint_auth_methods_supported: ['none'],
     grant_types_supported: [grantTypeTokenExchange, grantTypeDeferred],
+    // The grant type answers; nothing is deferred before there are approvals.
+    deferred_token_response_supported: false,
     subject_token_types_supported: [tokenType.jwt, tokenType.idToken, tokenType.accessToken],
     authorization_details_types_supported: [detailType],
     mayfly_detail_schema: `${issuer}${detailSchemaPath}`,
   }),
-  ({ issuer }) => ({ introspection_endpoint: `${issuer}/introspect` }),
-  ({ issuer }) => ({ revocation_endpoint: `${issuer}/revoke` }),
+  ({ issuer }) => ({
+    introspection_endpoint: `${issuer}/introspect`,
+    // RFC 8414 section 2: where left out, client_secret_basic would be meant. Callers authenticate by token.
+    introspection_endpoint_auth_methods_supported: ['Bearer', 'DPoP'],
+  }),
+  ({ issuer }) => ({
+    revocation_endpoint: `${issuer}/revoke`,
+    revocation_endpoint_auth_methods_supported: ['none'],
+    revocation_endpoint_token_type_values_supported: [tokenType.accessToken],
+  }),
   () => ({ dpop_signing_alg_values_supported: dpopAlgorithms }),
   (config) => (takesCertificates(config) ? { tls_client_certificate_bound_access_tokens: true } : {}),
 ];
@@ -45,6 +55,7 @@ export const resourceParts: readonly ((config: Config) => MetadataPart)[] = [
     bearer_methods_supported: ['header'],
     resource_documentation: `${issuer}/openapi.json`,
     dpop_signing_alg_values_supported: dpopAlgorithms,
+    dpop_bound_access_tokens_required: false,
   }),
 ];
 

@@ -2,12 +2,12 @@ import { auditEvent, endTask, isClosed, Refusal, type TaskFound } from '@mayfly/
 import { joseType, parseId } from '@mayfly/protocol';
 import type { Broker } from '../broker.ts';
 import { typOf } from '../tokens.ts';
-import { authenticate, type Principal } from './authenticate.ts';
+import { authenticate, holdsRole, type Principal } from './authenticate.ts';
 import type { Reply } from './errors.ts';
 import { recordRefusal } from './refused.ts';
 import type { RawRequest } from './request.ts';
 import { relationsTo } from './tasks.ts';
-import { parseForm, refuseRepeated } from './token-request.ts';
+import { parseForm, refuseRepeated, singleOf } from './token-request.ts';
 
 /** What a token names; `null` for everything that names nothing of ours. */
 type Named =
@@ -41,8 +41,8 @@ export async function postRevoke(broker: Broker, request: RawRequest): Promise<R
 function tokenOf({ body }: RawRequest): string {
   const form = parseForm(body);
   refuseRepeated(form);
-  const token = form.get('token') ?? '';
-  if (token === '') throw new Refusal('missing_parameter', { detail: 'token' });
+  const token = singleOf(form, 'token');
+  if (token === null) throw new Refusal('missing_parameter', { detail: 'token' });
   return token;
 }
 
@@ -94,19 +94,9 @@ async function findOwn(broker: Broker, named: Named, principal: Principal): Prom
   const relations = await relationsTo(found, principal, broker);
   const owns = relations.has('owner') || (named.kind === 'task' && relations.has('opener'));
   const { template } = found.task;
-  return owns || operates(principal, { template, provider: issued?.provider ?? null }) ? found : undefined;
-}
-
-/** As a row is seen in the list of issuances: each part of a scope must hold. */
-function operates({ roles }: Principal, thing: { template: string; provider: string | null }): boolean {
-  return roles.some(({ role, scope }) => {
-    if (role !== 'operator' && role !== 'admin') return false;
-    const within = scope.templates?.some((one) => one.matches(thing.template)) ?? true;
-    const { provider } = thing;
-    // A task has no provider of its own: a scope of providers alone does not reach it.
-    if (scope.providers === null) return within;
-    return within && provider !== null && scope.providers.some((one) => one.matches(provider));
-  });
+  const provider = issued?.provider;
+  const thing = { template, ...(provider == null ? {} : { provider }) };
+  return owns || holdsRole(principal, ['operator', 'admin'], thing) ? found : undefined;
 }
 
 interface Owned extends Omit<Revocation, 'token'> {

@@ -264,7 +264,7 @@ export async function relationsTo(
   return relations;
 }
 
-export function taskView({ task, status }: TaskFound): TaskView {
+function taskView({ task, status }: TaskFound): TaskView {
   return {
     id: formatId('tsk', task.id),
     state: status.state,
@@ -295,7 +295,7 @@ export function taskView({ task, status }: TaskFound): TaskView {
   };
 }
 
-export function endingView({ state, worstCaseAt, ...counts }: Ending): { state: string; ending: EndingView } {
+function endingView({ state, worstCaseAt, ...counts }: Ending): { state: string; ending: EndingView } {
   const { total, confirmed, pending, byExpiry } = counts;
   return {
     state,

@@ -40,7 +40,7 @@ export function parseForm(body: Uint8Array): URLSearchParams {
 
 /** The parameters of RFC 8693 section 2.1, RFC 8707 and RFC 9396 as one ExchangeRequest. Pure. */
 export function parseTokenRequest(form: URLSearchParams, context: FormContext): ExchangeRequest {
-  const single = (name: string) => form.getAll(name).find((value) => value !== '') ?? null;
+  const single = (name: string) => singleOf(form, name);
   refuseRepeated(form);
   const grantType = single('grant_type');
   if (grantType === null) throw new Refusal('missing_parameter', { detail: 'grant_type' });
@@ -78,11 +78,17 @@ function parseDetail(text: string | null, { grantId, targets }: NamedTarget): To
   throw new Refusal('missing_parameter', { detail: 'authorization_details' });
 }
 
+/** The value of a parameter; one without a value counts as left out (RFC 6749 section 3.2). */
+export function singleOf(form: URLSearchParams, name: string): string | null {
+  return form.getAll(name).find((value) => value !== '') ?? null;
+}
+
 // One pass: looking each name up again would take seconds for a body of nothing but names.
 export function refuseRepeated(form: URLSearchParams): void {
   if (form.size > parametersMax) throw new Refusal('malformed_request', { detail: 'too many parameters' });
   const seen = new Set<string>();
-  for (const name of form.keys()) {
+  for (const [name, value] of form) {
+    if (value === '') continue;
     if (seen.has(name) && !repeatable.has(name)) throw new Refusal('repeated_parameter');
     seen.add(name);
   }

@@ -4,7 +4,7 @@ import { type ErrorContext, oauthError, type Reply } from './errors.ts';
 import { presentedWith } from './presented.ts';
 import type { RawRequest } from './request.ts';
 import { scopeAnswer } from './scope.ts';
-import { parseForm, parseTokenRequest } from './token-request.ts';
+import { parseForm, parseTokenRequest, singleOf } from './token-request.ts';
 
 /** `POST /token` (RFC 8693): parses, calls `exchange`, answers. The only caller of `Secret.reveal` for credentials. */
 export async function postToken(broker: Broker, request: RawRequest): Promise<Reply> {
@@ -57,7 +57,7 @@ async function answer(broker: Broker, request: RawRequest, context: ErrorContext
       issued_token_type: outcome.issuedTokenType,
       token_type: outcome.tokenType,
       expires_in: outcome.expiresInSeconds,
-      ...scopeAnswer(form.get('scope'), outcome.granted),
+      ...scopeAnswer(singleOf(form, 'scope'), outcome.granted),
       authorization_details: [outcome.granted],
       issuance: outcome.issuance,
       ...(outcome.taskToken === null ? {} : { task_token: outcome.taskToken.reveal() }),

@@ -15,7 +15,6 @@ export type SigningPurpose = (typeof signingPurposes)[number];
 /** Secrets that sign nothing for others: HMAC over rows that decide, DPoP nonces, and what sign-in seals and derives. */
 export const secretPurposes = ['row-mac', 'nonce', 'sign-in-secret'] as const;
 export type SecretPurpose = (typeof secretPurposes)[number];
-export type KeyPurpose = SigningPurpose | SecretPurpose;
 
 /** A row of `signing_key`: the private part only wrapped. */
 export interface StoredKey {

@@ -13,7 +13,7 @@ import { keyEvent } from './load.ts';
  * Purposes whose keys change by themselves. Not `federation`: clouds keep its keys for as long as they like, and may
  * fetch them from files that only a person can replace (`mayfly keys rotate`).
  */
-export const rotatedPurposes: readonly SigningPurpose[] = ['token', 'sign-in'];
+const rotatedPurposes: readonly SigningPurpose[] = ['token', 'sign-in'];
 
 /** Least time left between publication and first use: the 300 s of caches, and 15 s for two clocks to differ by. */
 export const leadMsMin = 315_000;

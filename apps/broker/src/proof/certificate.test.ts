@@ -19,8 +19,15 @@ const der = Buffer.from(pem.replace(/-----[A-Z ]+-----|\n/g, ''), 'base64');
 const thumbprint = createHash('sha256').update(der).digest('base64url');
 const options = { fromSocket: false, header: 'client-cert', proxies: cidrList(['10.0.0.0/8']) };
 
-function request(headers: Record<string, string>, remoteAddress = '10.1.2.3', socket = {}): Request {
-  return { headers, socket: { remoteAddress, ...socket } } as unknown as Request;
+function request(
+  headers: Record<string, string | string[]>,
+  remoteAddress = '10.1.2.3',
+  socket = {},
+): Request {
+  const headersDistinct = Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, [value].flat()]),
+  );
+  return { headersDistinct, socket: { remoteAddress, ...socket } } as unknown as Request;
 }
 
 test.each([
@@ -51,6 +58,8 @@ test('with certificates from our own socket no header counts', () => {
 
 test.each([
   ['two', `:${der.toString('base64')}:, :${der.toString('base64')}:`],
+  ['a second header', [`:${der.toString('base64')}:`, `:${der.toString('base64')}:`]],
+  ['a second, empty header', [`:${der.toString('base64')}:`, '']],
   ['no certificate', ':AAAA:'],
   ['text', 'CN=agent'],
   ['a broken escape', '%E0%A4%A'],

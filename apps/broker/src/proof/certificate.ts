@@ -24,10 +24,10 @@ const headerCharactersMax = 16_384;
 export function clientCertificate(request: Request, options: CertificateOptions): string | null {
   if (options.fromSocket) return ofSocket(request.socket as TLSSocket); // Only set together with tlsCert.
   if (options.header === null || !isOfPeer(options.proxies, request.socket.remoteAddress)) return null;
-  const value = request.headers[options.header];
-  if (value === undefined || value === '') return null;
-  if (typeof value !== 'string' || value.length > headerCharactersMax) throw malformed();
-  return thumbprint(decode(value));
+  // One only: a proxy that adds its own beside the client's would leave it to us which one counts.
+  const [value = '', ...others] = request.headersDistinct[options.header] ?? [];
+  if (others.length > 0 || value.length > headerCharactersMax) throw malformed();
+  return value === '' ? null : thumbprint(decode(value));
 }
 
 function ofSocket(socket: TLSSocket): string | null {

@@ -12,12 +12,12 @@ button{padding:.5rem 1rem}`;
 const styleHash = createHash('sha256').update(style).digest('base64');
 
 /** No script runs, nothing is loaded, nobody frames the page, forms go nowhere else. */
-export const pageHeaders: Readonly<Record<string, string>> = {
+const pageHeaders: Readonly<Record<string, string>> = {
   'content-security-policy': `default-src 'none'; style-src 'sha256-${styleHash}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'`,
   'referrer-policy': 'no-referrer',
   'x-frame-options': 'DENY',
 };
-export const pageType = 'text/html; charset=utf-8';
+const pageType = 'text/html; charset=utf-8';
 
 /** Text for HTML, between tags and in quoted attributes. */
 export function escapeHtml(text: string): string {

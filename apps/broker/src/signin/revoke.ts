@@ -1,7 +1,7 @@
 import { auditEvent, Refusal } from '@mayfly/core';
 import type { Reply } from '../http/errors.ts';
 import type { RawRequest } from '../http/request.ts';
-import { refuseRepeated } from '../http/token-request.ts';
+import { refuseRepeated, singleOf } from '../http/token-request.ts';
 import type { Parts } from './sign-in.ts';
 
 /**
@@ -14,7 +14,7 @@ export async function postRevoke(
   form: URLSearchParams,
 ): Promise<Reply> {
   refuseRepeated(form);
-  const token = form.get('token') ?? '';
+  const token = singleOf(form, 'token') ?? '';
   if (token === '') throw new Refusal('missing_parameter', { detail: 'token' });
   await rows.end(token, ({ token: { accountId, clientId } }) => {
     const body = { requestId: request.id, client: String(clientId), by: 'holder' };

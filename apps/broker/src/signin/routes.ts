@@ -1,7 +1,7 @@
 import { Fault, Refusal } from '@mayfly/core';
 import { errorRow } from '@mayfly/protocol';
 import { type ErrorContext, oauthError, type Reply } from '../http/errors.ts';
-import type { RawRequest } from '../http/request.ts';
+import { mediaType, type RawRequest } from '../http/request.ts';
 import { parseForm, refuseRepeated } from '../http/token-request.ts';
 import { asRefusal, jsonOf } from './answer.ts';
 import { type Client, grantTypeCode } from './clients.ts';
@@ -121,13 +121,12 @@ function ask(parts: Parts, request: RawRequest, asked: { url: string; form?: URL
 }
 
 function formOf({ headers, body }: RawRequest): URLSearchParams {
-  const type = (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase();
-  if (type !== form) throw new Refusal('unsupported_media_type');
+  if (mediaType(headers) !== form) throw new Refusal('unsupported_media_type');
   return parseForm(body);
 }
 
 /** Only what a browser needs of the provider's answer. A failure beneath it is thrown on. */
-export function replyOf({ status, headers, body, error }: Answered): Reply {
+function replyOf({ status, headers, body, error }: Answered): Reply {
   // The provider's own pages say what it refuses; what it did not see coming has none.
   if (error !== undefined && status >= 500) throw asRefusal(error) ?? error;
   const kept: Record<string, string | readonly string[]> = {};
@@ -138,7 +137,7 @@ export function replyOf({ status, headers, body, error }: Answered): Reply {
 }
 
 /** A page with the constant sentences of the table; a failure of ours says no more than that. */
-export function pageError(error: unknown, context: ErrorContext): Reply {
+function pageError(error: unknown, context: ErrorContext): Reply {
   const { status, headers = {} } = oauthError(error, context);
   const reason = error instanceof Refusal || error instanceof Fault ? error.reason : 'internal';
   return pageReply(errorRow(reason).apiStatus ?? status, errorPageText(reason), headers);

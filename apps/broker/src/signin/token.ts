@@ -1,7 +1,8 @@
 import { Refusal } from '@mayfly/core';
-import { oauthError, type Reply } from '../http/errors.ts';
+import { parseClient } from '../http/client-assertion.ts';
+import { ClientRefused, oauthError, type Reply } from '../http/errors.ts';
 import type { RawRequest } from '../http/request.ts';
-import { refuseRepeated } from '../http/token-request.ts';
+import { refuseRepeated, singleOf } from '../http/token-request.ts';
 import { jsonOf } from './answer.ts';
 import { type Client, grantTypeDevice } from './clients.ts';
 import type { Parts } from './sign-in.ts';
@@ -33,7 +34,7 @@ export async function postSignInToken(
 ): Promise<Reply> {
   const context = { issuer: parts.config.issuer, requestId: request.id };
   try {
-    return { status: 200, body: await redeem(parts, request.id, form) };
+    return { status: 200, body: await redeem(parts, request, form) };
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     // A device code that was denied was recorded when it was.
@@ -43,8 +44,11 @@ export async function postSignInToken(
   }
 }
 
-async function redeem(parts: Parts, requestId: string, form: URLSearchParams) {
+async function redeem(parts: Parts, { id: requestId, headers }: RawRequest, form: URLSearchParams) {
   refuseRepeated(form);
+  // People's clients are public ones; whoever sends a secret or an assertion means another server.
+  if (parseClient((name) => singleOf(form, name), headers) !== null)
+    throw new ClientRefused('client_assertion');
   const asked = formOf(form);
   const code = asked.get('device_code');
   if (asked.get('grant_type') === grantTypeDevice && code !== null) await pace(parts, code);
@@ -64,7 +68,7 @@ async function pace({ rows, config }: Parts, code: string): Promise<void> {
 function formOf(form: URLSearchParams): URLSearchParams {
   const asked = new URLSearchParams();
   for (const name of parameters) {
-    const value = form.get(name) ?? '';
+    const value = singleOf(form, name) ?? '';
     if (value.length > valueCharactersMax) throw new Refusal('sign_in_request_invalid', { detail: name });
     if (value !== '') asked.set(name, value);
   }

@@ -81,7 +81,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
   };
 }
 
-export function callbackOf({ issuer }: Pick<Config, 'issuer'>): string {
+function callbackOf({ issuer }: Pick<Config, 'issuer'>): string {
   return `${issuer}/sign-in/callback`;
 }
 

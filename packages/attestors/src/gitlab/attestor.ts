@@ -9,6 +9,15 @@ import type { AttestorOptions } from '../options.ts';
 /** Pipelines that run what somebody proposes: a merge request here, or a pull request mirrored from elsewhere. */
 const proposals: ReadonlySet<string> = new Set(['merge_request_event', 'external_pull_request_event']);
 
+/** A child pipeline says of its source only that; whether a proposal stands above it says the ref, where there is one. */
+function runsProposal({
+  pipeline_source: source,
+  ref_path: ref,
+}: Readonly<Record<string, unknown>>): boolean {
+  if (typeof ref === 'string' && ref.startsWith('refs/merge-requests/')) return true;
+  return proposals.has(String(source)) || (source === 'parent_pipeline' && typeof ref !== 'string');
+}
+
 /** ID tokens of GitLab CI jobs (standards.md P4); the issuer is the instance. */
 export function createGitlabAttestor(issuer: TrustedIssuer, options: AttestorOptions): Attestor {
   const keys = createKeySet(publishedKeys(issuer, options));
@@ -18,7 +27,8 @@ export function createGitlabAttestor(issuer: TrustedIssuer, options: AttestorOpt
       const verified = await verifyJwt(assertion, { issuer, keys, options, now });
       const { pipeline_source: source } = verified.payload;
       if (typeof source !== 'string') throw invalid('pipeline_source');
-      if (proposals.has(source) && issuer.pullRequests === 'refuse') throw invalid('job of a merge request');
+      if (runsProposal(verified.payload) && issuer.pullRequests === 'refuse')
+        throw invalid('job of a merge request');
       return workloadOf(verified, issuer);
     },
   };

@@ -14,6 +14,9 @@ export interface KeyLimits {
 /** The least that keys are used, whatever the issuer says with max-age: no caller makes us ask more often. */
 const freshMsMin = 60_000;
 
+/** An issuer that fails is asked once in this time, however many tokens of its name come. */
+const failurePauseMs = 1_000;
+
 export type VerificationKey = Awaited<ReturnType<typeof importJWK>>;
 
 export interface KeySet {
@@ -51,15 +54,22 @@ export function createKeySet(source: KeySource): KeySet {
   let loaded: Loaded | undefined;
   let lastTry = Number.NEGATIVE_INFINITY;
   let flight: Promise<Loaded> | undefined;
-  const load = (now: number) => {
-    flight ??= loadKeys(source, now)
-      .then((fresh) => {
-        loaded = fresh;
-        return fresh;
-      })
-      .finally(() => {
-        flight = undefined;
-      });
+  let failed: { readonly error: unknown; readonly at: number } | undefined;
+  const fetchKeys = async (now: number) => {
+    try {
+      loaded = await loadKeys(source, now);
+      failed = undefined;
+      return loaded;
+    } catch (error) {
+      failed = { error, at: now };
+      throw error;
+    } finally {
+      flight = undefined;
+    }
+  };
+  const load = async (now: number) => {
+    if (failed !== undefined && since(failed.at, now) < failurePauseMs) throw failed.error;
+    flight ??= fetchKeys(now);
     lastTry = now;
     return flight;
   };

@@ -75,11 +75,14 @@ export function describeKeys(make: Make): void {
     }
   });
 
-  test('keys that cannot be had are a fault', async () => {
-    const scene = make();
+  test('keys that cannot be had are a fault, and asked for no more than once a second', async () => {
+    const scene = make({ replay: 'reuse' });
+    const shown = (after: number) => scene.outcome(scene.token(), after);
     scene.published = null;
-    expect(await scene.outcome(scene.token())).toBe(down);
+    expect(await shown(0)).toBe(down);
+    const { reads } = scene;
     scene.published = [scene.publish(scene.key)];
-    expect(await scene.outcome(scene.token())).toBe('accepted');
+    expect([await shown(0.5), scene.reads]).toEqual([down, reads]);
+    expect(await shown(1)).toBe('accepted');
   });
 }
