@@ -15,6 +15,8 @@ export interface Changes {
   readonly children?: string;
   readonly toolServer?: string;
   readonly operators?: string;
+  readonly orchestrators?: string;
+  readonly openers?: string;
 }
 
 /** Issuers by key file, so that no key is fetched; one template with a tool-token grant and a cloud's. */
@@ -57,8 +59,15 @@ spec:
 `;
 }
 
-function binding({ operators = 'olga' }: Changes): string {
+function binding({ operators = 'olga', orchestrators = 'orla' }: Changes): string {
   return `apiVersion: mayfly/v1
+kind: RoleBinding
+metadata: { name: matrix-orchestrators }
+spec:
+  roles: [orchestrator]
+  subjects: [{ issuer: matrix-staff, match: { sub: "${orchestrators}" } }]
+---
+apiVersion: mayfly/v1
 kind: RoleBinding
 metadata: { name: matrix-operators }
 spec:
@@ -72,6 +81,7 @@ spec:
 function job(changes: Changes): string {
   const { mode = 'enforce', workload = 'agent', tool = 'report.post', proof = 'none' } = changes;
   const { resource = 'https://matrix.example/**', actors = 'helper', children = 'matrix-job' } = changes;
+  const { openers = '{ issuer: matrix-agents, match: { sub: planner } }, { role: orchestrator }' } = changes;
   const delegation =
     actors === ''
       ? ''
@@ -82,6 +92,7 @@ metadata: { name: matrix-job, owner: matrix }
 spec:
   mode: ${mode}
   workloads: [{ issuer: matrix-agents, match: { sub: "${workload}" } }]
+  openers: [self${openers === '' ? '' : `, ${openers}`}]
   task: { maxDuration: 1h, lease: 10m, children: { max: 1000, depth: 3, templates: [${children}] } }
 ${delegation}  grants:
     - name: post

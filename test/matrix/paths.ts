@@ -16,6 +16,8 @@ export type Tag =
   | 'child-opening'
   | 'tool-server'
   | 'bound'
+  | 'opener' // another than the workload opens
+  | 'orchestrator'
   | 'heartbeat'
   | 'introspect'
   | 'operator';
@@ -215,7 +217,46 @@ const opens: readonly Path[] = [
       return { task, ask: (url) => given(scene, url, '/v1/tasks', { bearer: taskToken, json }) };
     },
   },
+  {
+    id: 'POST /v1/tasks: beneath a task that its owner names',
+    route: 'POST /v1/tasks',
+    tags: ['assertion', 'opens', 'task', 'child', 'child-opening'],
+    prepare: async (scene) => {
+      const { task } = await open(scene);
+      const json = { template: 'matrix-job', parent: task };
+      return {
+        task,
+        ask: async (url) => given(scene, url, '/v1/tasks', { bearer: await scene.agent('agent'), json }),
+      };
+    },
+  },
 ];
+
+const opensFor: readonly Path[] = [
+  openingFor('POST /v1/tasks: for a workload, by a named opener', ['assertion'], (scene) =>
+    scene.agent('planner'),
+  ),
+  openingFor('POST /v1/tasks: for a workload, by an orchestrator', ['orchestrator'], (scene) =>
+    scene.staff('orla'),
+  ),
+];
+
+/** Opens one for the workload, by another: nothing of it is the opener's. */
+function openingFor(id: string, tags: readonly Tag[], bearerOf: (scene: Scene) => Promise<string>): Path {
+  return {
+    id,
+    route: 'POST /v1/tasks',
+    tags: ['opens', 'opener', ...tags],
+    prepare: async (scene) => ({
+      task: (await open(scene)).task,
+      ask: async (url) =>
+        given(scene, url, '/v1/tasks', {
+          bearer: await bearerOf(scene),
+          json: { template: 'matrix-job', for: { issuer: 'matrix-agents', subject: 'agent' } },
+        }),
+    }),
+  };
+}
 
 /** Renewed only where the task is open afterwards. */
 function heartbeat(
@@ -259,7 +300,7 @@ const rest: readonly Path[] = [
         task,
         ask: async (url) => {
           await scene.world.api('POST', `/v1/tasks/${task}/suspend`, { bearer: await scene.world.person() });
-          return given(scene, url, `/v1/tasks/${task}/resume`, { bearer: await scene.operator() });
+          return given(scene, url, `/v1/tasks/${task}/resume`, { bearer: await scene.staff('olga') });
         },
       };
     },
@@ -304,7 +345,7 @@ const rest: readonly Path[] = [
 ];
 
 /** Every way to be given or to renew access. */
-export const paths: readonly Path[] = [...exchanges, childExchange, ...opens, ...rest];
+export const paths: readonly Path[] = [...exchanges, childExchange, ...opens, ...opensFor, ...rest];
 
 const signedIn =
   'gives a person’s token, whose states are those of test/e2e/sign-in-policy.test.ts; what it may is a path above';

@@ -17,7 +17,7 @@ export interface Scene {
   /** Both replicas, the second one first: it hears of nothing but by the database. */
   readonly urls: readonly string[];
   agent(subject: string): Promise<string>;
-  operator(): Promise<string>;
+  staff(subject: 'olga' | 'orla'): Promise<string>;
   /** Puts other documents in force, by the API of the first replica. */
   apply(changes?: Changes): Promise<void>;
   post(url: string, path: string, options: PostOptions): Promise<Answer>;
@@ -35,25 +35,21 @@ export async function startScene(): Promise<Scene> {
   const dir = mkdtempSync(join(tmpdir(), 'mayfly-matrix-'));
   const signer = await makeSigner(join(dir, 'jwks.json'));
   await makeSigner(join(dir, 'other-jwks.json'));
-  const world = await startWorld({
-    settings: {
-      ...{ reapInterval: '1h', refusalRowsPerSecond: 10_000 },
-      signInRedirectUris: [redirectUri],
-    },
-  });
-  const replica = await startReplica(world, { reapInterval: '1h', refusalRowsPerSecond: 10_000 });
+  const settings = { reapInterval: '1h', refusalRowsPerSecond: 10_000 };
+  const world = await startWorld({ settings: { ...settings, signInRedirectUris: [redirectUri] } });
+  const replica = await startReplica(world, settings).catch((error: unknown) => stopAfter(error, world));
   const apply = async (changes: Changes = {}) => {
     const yaml = matrixDocuments(dir, changes);
     const bearer = await world.person();
     const answer = await world.api('POST', '/v1/apply?set=matrix&prune=true', { bearer, yaml });
     if (answer.status !== 200) throw new Error(JSON.stringify(answer.body));
   };
-  await apply();
+  await apply().catch((error: unknown) => stopAfter(error, replica, world));
   return {
     world,
     urls: [replica.url, world.url],
     agent: (subject) => signer({ iss: agentsIssuer, sub: subject, aud: world.url }),
-    operator: () => signer({ iss: staffIssuer, sub: 'olga', aud: world.url }),
+    staff: (subject) => signer({ iss: staffIssuer, sub: subject, aud: world.url }),
     apply,
     post,
     stop: async () => {
@@ -62,6 +58,12 @@ export async function startScene(): Promise<Scene> {
       rmSync(dir, { recursive: true, force: true });
     },
   };
+}
+
+/** What was started must not keep the tests from ending. */
+async function stopAfter(error: unknown, ...started: readonly { stop(): Promise<void> }[]): Promise<never> {
+  for (const one of started) await one.stop();
+  throw error;
 }
 
 async function makeSigner(file: string) {

@@ -51,7 +51,12 @@ const bySql = (column: string) => (scene: Scene, task: string) =>
   ]);
 
 export const states: readonly State[] = [
-  documents('issuer removed', { issuer: 'elsewhere' }, any('exchange', 'opens', 'heartbeat', 'introspect')),
+  documents(
+    'issuer removed',
+    { issuer: 'elsewhere' },
+    // The document means another issuer by now, and an orchestrator of the staff opens for a workload of that one.
+    (tags) => any('exchange', 'opens', 'heartbeat', 'introspect')(tags) && !tags.includes('orchestrator'),
+  ),
   documents('issuer keys removed', { keys: 'other-jwks' }, any('assertion')),
   documents(
     'namespace narrowed',
@@ -73,6 +78,8 @@ export const states: readonly State[] = [
   documents('children withdrawn', { children: 'matrix-other' }, any('child')),
   documents('tool server dropped', { toolServer: 'other-tool' }, any('tool-server')),
   documents('role removed', { operators: 'oscar' }, any('operator')),
+  documents('orchestrator removed', { orchestrators: 'oscar' }, any('orchestrator')),
+  documents('openers withdrawn', { openers: '' }, any('opener')),
   {
     name: 'frozen',
     reaches: any('exchange', 'opens'),
