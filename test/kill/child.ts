@@ -22,7 +22,8 @@ function decorate<Port extends object>(portName: string, port: Port): Port {
       if (typeof value !== 'function' || typeof key !== 'string') return value;
       const name = `${portName}.${key}`;
       // plan, base and parseScope are pure and synchronous: no effect to be killed at.
-      if (portName.startsWith('minter.') && key !== 'mint' && key !== 'revoke') return value.bind(target);
+      if (portName.startsWith('minter.') && !['mint', 'revoke', 'watch'].includes(key))
+        return value.bind(target);
       return async (...args: unknown[]) => {
         await barrier(name, 'before');
         const result: unknown = await value.apply(target, args);

@@ -112,6 +112,7 @@ const cases: Readonly<Record<string, Scenario>> = {
   'deny.observed': foreignDeny,
   'minter.aws.mint': exchange,
   'minter.aws.revoke': task('end'),
+  'minter.aws.watch': openTask,
   'minter.token.mint': tool,
 };
 /** Effects that this version never has: a tool token ends in the database, so nothing asks its minter to. */

@@ -101,14 +101,9 @@ export function reapPorts(broker: Wired): ReapPorts {
 }
 
 export async function watchDenials(broker: Wired, olderThanSeconds = denyWatchSeconds): Promise<void> {
-  const { exchange } = broker;
-  await broker
-    .aws()
-    ?.denyDocuments.watch(
-      olderThanSeconds,
-      { now: exchange.clock.now(), signal: exchange.deadline() },
-      exchange.newId,
-    );
+  const { minters, clock, deadline, newId } = broker.exchange;
+  for (const minter of minters.values())
+    await minter.watch?.(olderThanSeconds, { now: clock.now(), signal: deadline(), newId });
 }
 
 function pause(ms: number, signal: AbortSignal, onWake: (wake: () => void) => void): Promise<void> {

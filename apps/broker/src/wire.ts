@@ -1,6 +1,6 @@
 import { digestOf } from '@mayfly/audit';
 import { type ExchangePorts, Fault, type LifecyclePorts, type Minter, Refusal } from '@mayfly/core';
-import { type AwsMinter, checkBase, checkPlan } from '@mayfly/minters';
+import { checkBase, checkPlan } from '@mayfly/minters';
 import { joseType, parseId } from '@mayfly/protocol';
 import { createStore, type Store } from '@mayfly/store';
 import { attestorOptions, createRoute } from './attesting.ts';
@@ -37,8 +37,6 @@ export interface WireOptions {
 export interface Wired extends Broker {
   readonly unattested: ReturnType<typeof createUnattested>;
   readonly clock: ClockWatch;
-  /** The AWS minter, once a Provider of that type is in force. */
-  aws(): AwsMinter | undefined;
   setDraining(): void;
   /** The one listener of nudges: the reaper's loop. */
   onNudge(run: () => void): void;
@@ -122,7 +120,6 @@ export async function wire({
     setDraining: () => {
       state.draining = true;
     },
-    aws: minters.aws,
     rotateKeys: () =>
       rotateDueKeys({
         ...{ keys: store.keys, kek, databaseNow },

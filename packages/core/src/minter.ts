@@ -112,6 +112,8 @@ export interface Minter {
   mint(plan: MintPlan, context: CallContext): Promise<Minted>;
   /** Idempotent, and right when mint never ran, half ran, or still runs elsewhere. */
   revoke(plan: MintPlan, context: CallContext): Promise<'gone' | 'was-absent' | 'wait-for-expiry'>;
+  /** Looks again at denials last seen longer ago than this; what somebody has undone is queued to be taken back anew. */
+  watch?(olderThanSeconds: number, context: CallContext & { readonly newId: () => string }): Promise<void>;
 }
 
 /**

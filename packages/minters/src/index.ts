@@ -1,5 +1,4 @@
-export type { AwsMinter, AwsMinterOptions } from './aws/minter.ts';
-export type { FederationSigner } from './aws/session.ts';
 export { checkBase, checkPlan } from './check.ts';
-export { loadAwsMinter } from './registry.ts';
+export { minterLoaders } from './registry.ts';
+export type { FederationSigner, MinterServices } from './services.ts';
 export { createTokenMinter } from './token/minter.ts';

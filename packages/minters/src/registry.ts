@@ -1,7 +1,7 @@
-import type { AwsMinter, AwsMinterOptions } from './aws/minter.ts';
+import type { Minter } from '@mayfly/core';
+import type { MinterServices } from './services.ts';
 
-/** Loads the AWS SDKs only where a Provider of that type exists: they cost 40 MB and half a second. */
-export async function loadAwsMinter(options: AwsMinterOptions): Promise<AwsMinter> {
-  const { createAwsMinter } = await import('./aws/minter.ts');
-  return createAwsMinter(options);
-}
+/** By type of Provider. An SDK is loaded only where a Provider of its type exists: they cost 40 MB and half a second. */
+export const minterLoaders: Readonly<Record<string, (services: MinterServices) => Promise<Minter>>> = {
+  aws: async (services) => (await import('./aws/minter.ts')).createAwsMinter(services),
+};

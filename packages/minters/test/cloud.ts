@@ -1,7 +1,7 @@
 import { Fault, type Minter, type MintPlan, type MintRequest, type Provider, Refusal } from '@mayfly/core';
 import { uuidV7 } from '@mayfly/protocol';
 import { type AwsOptions, type AwsStandin, type LocalIssuer, startAws, startIssuer } from '@mayfly/standins';
-import type { AwsMinterOptions } from '../src/aws/minter.ts';
+import type { MinterServices } from '../src/services.ts';
 import { MemoryDenyStore } from './deny-store.ts';
 import { awsRequest, prefixRequest } from './plans.ts';
 
@@ -14,7 +14,7 @@ export interface Cloud {
   readonly otherRole: string;
   readonly provider: Provider;
   readonly store: MemoryDenyStore;
-  readonly options: AwsMinterOptions;
+  readonly options: MinterServices;
   readonly reports: { readonly message: string; readonly context: unknown }[];
   /** Purposes of the assertions that were signed, in order. */
   readonly signed: string[];
@@ -44,7 +44,7 @@ export async function startCloud(
   const provider = { ...awsRequest().provider, spec: { ...awsRequest().provider.spec, ...fixed, ...spec } };
   const store = new MemoryDenyStore(now);
   const [reports, signed]: [Cloud['reports'], string[]] = [[], []];
-  const options: AwsMinterOptions = {
+  const options: MinterServices = {
     deny: store,
     provider: (name) => (name === provider.name ? provider : undefined),
     now,

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import canonicalize from 'canonicalize';
 import { type CompileContext, ttlOf } from './compile.ts';
 import type { AnyDocument } from './documents/kinds.ts';
+import { withEndpoints } from './documents/provider/provider.ts';
 
 /** The one form that is hashed, compared and stored: RFC 8785 bytes of the checked document. */
 export function canonicalDocument(document: AnyDocument): Uint8Array {
@@ -22,14 +23,7 @@ export function effectiveDocument(document: AnyDocument, { brokerIssuer }: Compi
     return { ...document, spec: { ...spec, audience: spec.audience ?? brokerIssuer } };
   }
   if (document.kind === 'Provider') {
-    const { spec } = document;
-    const endpoints = {
-      sts: `https://sts.${spec.region}.amazonaws.com`,
-      iam: 'https://iam.amazonaws.com',
-      s3: `https://s3.${spec.region}.amazonaws.com`,
-      ...spec.endpoints,
-    };
-    return { ...document, spec: { ...spec, endpoints } };
+    return { ...document, spec: withEndpoints(document.spec) };
   }
   if (document.kind !== 'GrantTemplate') return document;
   const { spec } = document;

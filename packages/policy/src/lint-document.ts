@@ -2,56 +2,6 @@ import type { DocumentOf } from './documents/kinds.ts';
 import type { Known, Report } from './lint.ts';
 import { lintSubjects } from './lint-subjects.ts';
 
-export function lintProvider({ metadata, spec }: DocumentOf<'Provider'>, report: Report): void {
-  if (metadata.name === 'token')
-    report(
-      'ERROR',
-      'reserved-name',
-      ['metadata', 'name'],
-      'the provider token always exists; choose another name',
-    );
-  for (const [index, role] of spec.roles.entries())
-    if (spec.roles.indexOf(role) !== index)
-      report('WARN', 'repeated', ['spec', 'roles', index], 'this role stands twice');
-  if (spec.revoke === 'none')
-    report(
-      'SECURITY',
-      'no-revocation',
-      ['spec', 'revoke'],
-      'credentials end only by expiry; write revoke: deny-policy where the role may be denied',
-    );
-  else if (spec.revoker === undefined)
-    report(
-      'SECURITY',
-      'revoker-missing',
-      ['spec', 'revoke'],
-      'the minting identity would also write deny policies; name a revoker role',
-    );
-  // IAM takes a role's bare name in the caller's own account: a denial would land on a namesake there.
-  const revoker = spec.revoke === 'none' ? undefined : spec.revoker?.role;
-  for (const [index, role] of spec.roles.entries())
-    if (revoker !== undefined && accountOf(role) !== accountOf(revoker))
-      report(
-        'ERROR',
-        'revoker-in-another-account',
-        ['spec', 'roles', index],
-        'the revoker can write deny policies only in its own account; make one Provider per account',
-      );
-  if (spec.revoker !== undefined && spec.roles.includes(spec.revoker.role))
-    report(
-      'ERROR',
-      'revoker-is-ceiling',
-      ['spec', 'revoker', 'role'],
-      'the role of the reaper must not be one that credentials are cut from',
-    );
-}
-
-/** Partition and account of a role. */
-function accountOf(role: string): string {
-  const [, partition, , , account] = role.split(':');
-  return `${partition}:${account}`;
-}
-
 export function lintServer(
   { metadata, spec }: DocumentOf<'ResourceServer'>,
   known: Known,

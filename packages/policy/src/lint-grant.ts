@@ -3,6 +3,7 @@ import { type AccessRow, accessRow, accessTable } from './access-table.ts';
 import { ttlOf } from './compile.ts';
 import { parseSeconds } from './documents/common.ts';
 import type { DocumentOf } from './documents/kinds.ts';
+import type { ProviderSpec } from './documents/provider/provider.ts';
 import type { Known, Report } from './lint.ts';
 import { lintResource } from './lint-resource.ts';
 import { didYouMean } from './suggest.ts';
@@ -35,7 +36,8 @@ export function lintGrant(at: GrantAt, known: Known, report: Report): void {
   lintLife(at, row, { known, report });
 }
 
-function lintMint({ grant, index, spec }: GrantAt, known: Known, report: Report): AccessRow | undefined {
+function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefined {
+  const { grant, index } = at;
   const path = ['spec', 'grants', index, 'mint'];
   const { provider, access, server, role } = grant.mint;
   if (provider === 'token') {
@@ -45,23 +47,35 @@ function lintMint({ grant, index, spec }: GrantAt, known: Known, report: Report)
     if (access !== undefined && access !== 'token')
       report('ERROR', 'access', [...path, 'access'], 'provider token has access token only');
     if (role !== undefined) report('ERROR', 'role', [...path, 'role'], 'provider token has no roles');
-    lintAudience({ grant, index, spec }, known, report);
+    lintAudience(at, known, report);
     return accessRow('token');
   }
   if (server !== undefined)
     report('ERROR', 'server', [...path, 'server'], 'only provider token takes a server');
   if (!known.has('Provider', provider))
     report('ERROR', 'unknown-provider', [...path, 'provider'], known.missing('Provider', provider));
-  const roles = known.provider(provider)?.spec.roles;
-  if (role !== undefined && roles !== undefined && !roles.includes(role))
-    report('ERROR', 'role', [...path, 'role'], `not one of the roles of provider ${provider}`);
+  const spec = known.provider(provider)?.spec;
+  lintCeiling(grant, spec, (message) => report('ERROR', 'role', [...path, 'role'], message));
   const row = access === undefined ? undefined : accessRow(access);
-  if (row !== undefined && row.provider !== 'token') return row;
-  const names = accessTable.filter((one) => one.provider !== 'token').map((one) => one.access);
+  if (row !== undefined && (spec === undefined ? row.provider !== 'token' : row.provider === spec.type))
+    return row;
+  const names = accessTable
+    .filter((one) => (spec === undefined ? one.provider !== 'token' : one.provider === spec.type))
+    .map((one) => one.access);
   const hint = didYouMean(access ?? '', names) || ` (known: ${names.join(', ')})`;
   if (access === undefined) report('ERROR', 'access-missing', path, `mint.access is required${hint}`);
   else report('ERROR', 'unknown-access', [...path, 'access'], `unknown access${hint}; see mayfly access`);
   return undefined;
+}
+
+/** `mint.role` picks among the ceilings of its provider. */
+function lintCeiling(
+  { mint: { role, provider } }: GrantAt['grant'],
+  spec: ProviderSpec | undefined,
+  error: (message: string) => void,
+): void {
+  if (role === undefined || spec === undefined) return;
+  if (!spec.roles.includes(role)) error(`not one of the roles of provider ${provider}`);
 }
 
 function lintAudience({ grant, index, spec }: GrantAt, known: Known, report: Report): void {
@@ -191,11 +205,6 @@ function lintLife(
       'ERROR',
       'endsWithin-unreachable',
       [...path, 'endsWithin'],
-      `the worst case is ${worst} s (${whyWorst(row, cached < maxSeconds)}); set ttl.max to ${grant.endsWithin} or endsWithin to ${worst}s`,
+      `the worst case is ${worst} s (${cached < maxSeconds ? 'cacheSeconds of the server' : row.worst}); set ttl.max to ${grant.endsWithin} or endsWithin to ${worst}s`,
     );
-}
-
-function whyWorst({ provider }: AccessRow, cached: boolean): string {
-  if (provider === 'aws') return 'a denial has no guaranteed delay, so the longest ttl counts';
-  return cached ? 'cacheSeconds of the server' : 'the longest ttl';
 }

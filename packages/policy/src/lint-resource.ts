@@ -100,7 +100,9 @@ function lintForm(at: ResourceAt, row: AccessRow): void {
   const head = slash < 0 ? rest : rest.slice(0, slash);
   const tail = slash < 0 ? '' : rest.slice(slash + 1);
   lintHead(at, row, head);
-  if (row.provider === 'aws') lintKey(at, row, tail);
+  if (row.tail === 'key') lintKey(at, row, tail);
+  else if (row.tail === 'none' && slash >= 0)
+    report('ERROR', 'resource-form', `nothing follows the ${row.head.what}: ${row.resource}`);
   else if (/[?#%@\\]/.test(rest.replaceAll(variable, 'x')))
     report(
       'ERROR',
@@ -111,7 +113,7 @@ function lintForm(at: ResourceAt, row: AccessRow): void {
 
 /** Bucket, account and host: who chooses them chooses whose data it is. */
 function lintHead({ spec, report }: ResourceAt, row: AccessRow, head: string): void {
-  const what = row.provider === 'aws' ? 'bucket' : 'host';
+  const { what, form } = row.head;
   const names = variablesOf(head);
   const chosen = names.filter((name) => {
     const param = name.startsWith('params.') ? spec.params[name.slice(7)] : undefined;
@@ -129,8 +131,7 @@ function lintHead({ spec, report }: ResourceAt, row: AccessRow, head: string): v
     return;
   }
   const sample = head.replaceAll(variable, 'x');
-  const form = what === 'bucket' ? /^[a-z0-9.-]{1,63}$/ : /^[a-z0-9.-]+(?::[0-9]{1,5})?$/;
-  if (!form.test(sample)) report('ERROR', 'resource-form', `"${sample}" is no name of a ${what}`);
+  if (!new RegExp(form).test(sample)) report('ERROR', 'resource-form', `"${sample}" is no name of a ${what}`);
 }
 
 function lintKey({ report }: ResourceAt, row: AccessRow, key: string): void {

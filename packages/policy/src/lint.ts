@@ -1,7 +1,8 @@
 import { type AnyDocument, type DocumentOf, isDocumentOf } from './documents/kinds.ts';
 import { keptClaims } from './documents/trusted-issuer.ts';
-import { lintBinding, lintProvider, lintServer } from './lint-document.ts';
+import { lintBinding, lintServer } from './lint-document.ts';
 import { lintIssuer } from './lint-issuer.ts';
+import { lintProvider } from './lint-provider.ts';
 import { lintTemplate } from './lint-template.ts';
 import { byPosition, formatPath } from './located.ts';
 import type { ParsedDocument, Position } from './parse.ts';

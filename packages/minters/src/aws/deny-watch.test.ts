@@ -5,15 +5,16 @@ import {
   PutRolePolicyCommand,
 } from '@aws-sdk/client-iam';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import type { Minter } from '@mayfly/core';
 import { uuidV7 } from '@mayfly/protocol';
 import { type LocalIssuer, startIssuer } from '@mayfly/standins';
 import { type Cloud, outcome, startCloud } from '../../test/cloud.ts';
 import { denyPolicy, denyPolicyName } from './deny.ts';
-import { type AwsMinter, createAwsMinter } from './minter.ts';
+import { createAwsMinter } from './minter.ts';
 
 let issuer: LocalIssuer;
 let cloud: Cloud;
-let minter: AwsMinter;
+let minter: Minter;
 let root: IAMClient;
 
 beforeAll(async () => {
@@ -41,7 +42,7 @@ const eventId = grant(99);
 const planOf = (n: number, more: object = {}) => cloud.plan(minter, { grantId: grant(n), ...more });
 const revoke = (n: number, more: object = {}) => minter.revoke(planOf(n, more), cloud.context());
 const watch = (olderThanSeconds = 10) =>
-  outcome(() => minter.denyDocuments.watch(olderThanSeconds, cloud.context(), () => eventId));
+  outcome(() => minter.watch?.(olderThanSeconds, { ...cloud.context(), newId: () => eventId }));
 const policyName = (role: string) => ({
   RoleName: role.slice(role.lastIndexOf('/') + 1),
   PolicyName: denyPolicyName,

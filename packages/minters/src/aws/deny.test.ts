@@ -1,16 +1,16 @@
 import { GetRolePolicyCommand, IAMClient, PutRolePolicyCommand } from '@aws-sdk/client-iam';
 import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import type { Minted, MintPlan } from '@mayfly/core';
+import type { Minted, Minter, MintPlan } from '@mayfly/core';
 import { uuidV7 } from '@mayfly/protocol';
 import { type LocalIssuer, startIssuer } from '@mayfly/standins';
 import { type Cloud, outcome, startCloud } from '../../test/cloud.ts';
 import { denyPolicy, denyPolicyName } from './deny.ts';
-import { type AwsMinter, createAwsMinter } from './minter.ts';
+import { createAwsMinter } from './minter.ts';
 
 let issuer: LocalIssuer;
 let cloud: Cloud;
-let minter: AwsMinter;
+let minter: Minter;
 let root: IAMClient;
 
 beforeAll(async () => {

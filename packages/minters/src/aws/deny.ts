@@ -6,8 +6,8 @@ import {
   PutRolePolicyCommand,
 } from '@aws-sdk/client-iam';
 import { auditEvent, type CallContext, type DenyDue, type DenyWrite, Fault } from '@mayfly/core';
+import type { MinterServices } from '../services.ts';
 import { awsCall, type Connections, clientOptions } from './call.ts';
-import type { AwsMinterOptions } from './minter.ts';
 import { baseSeconds } from './plan.ts';
 import { type AwsProvider, iamEndpoint, parseAwsProvider, splitRole } from './provider.ts';
 import { assume, type Session } from './session.ts';
@@ -36,7 +36,7 @@ export interface DenyDocuments {
 }
 
 /** What the documents need of their minter. */
-export interface DenyOptions extends AwsMinterOptions {
+export interface DenyOptions extends MinterServices {
   readonly connections: Connections;
 }
 

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
 import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
-import type { Minted, MintPlan } from '@mayfly/core';
+import type { Minted, Minter, MintPlan } from '@mayfly/core';
 import { type Cloud, outcome, startCloud } from '../../test/cloud.ts';
 import { grantId, taskId } from '../../test/plans.ts';
-import { type AwsMinter, createAwsMinter } from './minter.ts';
+import { createAwsMinter } from './minter.ts';
 
 let cloud: Cloud;
-let minter: AwsMinter;
+let minter: Minter;
 
 beforeAll(async () => {
   cloud = await startCloud();

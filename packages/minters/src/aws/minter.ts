@@ -1,43 +1,22 @@
 import { createHash } from 'node:crypto';
 import { GetScopedCredentialsCommand, STSClient } from '@aws-sdk/client-sts';
-import {
-  type CallContext,
-  type DenyStore,
-  Fault,
-  type Minted,
-  type Minter,
-  type MintPlan,
-  type Provider,
-  Secret,
-} from '@mayfly/core';
+import { type CallContext, Fault, type Minted, type Minter, type MintPlan, Secret } from '@mayfly/core';
+import type { MinterServices } from '../services.ts';
 import { BaseSessions } from './base-sessions.ts';
 import { awsCall, type Connections, clientOptions, createConnections, isUnknownAction } from './call.ts';
 import { createDenyDocuments, type DenyDocuments } from './deny.ts';
 import { type AwsBody, awsBody, baseSeconds, planAws, planBase } from './plan.ts';
 import { type AwsProvider, parseAwsProvider, stsEndpoint } from './provider.ts';
-import { assume, checkCredentials, type FederationSigner, lying, type Session } from './session.ts';
-
-export interface AwsMinterOptions {
-  readonly federation: FederationSigner;
-  readonly deny: DenyStore;
-  /** The Provider document in force; undefined when it is gone (revocation then waits for expiry). */
-  provider(name: string): Provider | undefined;
-  now(): Date;
-  report(message: string, context: Readonly<Record<string, unknown>>): void;
-}
+import { assume, checkCredentials, lying, type Session } from './session.ts';
 
 /** How long an endpoint is remembered not to know GetScopedCredentials. */
 const withoutScopedMs = 300_000;
-
-export interface AwsMinter extends Minter {
-  readonly denyDocuments: DenyDocuments;
-}
 
 /**
  * AWS: a base session per (grant, generation), kept here, and for the agent a scoped session of seconds cut from it.
  * Where scoped sessions do not exist, a session of its own whose policy carries the absolute end.
  */
-export function createAwsMinter(options: AwsMinterOptions): AwsMinter {
+export function createAwsMinter(options: MinterServices): Minter {
   const bases = new BaseSessions();
   const connections = createConnections();
   const withoutScoped = new Map<string, number>();
@@ -53,7 +32,6 @@ export function createAwsMinter(options: AwsMinterOptions): AwsMinter {
   return {
     kind: 'aws',
     local: false,
-    denyDocuments,
     plan: planAws,
     base: (plan, context) => {
       const { role, sourceIdentity } = awsBody.parse(plan.body);
@@ -87,6 +65,7 @@ export function createAwsMinter(options: AwsMinterOptions): AwsMinter {
       return answer(session, plan);
     },
     revoke: (plan, context) => revoke(plan, context, denyDocuments),
+    watch: (olderThanSeconds, { newId, ...context }) => denyDocuments.watch(olderThanSeconds, context, newId),
   };
 }
 

@@ -5,6 +5,7 @@ import {
   STSClient,
 } from '@aws-sdk/client-sts';
 import { Fault, type Secret, Secret as SecretOf } from '@mayfly/core';
+import type { FederationSigner } from '../services.ts';
 import { awsCall, type Connections, clientOptions } from './call.ts';
 import { type AwsProvider, splitRole, stsEndpoint } from './provider.ts';
 
@@ -22,16 +23,6 @@ export interface Session {
   readonly expiresAt: Date;
   /** `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`, as asked for and as answered. */
   readonly arn: string;
-}
-
-export interface FederationSigner {
-  /** An assertion of the federation issuer; it goes to STS and nowhere else. */
-  sign(input: {
-    readonly provider: string;
-    readonly purpose: 'mint' | 'revoke';
-    readonly audience: string;
-    readonly sourceIdentity?: string;
-  }): Promise<string>;
 }
 
 export interface SessionRequest {

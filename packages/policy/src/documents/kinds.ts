@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { grantTemplate } from './grant-template.ts';
-import { provider } from './provider.ts';
+import { provider } from './provider/provider.ts';
 import { resourceServer } from './resource-server.ts';
 import { roleBinding } from './role-binding.ts';
 import { trustedIssuer } from './trusted-issuer.ts';

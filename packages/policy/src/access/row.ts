@@ -1,0 +1,28 @@
+import type { Action } from '@mayfly/protocol';
+import type { ProviderType } from '../documents/provider/provider.ts';
+
+/** One row of the published table (`mayfly access`): what an `access` opens, and who holds it to that. */
+export interface AccessRow {
+  readonly access: string;
+  readonly provider: ProviderType | 'token';
+  /** Form of the identifier, for people. */
+  readonly resource: string;
+  /** Regular expression of what stands before the head. */
+  readonly start: string;
+  /** What stands up to the next `/`, which the template's author must write out: who chooses it chooses whose data it is. */
+  readonly head: { readonly what: string; readonly form: string };
+  /** What follows the head: nothing, a key of any text, or a path of a URI. */
+  readonly tail: 'none' | 'key' | 'path';
+  /** `one`: exactly one thing; `prefix`: everything under one prefix ending in `/`. */
+  readonly size: 'one' | 'prefix';
+  /** Native permissions of each verb that the access knows. */
+  readonly permissions: Readonly<Partial<Record<Action, readonly string[]>>>;
+  /** Condition keys that narrow a verb's permissions beyond the resource, with the value they are held to. */
+  readonly conditions: Readonly<Partial<Record<Action, Readonly<Record<string, string>>>>>;
+  readonly enforcedBy: 'provider' | 'tool server';
+  /** Shortest and longest life of one credential. */
+  readonly lifeSeconds: { readonly min: number; readonly max: number };
+  readonly ends: string;
+  /** Why a credential may live so long after the end of its task, as the lint of `endsWithin` says it. */
+  readonly worst: string;
+}

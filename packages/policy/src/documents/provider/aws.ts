@@ -1,0 +1,30 @@
+import { z } from 'zod';
+import { choice, endpoint } from '../common.ts';
+
+const roleArn = z
+  .string()
+  .regex(/^arn:aws[a-z-]*:iam::[0-9]{12}:role\/[\w+=,.@/-]{1,512}$/, { error: 'the ARN of an IAM role' });
+
+export const awsProvider = z.strictObject({
+  type: z.literal('aws'),
+  region: z.string().regex(/^[a-z]{2}(-[a-z]+)+-[0-9]$/, {
+    error: 'a region such as eu-west-1; the global endpoint is refused',
+  }),
+  roles: z.array(roleArn).min(1).max(64),
+  auth: choice(['webIdentity', 'ambient']).default('webIdentity'),
+  revoke: choice(['deny-policy', 'none']).default('deny-policy'),
+  revoker: z.strictObject({ role: roleArn }).optional(),
+  denyBy: choice(['sourceIdentity'], ['sessionName']).default('sourceIdentity'),
+  endpoints: z
+    .strictObject({ sts: endpoint.optional(), iam: endpoint.optional(), s3: endpoint.optional() })
+    .optional(),
+});
+
+/** The provider's own addresses, where the document names none. */
+export function awsEndpoints({ region }: z.output<typeof awsProvider>) {
+  return {
+    sts: `https://sts.${region}.amazonaws.com`,
+    iam: 'https://iam.amazonaws.com',
+    s3: `https://s3.${region}.amazonaws.com`,
+  };
+}

@@ -1,0 +1,35 @@
+import { z } from 'zod';
+import { documentOf, notBuiltMessage, oneOf } from '../common.ts';
+import { awsEndpoints, awsProvider } from './aws.ts';
+
+/** A file each: what a Provider of this type says. */
+const specs = [awsProvider] as const;
+const types = specs.map(({ shape }) => shape.type.value);
+export type ProviderType = (typeof types)[number];
+
+const laterTypes = ['gcp', 'azure', 'kubernetes', 'github', 'gitlab', 'vault', 'postgres'];
+
+/** A cloud that credentials come from, with the ceilings they are cut from. `token` exists without a document. */
+export const provider = documentOf(
+  'Provider',
+  z.discriminatedUnion('type', specs, {
+    error: ({ input }) => {
+      const type: unknown = Reflect.get(Object(input), 'type');
+      return typeof type === 'string' && laterTypes.includes(type)
+        ? notBuiltMessage(type)
+        : oneOf(type, types);
+    },
+  }),
+);
+
+export type ProviderSpec = z.output<typeof provider>['spec'];
+
+/** With the addresses of the provider's own APIs where the document names none. */
+export function withEndpoints(spec: ProviderSpec): ProviderSpec {
+  switch (spec.type) {
+    case 'aws':
+      return { ...spec, endpoints: { ...awsEndpoints(spec), ...spec.endpoints } };
+    default:
+      return spec.type satisfies never;
+  }
+}
