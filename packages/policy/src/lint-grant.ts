@@ -39,7 +39,7 @@ export function lintGrant(at: GrantAt, known: Known, report: Report): void {
 function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefined {
   const { grant, index } = at;
   const path = ['spec', 'grants', index, 'mint'];
-  const { provider, access, server, role } = grant.mint;
+  const { provider, access, server, role, audience } = grant.mint;
   if (provider === 'token') {
     if (server === undefined) report('ERROR', 'server-missing', path, 'a tool token needs mint.server');
     else if (!known.has('ResourceServer', server))
@@ -57,6 +57,8 @@ function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefi
   const spec = known.provider(provider)?.spec;
   lintCeiling(grant, spec, (message) => report('ERROR', 'role', [...path, 'role'], message));
   const row = access === undefined ? undefined : accessRow(access);
+  if (audience !== undefined && row?.provider !== 'kubernetes')
+    report('ERROR', 'audience', [...path, 'audience'], 'only tokens of Kubernetes take an audience');
   if (row !== undefined && (spec === undefined ? row.provider !== 'token' : row.provider === spec.type))
     return row;
   const names = accessTable
@@ -75,7 +77,8 @@ function lintCeiling(
   error: (message: string) => void,
 ): void {
   if (role === undefined || spec === undefined) return;
-  if (!spec.roles.includes(role)) error(`not one of the roles of provider ${provider}`);
+  if (!('roles' in spec)) error(`provider ${provider} has no roles`);
+  else if (!spec.roles.includes(role)) error(`not one of the roles of provider ${provider}`);
 }
 
 function lintAudience({ grant, index, spec }: GrantAt, known: Known, report: Report): void {
@@ -188,6 +191,14 @@ function lintLife(
       ttlPath,
       `${row.access} lives ${life.min} to ${life.max} s; this one ${defaultSeconds} to ${maxSeconds} s`,
     );
+  // Nothing lives longer than its task may, so what lives at least as long would never be minted.
+  if (life !== undefined && life.min > parseSeconds(spec.task.maxDuration))
+    report(
+      'ERROR',
+      'task-too-short',
+      ['spec', 'task', 'maxDuration'],
+      `${row?.access} lives at least ${life.min} s: no task of ${spec.task.maxDuration} could get one`,
+    );
   const server = grant.mint.server === undefined ? undefined : known.server(grant.mint.server);
   if (server?.spec.verification === 'offline' && maxSeconds > offlineSecondsMax)
     report(
@@ -197,14 +208,15 @@ function lintLife(
       `server ${server.metadata.name} verifies offline: at most ${offlineSecondsMax} s, not ${maxSeconds} s`,
     );
   if (grant.endsWithin === undefined || row === undefined) return;
-  // AWS denial has no guaranteed delay, so only the life bounds it; introspection is bounded by the server's cache.
+  // Where no delay is guaranteed only the life bounds it; introspection is bounded by the server's cache.
   const cached = server?.spec.verification === 'introspect' ? server.spec.cacheSeconds : maxSeconds;
-  const worst = Math.min(maxSeconds, cached);
+  const felt = grant.mint.audience === undefined ? row.endsWithinSeconds : undefined;
+  const worst = Math.min(maxSeconds, cached, felt ?? maxSeconds);
   if (parseSeconds(grant.endsWithin) < worst)
     report(
       'ERROR',
       'endsWithin-unreachable',
       [...path, 'endsWithin'],
-      `the worst case is ${worst} s (${cached < maxSeconds ? 'cacheSeconds of the server' : row.worst}); set ttl.max to ${grant.endsWithin} or endsWithin to ${worst}s`,
+      `the worst case is ${worst} s (${worst === felt ? row.ends : cached < maxSeconds ? 'cacheSeconds of the server' : row.worst}); set ttl.max to ${grant.endsWithin} or endsWithin to ${worst}s`,
     );
 }

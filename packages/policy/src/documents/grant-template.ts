@@ -11,6 +11,7 @@ import {
   role,
   subject,
   text,
+  uri,
 } from './common.ts';
 
 const param = z
@@ -45,6 +46,7 @@ const mint = z.strictObject({
   access: z.string().min(1).max(64).optional(),
   server: name.optional(),
   role: z.string().min(1).max(2048).optional(),
+  audience: uri.optional(),
   serviceAccount: notBuilt('service accounts as ceilings'),
 });
 
