@@ -198,6 +198,20 @@ describe('what was delivered and only expires', () => {
     expect(endsOf(world)).toEqual([['expired', true]]);
   });
 
+  test('is deleted at its expiry where it can be, and has expired whether or not that works', async () => {
+    for (const [outcome, reports] of [
+      ['gone', 0],
+      ['was-absent', 0],
+      [lost, 1],
+    ] as const) {
+      const world = await leftWith('delivered', 'deleted');
+      world.clock.advance(60);
+      expect(await reapTo(outcome, world)).toMatchObject({ failed: 0, calls: 1 });
+      expect(endsOf(world)).toEqual([['expired', true]]);
+      expect(world.reports).toHaveLength(reports);
+    }
+  });
+
   test('and is claimed too early is put back', async () => {
     const world = await leftWith('delivered');
     const work = workOf(world);
