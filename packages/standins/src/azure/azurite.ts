@@ -36,12 +36,16 @@ export async function startAzurite(
     process.execPath,
     [
       createRequire(import.meta.url).resolve('azurite/dist/src/blob/main.js'),
-      ...['--blobHost', '127.0.0.1', '--blobPort', '0', '--location', folder, '--inMemoryPersistence'],
+      ...['--blobHost', '127.0.0.1', '--blobPort', '0', '--inMemoryPersistence'],
       ...['--cert', file('cert.pem', certificate.cert), '--key', file('key.pem', certificate.key)],
       // Newer clients name versions that it does not know; telemetry would leave the machine.
       ...['--oauth', 'basic', '--skipApiVersionCheck', '--disableTelemetry'],
     ],
-    { env: { ...process.env, AZURITE_ACCOUNTS: `${name}:${key}`, NODE_OPTIONS: '' }, stdio: 'pipe' },
+    {
+      env: { ...process.env, AZURITE_ACCOUNTS: `${name}:${key}`, NODE_OPTIONS: '' },
+      cwd: folder,
+      stdio: 'pipe',
+    },
   );
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const close = async () => {

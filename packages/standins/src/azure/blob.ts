@@ -105,7 +105,7 @@ export function targetOf({ method, url, account }: Pick<BlobRequest, 'method' | 
 }
 
 function authorize({ url, tenant, now, caller, apps }: BlobRequest, target: Target): string {
-  const signed = url.searchParams.has('sig');
+  const signed = ['sig', 'sv'].some((name) => url.searchParams.has(name));
   if (caller === undefined && !signed) throw new AzureError('NoAuthenticationInformation', 401);
   const principal = caller?.objectId ?? verifySas(url.searchParams, { target, tenant, now });
   const who = [...apps.values()].find(({ objectId }) => objectId === principal);
