@@ -9,6 +9,7 @@ import {
 } from '@azure/storage-blob';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { parseId } from '@mayfly/protocol';
+import { Mayfly } from '@mayfly/sdk';
 import {
   type AzureStandin,
   type Azurite,
@@ -52,57 +53,27 @@ async function seed(): Promise<void> {
   for (const one of names) await container.getBlockBlobClient(one).upload(one, one.length);
 }
 
-/** The same template at two providers: one whose blobs Azurite keeps, and one at the stand-in. */
+const example = readFileSync(new URL('../../examples/clouds/azure.yaml', import.meta.url), 'utf8');
+
+/** The shipped example twice, with the ids and addresses of this test: where Azurite keeps the blobs, and where the stand-in does. */
 function documents(): string {
-  const client = (provider: string) =>
-    azure.createApp({
+  const at = (name: string, blob: string, correlationId: boolean) => {
+    const client = azure.createApp({
       issuer: `${world.url}/federation`,
-      subject: `mayfly:${provider}:mint`,
+      subject: `mayfly:${name}:mint`,
       assignments: [
         { account: 'invoices', rights: ['delegate'] },
-        { account: 'invoices', container: 'reports', rights: ['read', 'list', 'write', 'create', 'delete'] },
+        { account: 'invoices', container: 'reports', rights: ['read', 'list'] },
       ],
     });
-  const provider = (name: string, blob: string, correlationId: boolean) => `apiVersion: mayfly/v1
-kind: Provider
-metadata: { name: ${name} }
-spec:
-  type: azure
-  tenant: ${azure.tenant}
-  clients: [${client(name)}]
-  accounts: [invoices]
-  correlationId: ${correlationId}
-  endpoints: { authority: "${azure.url}", blob: "${blob}" }
-`;
-  const grant = (provider: string, tool: string, { access = 'blob.object', more = {} } = {}) =>
-    JSON.stringify({
-      ...{ name: tool.replace('.', '-'), tool, resource: `${at}/${'$'}{params.quarter}/**` },
-      ...{ mint: { provider, access }, actions: ['read'], effects: ['read'] },
-      ...{ ttl: { default: '60s', max: '60s' }, ...more },
-    });
-  const template = (name: string, grants: readonly string[]) => `apiVersion: mayfly/v1
-kind: GrantTemplate
-metadata: { name: ${name}, owner: team-finance }
-spec:
-  workloads: [{ issuer: local, match: { sub: reconciler } }]
-  params: { quarter: { pattern: "20[0-9]{2}q[1-4]", example: 2026q3 } }
-  grants: [${grants.join(', ')}]
-`;
-  return [
-    provider('azurite', azurite.url, false),
-    provider('standin', azure.url, true),
-    template('azurite-reader', [
-      grant('azurite', 'blob.read'),
-      grant('azurite', 'blob.brief', { more: { ttl: { default: '5s', max: '5s' } } }),
-    ]),
-    template('standin-reader', [
-      grant('standin', 'blob.read'),
-      grant('standin', 'folder.read', {
-        access: 'blob.directory',
-        more: { resource: `${at}/${'$'}{params.quarter}/`, actions: ['read', 'list'] },
-      }),
-    ]),
-  ].join('---\n');
+    return example
+      .replaceAll('prod-azure', name)
+      .replace('name: blob-reconcile', `name: ${name}-reader`)
+      .replace(/tenant: .*/, `tenant: ${azure.tenant}\n  correlationId: ${correlationId}`)
+      .replace(/clients: .*/, `clients: [${client}]`)
+      .replace('spec:\n', `spec:\n  endpoints: { authority: "${azure.url}", blob: "${blob}" }\n`);
+  };
+  return [at('azurite', azurite.url, false), at('standin', azure.url, true)].join('---\n');
 }
 
 let tasks = 0;
@@ -116,6 +87,9 @@ async function exchange(
   const answer = await world.exchange(form(await world.workload(), asked));
   return { ...answer, url: String(answer.body.access_token) };
 }
+
+const inSdk = { template: 'standin-reader', params: { quarter: '2026q3' }, objective: 'test' };
+const agent = () => new Mayfly({ server: world.url, env: {}, assertion: () => world.workload() });
 
 /** What the unmodified client meets: the status of its answer, or of the error it throws. */
 async function statusOf(run: Promise<{ readonly _response: { readonly status: number } }>): Promise<number> {
@@ -153,7 +127,7 @@ test('the answer says what Azure enforces, and that nothing but time ends it', a
 });
 
 test('Azurite refuses a credential of five seconds after them', async () => {
-  const { url } = await exchange('azurite-reader', { tool: 'blob.brief' });
+  const { url } = await exchange('azurite-reader', { ttl: 5 });
   const ends = Date.parse(new URL(url).searchParams.get('se') ?? '');
   expect(await read(url)).toBe(200);
   let last = 200;
@@ -186,6 +160,18 @@ test('a directory is read and listed, its neighbour not', async () => {
   };
   expect(await listed('2026q3/')).toEqual([200, ['2026q3/a.pdf', '2026q3/b.pdf']]);
   expect((await listed('2026q4/'))[0]).toBe(403);
+});
+
+test('the sdk gives an agent the URL, once for all who ask, and no header that would show it to a tool', async () => {
+  await agent().run(inSdk, async (task) => {
+    const ask = () => task.url('blob.read', `${at}/2026q3/a.pdf`);
+    const [url, again] = await Promise.all([ask(), ask()]);
+    expect(again).toBe(url);
+    expect((await new BlobClient(url).downloadToBuffer()).toString()).toBe('2026q3/a.pdf');
+    const wrong = { reason: 'wrong_credential_kind', message: expect.stringContaining('task.url') };
+    await expect(task.headers('blob.read', `${at}/2026q3/a.pdf`)).rejects.toMatchObject(wrong);
+    await expect(task.aws('blob.read', `${at}/2026q3/a.pdf`)()).rejects.toMatchObject(wrong);
+  });
 });
 
 test('the log of Storage joins to the issuance, and no table or file holds a key or signature', async () => {
