@@ -39,14 +39,16 @@ export function lintGrant(at: GrantAt, known: Known, report: Report): void {
 function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefined {
   const { grant, index } = at;
   const path = ['spec', 'grants', index, 'mint'];
-  const { provider, access, server, role, audience } = grant.mint;
+  const { provider, access, server, audience } = grant.mint;
   if (provider === 'token') {
     if (server === undefined) report('ERROR', 'server-missing', path, 'a tool token needs mint.server');
     else if (!known.has('ResourceServer', server))
       report('ERROR', 'unknown-server', [...path, 'server'], known.missing('ResourceServer', server));
     if (access !== undefined && access !== 'token')
       report('ERROR', 'access', [...path, 'access'], 'provider token has access token only');
-    if (role !== undefined) report('ERROR', 'role', [...path, 'role'], 'provider token has no roles');
+    for (const key of ceilingKeys)
+      if (grant.mint[key] !== undefined)
+        report('ERROR', key, [...path, key], `provider token has no ${key}s`);
     lintAudience(at, known, report);
     return accessRow('token');
   }
@@ -55,7 +57,7 @@ function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefi
   if (!known.has('Provider', provider))
     report('ERROR', 'unknown-provider', [...path, 'provider'], known.missing('Provider', provider));
   const spec = known.provider(provider)?.spec;
-  lintCeiling(grant, spec, (message) => report('ERROR', 'role', [...path, 'role'], message));
+  lintCeiling(at, spec, report);
   const row = access === undefined ? undefined : accessRow(access);
   if (audience !== undefined && row?.provider !== 'kubernetes')
     report('ERROR', 'audience', [...path, 'audience'], 'only tokens of Kubernetes take an audience');
@@ -70,15 +72,45 @@ function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefi
   return undefined;
 }
 
-/** `mint.role` picks among the ceilings of its provider. */
-function lintCeiling(
-  { mint: { role, provider } }: GrantAt['grant'],
-  spec: ProviderSpec | undefined,
-  error: (message: string) => void,
-): void {
-  if (role === undefined || spec === undefined) return;
-  if (!('roles' in spec)) error(`provider ${provider} has no roles`);
-  else if (!spec.roles.includes(role)) error(`not one of the roles of provider ${provider}`);
+/** What in a `mint:` block picks among the ceilings of its provider, by the type of provider that has such. */
+const ceilingKeys = ['role', 'client'] as const;
+
+function ceilingsOf(spec: ProviderSpec): Readonly<Partial<Record<string, readonly string[]>>> {
+  switch (spec.type) {
+    case 'aws':
+      return { role: spec.roles };
+    case 'azure':
+      return { client: spec.clients };
+    case 'kubernetes':
+    case 'github':
+      return {};
+    default:
+      return spec satisfies never;
+  }
+}
+
+function lintCeiling({ grant, index }: GrantAt, spec: ProviderSpec | undefined, report: Report): void {
+  if (spec === undefined) return;
+  const { mint, resource } = grant;
+  const path = ['spec', 'grants', index];
+  for (const key of ceilingKeys) {
+    const ceilings = ceilingsOf(spec)[key];
+    const chosen = mint[key];
+    if (chosen === undefined || ceilings?.includes(chosen)) continue;
+    const problem =
+      ceilings === undefined
+        ? `provider ${mint.provider} has no ${key}s`
+        : `not one of the ${key}s of provider ${mint.provider}`;
+    report('ERROR', key, [...path, 'mint', key], problem);
+  }
+  const account = /^https:\/\/([a-z0-9]{3,24})\.blob\./.exec(resource)?.[1];
+  if (spec.type === 'azure' && account !== undefined && !spec.accounts.includes(account))
+    report(
+      'ERROR',
+      'account',
+      [...path, 'resource'],
+      `${account} is not one of the accounts of provider ${mint.provider}`,
+    );
 }
 
 function lintAudience({ grant, index, spec }: GrantAt, known: Known, report: Report): void {

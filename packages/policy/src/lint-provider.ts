@@ -14,6 +14,9 @@ export function lintProvider({ metadata, spec }: DocumentOf<'Provider'>, report:
     case 'aws':
       lintAws(spec, report);
       break;
+    case 'azure':
+      lintAzure(spec, report);
+      break;
     case 'kubernetes':
       lintKubernetes(spec, report);
       break;
@@ -73,6 +76,23 @@ function lintAws(spec: Extract<ProviderSpec, { type: 'aws' }>, report: Report): 
       'revoker-is-ceiling',
       ['spec', 'revoker', 'role'],
       'the role of the reaper must not be one that credentials are cut from',
+    );
+}
+
+function lintAzure(
+  { clients, accounts, correlationId }: Extract<ProviderSpec, { type: 'azure' }>,
+  report: Report,
+): void {
+  for (const [key, list] of Object.entries({ clients, accounts }))
+    for (const [index, one] of list.entries())
+      if (list.indexOf(one) !== index)
+        report('WARN', 'repeated', ['spec', key, index], `${one} stands twice`);
+  if (!correlationId)
+    report(
+      'WARN',
+      'no-correlation-id',
+      ['spec', 'correlationId'],
+      'storage logs will not name the issuance; only Azurite needs this off',
     );
 }
 
