@@ -82,6 +82,17 @@ describe('what was delivered and must end', () => {
     },
   );
 
+  test('comes back by its backoff where only the replica that made it could delete it', async () => {
+    const world = await leftWith('revoking', 'deleted');
+    expect(await reapTo('wait-for-expiry', world)).toMatchObject({ ended: 0, waiting: 1, failed: 0 });
+    expect(world.reports).toEqual([]);
+    world.clock.advance(1);
+    expect(await reapTo('wait-for-expiry', world)).toMatchObject({ waiting: 1, calls: 1 });
+    world.clock.advance(2);
+    expect(await reapTo('gone', world)).toMatchObject({ ended: 1 });
+    expect(endsOf(world)).toEqual([['deleted', true]]);
+  });
+
   test('stays and is tried again, ever later, while the provider fails', async () => {
     const world = await leftWith('revoking');
     expect(await reapTo(lost, world)).toMatchObject({ ended: 0, waiting: 0, failed: 1, calls: 1 });
