@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Mayfly } from '@mayfly/sdk';
 import { type GithubStandin, startGithub } from '@mayfly/standins';
 import { Octokit } from '@octokit/core';
 import { startReplica } from './replica.ts';
@@ -103,6 +104,18 @@ test('what the grant does not name is refused before GitHub is asked', async () 
     expect(await world.exchange(again)).toMatchObject({ status: 400, body: { error: 'invalid_target' } });
   }
   expect(github.ledger()).toHaveLength(before);
+});
+
+test('the sdk gives an agent the token as any other bearer token', async () => {
+  const mayfly = new Mayfly({ server: world.url, env: {}, assertion: () => world.workload('batch/review') });
+  const asked = { template: 'review-repository', ref: 'sdk', params: { repository: 'webshop' } };
+  await mayfly.run({ ...asked, objective: 'test' }, async (task) => {
+    const headers = await task.headers('git.read', detail.identifier);
+    const answer = await fetch(`${github.url}/repos/acme/webshop/contents/README.md`, { headers });
+    expect(answer.status).toBe(200);
+    const wrong = { reason: 'wrong_credential_kind', message: expect.stringContaining('task.token') };
+    await expect(task.kubernetes('git.read', detail.identifier)).rejects.toMatchObject(wrong);
+  });
 });
 
 test('a use in the organization’s audit log joins to its issuance', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { ApiException, CoreV1Api, KubeConfig } from '@kubernetes/client-node';
+import { Mayfly } from '@mayfly/sdk';
 import { type Cluster, startCluster } from '@mayfly/standins';
 import { decodeJwt } from 'jose';
 import { accessTokenType, form, startWorld, type World } from './world.ts';
@@ -155,6 +156,19 @@ test('the end of a task deletes the Secret, and the unexpired token of this task
   expect(await shown()).toMatchObject({ state: 'ended', endedBy: 'deleted' });
   expect([await read(api), await read(sibling)]).toEqual([401, 200]);
   expect(cluster.secrets()).not.toContain(`agents/mayfly-${id.slice(4).toLowerCase()}`);
+});
+
+test('the sdk gives an agent the bearer token, and no other form of it', async () => {
+  const mayfly = new Mayfly({ server: world.url, env: {}, assertion: () => world.workload('batch/deploy') });
+  await mayfly.run(
+    { template: 'deploy-preview', ref: 'sdk', params: {}, objective: 'test' },
+    async (task) => {
+      const token = await task.kubernetes('k8s.deploy', deployer);
+      expect(await cluster.ask('GET', '/api/v1/namespaces/agents/configmaps/settings', token)).toBe(200);
+      const wrong = { reason: 'wrong_credential_kind', message: expect.stringContaining('task.kubernetes') };
+      await expect(task.token('k8s.deploy', deployer)).rejects.toMatchObject(wrong);
+    },
+  );
 });
 
 test('a lost answer of the cluster is a 503, and what it made is deleted by the stored plan', async () => {

@@ -56,6 +56,8 @@ const world = [provider('k8s', `{ ${cluster} }`), provider('gh', `{ ${app} }`)];
 test('clusters and installations are clean as the examples write them', () => {
   expect(findings([...world, template({})])).toEqual([]);
   expect(findings([...world, template(repository)])).toEqual([]);
+  const wider = template({ resource: 'k8s://staging/agents/*' });
+  expect(findings([...world, wider])).toEqual([]);
 });
 
 test.each([
@@ -106,6 +108,10 @@ test.each([
   ['endsWithin-unreachable', template({ ...repository, endsWithin: '5s' })],
   ['action-unknown', template({ ...repository, actions: 'delete', effects: 'delete' })],
   ['resource-form', template({ ...repository, resource: 'https://gitlab.com/acme/webshop' })],
+  ['beyond-provider', template({ resource: 'k8s://production/agents/deployer' })],
+  ['beyond-provider', template({ resource: 'k8s://staging/agents/admin' })],
+  ['beyond-provider', template({ resource: 'k8s://staging/kube-system/*' })],
+  ['beyond-provider', template({ ...repository, resource: 'https://github.com/other/webshop' })],
 ])('a template that asks what cannot be held is refused: %s', (rule, text) => {
   expect(findings([...world, text]).filter((line) => line.includes(`ERROR ${rule}: `))).not.toEqual([]);
 });

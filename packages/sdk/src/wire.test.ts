@@ -7,6 +7,7 @@ import {
   azureSasType,
   detailType,
   grantTypeTokenExchange,
+  kubernetesType,
   line,
   parseJson,
   subjectTokenType,
@@ -20,6 +21,7 @@ test('the constants that the shipped package carries are those of the protocol',
   });
   expect(awsCredentialsType).toBe(protocol.tokenType.awsCredentials);
   expect(azureSasType).toBe(protocol.tokenType.azureSas);
+  expect(kubernetesType).toBe(protocol.tokenType.kubernetes);
   expect(detailType).toBe(protocol.detailType);
 });
 
