@@ -5,7 +5,6 @@ import { parseSeconds } from './documents/common.ts';
 import type { DocumentOf } from './documents/kinds.ts';
 import type { ProviderSpec } from './documents/provider/provider.ts';
 import type { Known, Report } from './lint.ts';
-import { beyondProvider } from './lint-ceiling.ts';
 import { lintResource } from './lint-resource.ts';
 import { didYouMean } from './suggest.ts';
 
@@ -59,7 +58,6 @@ function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefi
     report('ERROR', 'unknown-provider', [...path, 'provider'], known.missing('Provider', provider));
   const spec = known.provider(provider)?.spec;
   lintCeiling(at, spec, report);
-  lintReach(at, spec, report);
   const row = access === undefined ? undefined : accessRow(access);
   if (audience !== undefined && row?.provider !== 'kubernetes')
     report('ERROR', 'audience', [...path, 'audience'], 'only tokens of Kubernetes take an audience');
@@ -112,18 +110,6 @@ function lintCeiling({ grant, index }: GrantAt, spec: ProviderSpec | undefined, 
       'account',
       [...path, 'resource'],
       `${account} is not one of the accounts of provider ${mint.provider}`,
-    );
-}
-
-/** The same for what stands in the resource itself. */
-function lintReach({ grant, index }: GrantAt, spec: ProviderSpec | undefined, report: Report): void {
-  const beyond = spec === undefined ? undefined : beyondProvider(spec, grant.resource);
-  if (beyond !== undefined)
-    report(
-      'ERROR',
-      'beyond-provider',
-      ['spec', 'grants', index, 'resource'],
-      `${beyond} is not of provider ${grant.mint.provider}`,
     );
 }
 

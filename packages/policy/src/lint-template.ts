@@ -2,6 +2,7 @@ import type { DocumentOf } from './documents/kinds.ts';
 import type { Known, Report } from './lint.ts';
 import { lintGrant } from './lint-grant.ts';
 import { lintLineage } from './lint-lineage.ts';
+import { lintReach } from './lint-reach.ts';
 import { lintSubjects } from './lint-subjects.ts';
 import { compileParam, type ParamDocument, patternProblem } from './params.ts';
 
@@ -38,6 +39,7 @@ export function lintTemplate({ spec, metadata }: Template, known: Known, report:
       report('ERROR', 'duplicate-grant', ['spec', 'grants', index, 'name'], 'another grant has this name');
     names.add(grant.name);
     lintGrant({ grant, index, spec }, known, report);
+    lintReach({ grant, index, spec }, known, report);
   }
 }
 

@@ -1,8 +1,13 @@
 import { expect, test } from '@jest/globals';
-import { parseKubernetesToken } from './kubernetes-token.ts';
+import * as protocol from '@mayfly/protocol';
+import { kubernetesType, parseKubernetesToken } from './kubernetes-token.ts';
 import { Secret } from './secret.ts';
 
 const credential = (value: unknown) => new Secret(typeof value === 'string' ? value : JSON.stringify(value));
+
+test('its kind is that of the protocol', () => {
+  expect(kubernetesType).toBe(protocol.tokenType.kubernetes);
+});
 
 test('the token of an ExecCredential', () => {
   const kind = { apiVersion: 'client.authentication.k8s.io/v1', kind: 'ExecCredential' };

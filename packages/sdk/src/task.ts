@@ -2,13 +2,13 @@ import { type AwsCredentialProvider, parseAwsCredentials } from './aws-credentia
 import type { Clock } from './clock.ts';
 import { CredentialCache, type Issued } from './credential-cache.ts';
 import { Misconfigured, TaskOver } from './errors.ts';
-import { parseKubernetesToken } from './kubernetes-token.ts';
+import { kubernetesType, parseKubernetesToken } from './kubernetes-token.ts';
 import { type Beat, Lease } from './lease.ts';
 import type { ProofKey } from './proof.ts';
 import type { TaskEnd, TaskGrant } from './task-answers.ts';
 import type { Outcome, TaskCalls } from './task-calls.ts';
 import { type RequestOptions, ToolToken } from './tool-token.ts';
-import { awsCredentialsType, azureSasType, kubernetesType, subjectTokenType } from './wire.ts';
+import { awsCredentialsType, azureSasType, subjectTokenType } from './wire.ts';
 
 export interface AskOptions {
   /** Verbs; default: all of the grant. */
@@ -118,16 +118,6 @@ export class Task implements AsyncDisposable {
     return issued.credential.reveal();
   }
 
-  /**
-   * A bearer token of one service account: `config.loadFromClusterAndUser(cluster, { name, token })` of
-   * @kubernetes/client-node. Ask again for each client rather than keep it.
-   */
-  async kubernetes(tool: string, resource: string, options: AskOptions = {}): Promise<string> {
-    const issued = await this.#issue(tool, resource, options);
-    if (issued.issuedTokenType !== kubernetesType) throw wrongKind(tool, issued);
-    return parseKubernetesToken(issued.credential);
-  }
-
   /** Headers of one request to a tool server at `url`, which is also the resource: `fetch(url, { headers: await ... })`. */
   async headers(
     tool: string,
@@ -140,6 +130,16 @@ export class Task implements AsyncDisposable {
       ...(method === undefined ? {} : { method }),
       ...(nonce === undefined ? {} : { nonce }),
     });
+  }
+
+  /**
+   * A bearer token of one service account: `config.loadFromClusterAndUser(cluster, { name, token })` of
+   * @kubernetes/client-node. Ask again for each client rather than keep it.
+   */
+  async kubernetes(tool: string, resource: string, options: AskOptions = {}): Promise<string> {
+    const issued = await this.#issue(tool, resource, options);
+    if (issued.issuedTokenType !== kubernetesType) throw wrongKind(tool, issued);
+    return parseKubernetesToken(issued.credential);
   }
 
   /**
@@ -211,10 +211,10 @@ function left(state: Outcome | 'left'): TaskOver {
 }
 
 const methods: ReadonlyMap<string, string> = new Map([
+  [kubernetesType, 'task.kubernetes'],
   [subjectTokenType.access_token, 'task.token'],
   [awsCredentialsType, 'task.aws'],
   [azureSasType, 'task.url'],
-  [kubernetesType, 'task.kubernetes'],
 ]);
 
 function wrongKind(tool: string, { issuedTokenType }: Issued): Misconfigured {

@@ -7,7 +7,6 @@ import {
   azureSasType,
   detailType,
   grantTypeTokenExchange,
-  kubernetesType,
   line,
   parseJson,
   subjectTokenType,
@@ -21,7 +20,6 @@ test('the constants that the shipped package carries are those of the protocol',
   });
   expect(awsCredentialsType).toBe(protocol.tokenType.awsCredentials);
   expect(azureSasType).toBe(protocol.tokenType.azureSas);
-  expect(kubernetesType).toBe(protocol.tokenType.kubernetes);
   expect(detailType).toBe(protocol.detailType);
 });
 

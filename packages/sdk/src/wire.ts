@@ -9,7 +9,6 @@ export const subjectTokenType = {
 } as const;
 export const awsCredentialsType = 'urn:mayfly:token-type:aws-credentials';
 export const azureSasType = 'urn:mayfly:token-type:azure-sas';
-export const kubernetesType = 'urn:mayfly:token-type:kubernetes';
 export const detailType = 'mayfly_tool_call';
 
 export type Json = Readonly<Record<string, unknown>>;

@@ -1,8 +1,19 @@
 import { compilePattern } from '@mayfly/core';
 import type { ProviderSpec } from './documents/provider/provider.ts';
+import type { Known, Report } from './lint.ts';
+import type { GrantAt } from './lint-grant.ts';
 
-/** What stands written out in this resource and lies beyond its provider, so that no exchange could ever be allowed. */
-export function beyondProvider(spec: ProviderSpec, resource: string): string | undefined {
+/** What is written out and lies beyond a ceiling of its Provider could never be exchanged. */
+export function lintReach({ grant, index }: GrantAt, known: Known, report: Report): void {
+  const { provider } = grant.mint;
+  const spec = known.provider(provider)?.spec;
+  const beyond = spec === undefined ? undefined : beyondProvider(spec, grant.resource);
+  if (beyond === undefined) return;
+  const path = ['spec', 'grants', index, 'resource'];
+  report('ERROR', 'beyond-provider', path, `${beyond} is not of provider ${provider}`);
+}
+
+function beyondProvider(spec: ProviderSpec, resource: string): string | undefined {
   switch (spec.type) {
     case 'kubernetes':
       return beyondCluster(spec, resource);
