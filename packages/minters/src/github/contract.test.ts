@@ -14,7 +14,7 @@ import { MemoryDenyStore } from '../../test/deny-store.ts';
 import { githubProvider, githubRequest } from '../../test/small-requests.ts';
 import { checkPlan } from '../check.ts';
 import { createGithubMinter } from './minter.ts';
-import { githubBody } from './plan.ts';
+import { enforcementOf, githubBody } from './plan.ts';
 
 /** Stands still: what is minted again then ends at the same time. */
 const started = new Date();
@@ -184,6 +184,12 @@ describeMinter('the github minter', subject, [
     ...plan,
     ends: { by: 'deleted', guaranteedSeconds: 5 },
   })),
+  ...[{ repositories: [] }, { permissions: {} }].map((dropped) =>
+    planMutant(`a token that honestly says what it dropped: ${Object.keys(dropped).join()}`, (plan) => {
+      const body = { ...githubBody.parse(plan.body), ...dropped };
+      return { ...plan, body, enforcement: enforcementOf(body) };
+    }),
+  ),
   planMutant('an enforcement that the provider does not have', (plan) => ({
     ...plan,
     enforcement: { ...plan.enforcement, resource: 'broker' },

@@ -6,6 +6,7 @@ import { outcome } from '../../test/cloud.ts';
 import { MemoryDenyStore } from '../../test/deny-store.ts';
 import { githubProvider, githubRequest } from '../../test/small-requests.ts';
 import { createGithubMinter } from './minter.ts';
+import { enforcementOf, githubBody } from './plan.ts';
 
 let offsetMs = 0;
 const now = () => new Date(Date.now() + offsetMs);
@@ -183,6 +184,14 @@ test.each([
   const plan = () => minterFor().plan(request(more));
   expect(plan).toThrow(Refusal);
   expect(plan).toThrow(expect.objectContaining({ reason }));
+});
+
+test('a plan that names no repository or no permission says that nobody but the broker would hold it', () => {
+  const body = githubBody.parse(minterFor().plan(request()).body);
+  const held = { resource: 'provider', actions: 'provider', ttl: 'provider' };
+  expect(enforcementOf(body)).toEqual(held);
+  expect(enforcementOf({ ...body, repositories: [] })).toEqual({ ...held, resource: 'broker' });
+  expect(enforcementOf({ ...body, permissions: {} })).toEqual({ ...held, actions: 'broker' });
 });
 
 test('plans nothing for a task that ends before a token of GitHub would', () => {

@@ -1,4 +1,4 @@
-import { type MintPlan, type MintRequest, Refusal } from '@mayfly/core';
+import { type Enforcement, type MintPlan, type MintRequest, Refusal } from '@mayfly/core';
 import { bareId, tokenType } from '@mayfly/protocol';
 import { z } from 'zod';
 import { parseGithubProvider } from './provider.ts';
@@ -30,7 +30,14 @@ export function planGithub(request: MintRequest): MintPlan {
   const { owner, repository } = splitRepository(identifier);
   if (owner !== provider.owner)
     throw new Refusal('tool_not_granted', { detail: `not of the owner of provider ${provider.name}` });
-  const permissions = permissionsFor(access, actions);
+  const body: GithubBody = {
+    api: provider.api,
+    appId: provider.appId,
+    installationId: provider.installationId,
+    owner,
+    repositories: [repository],
+    permissions: permissionsFor(access, actions),
+  };
   const lifeSeconds = (notAfter.getTime() - now.getTime()) / 1000;
   if (lifeSeconds < tokenSeconds)
     throw new Refusal('too_little_time_left', { detail: `${Math.floor(lifeSeconds)} s` });
@@ -40,23 +47,23 @@ export function planGithub(request: MintRequest): MintPlan {
     access,
     identifier,
     actions,
-    nativePermissions: Object.entries(permissions).map(([name, level]) => `${name}:${level}`),
+    nativePermissions: Object.entries(body.permissions).map(([name, level]) => `${name}:${level}`),
     notAfter: notAfter.toISOString(),
     reach: `mf-${bareId(issuanceId)}`,
     // Without a guarantee: only the token can end itself, it is kept in one replica's memory, and that may die.
     ends: { by: 'deleted' },
-    enforcement: { resource: 'provider', actions: 'provider', ttl: 'provider' },
+    enforcement: enforcementOf(body),
     issuedTokenType: tokenType.accessToken,
     tokenType: 'Bearer',
-    body: {
-      api: provider.api,
-      appId: provider.appId,
-      installationId: provider.installationId,
-      owner,
-      repositories: [repository],
-      permissions,
-    } satisfies GithubBody,
+    body,
   };
+}
+
+/** Read from what is sent: GitHub gives every repository and every permission where none is named. */
+export function enforcementOf({ repositories, permissions }: GithubBody): Enforcement {
+  const by = (held: boolean) => (held ? 'provider' : 'broker');
+  const named = Object.keys(permissions).length > 0;
+  return { resource: by(repositories.length === 1), actions: by(named), ttl: 'provider' };
 }
 
 function splitRepository(identifier: string): { owner: string; repository: string } {
