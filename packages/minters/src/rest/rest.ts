@@ -70,7 +70,8 @@ async function send(asked: RestRequest, dispatcher: Agent): Promise<RestAnswer> 
     });
     return { status: answer.statusCode, body: parseJson(await readBounded(answer.body)) };
   } catch (cause) {
-    const code = String(Reflect.get(Object(cause), 'code') ?? Reflect.get(Object(cause), 'name'));
+    const words: unknown[] = [Reflect.get(Object(cause), 'code'), Reflect.get(Object(cause), 'name')];
+    const code = words.find((word) => typeof word === 'string') ?? '';
     throw new Fault('provider_unavailable', {
       effect: neverSent.has(code) ? 'none' : 'unknown',
       detail: `${name}: ${/^[A-Za-z0-9_]{1,40}$/.test(code) ? code : 'failed'}`,
