@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Mayfly } from '@mayfly/sdk';
 import { type GithubStandin, startGithub } from '@mayfly/standins';
 import { Octokit } from '@octokit/core';
+import { tryGithub } from '../../scripts/live/github.ts';
 import { startReplica } from './replica.ts';
 import { accessTokenType, form, startWorld, type World } from './world.ts';
 
@@ -117,6 +118,21 @@ test('the sdk gives an agent the token as any other bearer token', async () => {
     await expect(task.kubernetes('git.read', detail.identifier)).rejects.toMatchObject(wrong);
   });
 });
+
+test('the script for the real GitHub holds on the stand-in, and says what does not', async () => {
+  const tried = async (neighbour: string) => {
+    const said: string[] = [];
+    const held = await tryGithub({
+      mayfly: new Mayfly({ server: world.url, env: {}, assertion: () => world.workload('batch/review') }),
+      ...{ template: 'review-repository', params: { repository: 'webshop' }, tool: 'git.read' },
+      ...{ allowed: 'acme/webshop', neighbour, api: github.url },
+      say: (line) => void said.push(line.split(' ')[0] ?? ''),
+    });
+    return [held, said];
+  };
+  expect(await tried('acme/billing')).toEqual([true, ['held', 'held', 'held', 'held']]);
+  expect(await tried('acme/webshop')).toEqual([false, ['held', 'FAILED', 'held', 'held']]);
+}, 60_000);
 
 test('a use in the organization’s audit log joins to its issuance', async () => {
   const body = await issue('log');

@@ -7,6 +7,7 @@ import { ApiException, CoreV1Api, KubeConfig } from '@kubernetes/client-node';
 import { Mayfly } from '@mayfly/sdk';
 import { type Cluster, startCluster } from '@mayfly/standins';
 import { decodeJwt } from 'jose';
+import { tryKubernetes } from '../../scripts/live/kubernetes.ts';
 import { accessTokenType, form, startWorld, type World } from './world.ts';
 
 const example = readFileSync(
@@ -170,6 +171,25 @@ test('the sdk gives an agent the bearer token, and no other form of it', async (
     },
   );
 });
+
+test('the script for a real cluster holds on the stand-in, and says what does not', async () => {
+  const paths = {
+    allowed: '/api/v1/namespaces/agents/configmaps/settings',
+    neighbour: '/api/v1/namespaces/kube-system/configmaps/settings',
+  };
+  const tried = async (more: Partial<typeof paths>) => {
+    const said: string[] = [];
+    const held = await tryKubernetes({
+      mayfly: new Mayfly({ server: world.url, env: {}, assertion: () => world.workload('batch/deploy') }),
+      ...{ template: 'deploy-preview', params: {}, tool: 'k8s.deploy', account: deployer },
+      ...{ api: cluster.issuer, ca: cluster.ca, ...paths, ...more },
+      say: (line) => void said.push(line.split(' ')[0] ?? ''),
+    });
+    return [held, said];
+  };
+  expect(await tried({})).toEqual([true, ['held', 'held', 'held', 'held']]);
+  expect(await tried({ neighbour: paths.allowed })).toEqual([false, ['held', 'FAILED', 'held', 'held']]);
+}, 60_000);
 
 test('a lost answer of the cluster is a 503, and what it made is deleted by the stored plan', async () => {
   const before = cluster.secrets();
