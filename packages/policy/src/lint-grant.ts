@@ -3,8 +3,8 @@ import { type AccessRow, accessRow, accessTable } from './access-table.ts';
 import { ttlOf } from './compile.ts';
 import { parseSeconds } from './documents/common.ts';
 import type { DocumentOf } from './documents/kinds.ts';
-import type { ProviderSpec } from './documents/provider/provider.ts';
 import type { Known, Report } from './lint.ts';
+import { lintCeiling, lintUnscoped } from './lint-ceiling.ts';
 import { lintResource } from './lint-resource.ts';
 import { didYouMean } from './suggest.ts';
 
@@ -33,13 +33,14 @@ export function lintGrant(at: GrantAt, known: Known, report: Report): void {
   lintResource(at, row, { known, report });
   lintActions(at, row, report);
   lintEffects(at, { known, report });
+  if (row !== undefined) lintUnscoped(at, row, { known, report });
   lintLife(at, row, { known, report });
 }
 
 function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefined {
   const { grant, index } = at;
   const path = ['spec', 'grants', index, 'mint'];
-  const { provider, access, server, role } = grant.mint;
+  const { provider, access, server, role, serviceAccount } = grant.mint;
   if (provider === 'token') {
     if (server === undefined) report('ERROR', 'server-missing', path, 'a tool token needs mint.server');
     else if (!known.has('ResourceServer', server))
@@ -47,6 +48,13 @@ function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefi
     if (access !== undefined && access !== 'token')
       report('ERROR', 'access', [...path, 'access'], 'provider token has access token only');
     if (role !== undefined) report('ERROR', 'role', [...path, 'role'], 'provider token has no roles');
+    if (serviceAccount !== undefined)
+      report(
+        'ERROR',
+        'service-account',
+        [...path, 'serviceAccount'],
+        'provider token has no service accounts',
+      );
     lintAudience(at, known, report);
     return accessRow('token');
   }
@@ -55,7 +63,7 @@ function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefi
   if (!known.has('Provider', provider))
     report('ERROR', 'unknown-provider', [...path, 'provider'], known.missing('Provider', provider));
   const spec = known.provider(provider)?.spec;
-  lintCeiling(grant, spec, (message) => report('ERROR', 'role', [...path, 'role'], message));
+  lintCeiling(at, spec, report);
   const row = access === undefined ? undefined : accessRow(access);
   if (row !== undefined && (spec === undefined ? row.provider !== 'token' : row.provider === spec.type))
     return row;
@@ -66,16 +74,6 @@ function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefi
   if (access === undefined) report('ERROR', 'access-missing', path, `mint.access is required${hint}`);
   else report('ERROR', 'unknown-access', [...path, 'access'], `unknown access${hint}; see mayfly access`);
   return undefined;
-}
-
-/** `mint.role` picks among the ceilings of its provider. */
-function lintCeiling(
-  { mint: { role, provider } }: GrantAt['grant'],
-  spec: ProviderSpec | undefined,
-  error: (message: string) => void,
-): void {
-  if (role === undefined || spec === undefined) return;
-  if (!spec.roles.includes(role)) error(`not one of the roles of provider ${provider}`);
 }
 
 function lintAudience({ grant, index, spec }: GrantAt, known: Known, report: Report): void {

@@ -14,8 +14,11 @@ export function lintProvider({ metadata, spec }: DocumentOf<'Provider'>, report:
     case 'aws':
       lintAws(spec, report);
       break;
+    case 'gcp':
+      lintGcp(spec, report);
+      break;
     default:
-      spec.type satisfies never;
+      spec satisfies never;
   }
 }
 
@@ -54,6 +57,12 @@ function lintAws(spec: Extract<ProviderSpec, { type: 'aws' }>, report: Report): 
       ['spec', 'revoker', 'role'],
       'the role of the reaper must not be one that credentials are cut from',
     );
+}
+
+function lintGcp({ serviceAccounts }: Extract<ProviderSpec, { type: 'gcp' }>, report: Report): void {
+  for (const [index, account] of serviceAccounts.entries())
+    if (serviceAccounts.indexOf(account) !== index)
+      report('WARN', 'repeated', ['spec', 'serviceAccounts', index], 'this service account stands twice');
 }
 
 /** Partition and account of a role. */

@@ -1,6 +1,9 @@
 export type { FaultPlan } from './aws/faults.ts';
 export type { LedgerRecord } from './aws/ledger.ts';
 export { type AwsOptions, type AwsStandin, type SeedRole, startAws } from './aws/server.ts';
+export { parseBoundary } from './gcp/boundary.ts';
+export type { GcpRecord } from './gcp/ledger.ts';
+export { type GcpOptions, type GcpStandin, startGcp } from './gcp/server.ts';
 export { type AssertionRequest, type IssuerOptions, type LocalIssuer, startIssuer } from './issuer/issuer.ts';
 export type { IssuerClient } from './issuer/people.ts';
 export { type Cluster, type Pod, type ServiceAccount, startCluster } from './kubernetes/cluster.ts';

@@ -45,7 +45,9 @@ const mint = z.strictObject({
   access: z.string().min(1).max(64).optional(),
   server: name.optional(),
   role: z.string().min(1).max(2048).optional(),
-  serviceAccount: notBuilt('service accounts as ceilings'),
+  serviceAccount: z.string().min(1).max(254).optional(),
+  // Only for an access that nobody holds to the resource (docs/adr/0011).
+  accept: choice(['unscoped']).optional(),
 });
 
 const grant = z.strictObject({

@@ -1,0 +1,89 @@
+import type { AccessRow } from './access-table.ts';
+import type { ProviderSpec } from './documents/provider/provider.ts';
+import type { Known, Report } from './lint.ts';
+import type { GrantAt } from './lint-grant.ts';
+
+/** Which key of `mint:` picks among the ceilings of its Provider. Nothing is said of a Provider that nobody knows. */
+export function lintCeiling(
+  { grant: { mint }, index }: GrantAt,
+  spec: ProviderSpec | undefined,
+  report: Report,
+): void {
+  if (spec === undefined) return;
+  const own = ceilingsOf(spec);
+  const picked = [
+    { key: 'role', rule: 'role', words: 'roles', value: mint.role },
+    { key: 'serviceAccount', rule: 'service-account', words: 'service accounts', value: mint.serviceAccount },
+  ];
+  for (const { key, rule, words, value } of picked) {
+    if (value === undefined || (own.key === key && own.names.includes(value))) continue;
+    const { provider } = mint;
+    const message =
+      own.key === key
+        ? `not one of the ${words} of provider ${provider}`
+        : `provider ${provider} has no ${words}`;
+    report('ERROR', rule, ['spec', 'grants', index, 'mint', key], message);
+  }
+}
+
+function ceilingsOf(spec: ProviderSpec): { key: string; names: readonly string[] } {
+  switch (spec.type) {
+    case 'aws':
+      return { key: 'role', names: spec.roles };
+    case 'gcp':
+      return { key: 'serviceAccount', names: spec.serviceAccounts };
+    default:
+      return spec satisfies never;
+  }
+}
+
+/**
+ * A credential that nobody holds to its resource: the template says that it accepts that, and names a service
+ * account that nothing else uses, so that what the credential opens is what somebody gave to this one template.
+ */
+export function lintUnscoped(at: GrantAt, row: AccessRow, { known, report }: Linting): void {
+  const { mint } = at.grant;
+  const path = ['spec', 'grants', at.index, 'mint'];
+  if (row.enforcedBy !== 'nobody') {
+    if (mint.accept !== undefined)
+      report(
+        'ERROR',
+        'accept',
+        [...path, 'accept'],
+        `${row.access} is held to its resource: nothing to accept`,
+      );
+    return;
+  }
+  if (mint.accept !== 'unscoped')
+    report(
+      'ERROR',
+      'unscoped',
+      path,
+      `${row.access} opens all that its service account may, whatever the resource says; where that is meant, write accept: unscoped`,
+    );
+  if (mint.serviceAccount === undefined)
+    report('ERROR', 'unscoped', path, `${row.access} needs mint.serviceAccount: one of this template alone`);
+  else if (usedElsewhere(at, mint.serviceAccount, known))
+    report(
+      'ERROR',
+      'service-account-shared',
+      [...path, 'serviceAccount'],
+      `another template uses ${mint.serviceAccount} too; give this one a service account of its own`,
+    );
+}
+
+interface Linting {
+  readonly known: Known;
+  readonly report: Report;
+}
+
+function usedElsewhere({ spec }: GrantAt, account: string, known: Known): boolean {
+  const others = known.beside('GrantTemplate', '').filter((one) => one.spec !== spec);
+  return others.some((one) =>
+    one.spec.grants.some(({ mint }) => {
+      const provider = known.provider(mint.provider)?.spec;
+      const usual = provider?.type === 'gcp' ? provider.serviceAccounts[0] : undefined;
+      return (mint.serviceAccount ?? usual) === account;
+    }),
+  );
+}
