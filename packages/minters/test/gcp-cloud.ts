@@ -55,7 +55,7 @@ export interface GcpCloud {
   readonly reports: unknown[];
   now(): Date;
   advance(seconds: number): void;
-  /** The clock stands at the present, nothing is remembered, no fault is armed. */
+  /** The clock stands at the present second, nothing is remembered, no fault is armed. */
   reset(): void;
   /** Times, id and provider of a request made now. */
   timed(lifeSeconds?: number): Pick<MintRequest, 'provider' | 'now' | 'notAfter' | 'issuanceId'>;
@@ -102,7 +102,7 @@ export async function startGcpCloud(): Promise<GcpCloud> {
       at = new Date(at.getTime() + seconds * 1000);
     },
     reset: () => {
-      at = new Date();
+      at = new Date(Math.floor(Date.now() / 1000) * 1000);
       for (const list of [assertions, reports]) list.length = 0;
       gcp.faults.clear();
     },

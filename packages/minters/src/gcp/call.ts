@@ -56,7 +56,8 @@ function codeOf(error: unknown): string {
   const cause: unknown = Reflect.get(Object(error), 'cause');
   const code: unknown = Reflect.get(Object(error), 'code') ?? Reflect.get(Object(cause), 'code');
   if (typeof code === 'string' && /^[A-Z_]{1,40}$/.test(code)) return code;
-  return error instanceof Error && /^[A-Za-z]{1,40}$/.test(error.name) ? error.name : 'unknown';
+  const name: unknown = Reflect.get(Object(error), 'name');
+  return typeof name === 'string' && /^[A-Za-z]{1,40}$/.test(name) ? name : 'unknown';
 }
 
 // Google's client takes no signal; what it still does after an abort ends by its own timeout, and nobody waits for it.

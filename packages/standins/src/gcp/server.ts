@@ -19,7 +19,8 @@ export interface GcpStandin {
   ledger(sinceSeq?: number): readonly GcpRecord[];
   /** Trusts an issuer's assertions; audience as Google's own default. */
   createPoolProvider(resource: string, issuer: string): void;
-  createServiceAccount(account: SeedAccount): void;
+  /** Answers its private key in PEM, as a key file of the account would hold it: for tests of signatures. */
+  createServiceAccount(account: SeedAccount): string;
   /** The emergency lever: every token and signature of the account dies; enabled again, what has not expired lives. */
   setDisabled(email: string, disabled: boolean): void;
   putObject(bucket: string, object: string, body: string): void;
@@ -107,7 +108,7 @@ export async function startGcp(options: GcpOptions = {}): Promise<GcpStandin> {
 async function serve(request: IncomingMessage, response: ServerResponse, context: Context): Promise<void> {
   const { state, faults, ledger, onCall } = context;
   const body = await readBody(request);
-  const url = new URL(request.url ?? '/', 'http://standin');
+  const url = new URL(request.url ?? '/', 'http://127.0.0.1');
   const action = describe(request, url, body);
   onCall(action);
   const fault = faults.take(action);

@@ -62,7 +62,7 @@ export interface SeedAccount {
   readonly roles: Readonly<Record<string, readonly string[]>>;
 }
 
-export function addAccount(state: GcpState, { email, tokenCreators, roles }: SeedAccount): void {
+export function addAccount(state: GcpState, { email, tokenCreators, roles }: SeedAccount): string {
   const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   state.accounts.set(email, {
     email,
@@ -73,4 +73,5 @@ export function addAccount(state: GcpState, { email, tokenCreators, roles }: See
     roles: new Map(Object.entries(roles)),
     disabled: false,
   });
+  return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 }

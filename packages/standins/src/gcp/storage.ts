@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { authorizeAccount, authorizeToken } from './authorize.ts';
 import type { Access } from './boundary.ts';
+import { checksums } from './checksums.ts';
 import { GcpError } from './errors.ts';
 import type { Call, Reply } from './server.ts';
 import { verifySignedRequest } from './signed-request.ts';
@@ -112,13 +112,13 @@ function remove({ state }: Call, place: Place, authorize: Authorize): Reply {
 }
 
 function media({ body, contentType, generation }: StoredObject): Reply {
-  const md5 = createHash('md5').update(body).digest('base64');
-  const headers = { 'x-goog-hash': `md5=${md5}`, 'x-goog-generation': String(generation) };
+  const { md5, crc32c } = checksums(body);
+  const headers = { 'x-goog-hash': `crc32c=${crc32c},md5=${md5}`, 'x-goog-generation': String(generation) };
   return { status: 200, type: contentType, body, headers };
 }
 
 function described({ bucket, object }: Place, { body, contentType, generation, updated }: StoredObject) {
-  const md5Hash = createHash('md5').update(body).digest('base64');
+  const { md5, crc32c } = checksums(body);
   return {
     kind: 'storage#object',
     id: `${bucket}/${object}/${generation}`,
@@ -129,7 +129,8 @@ function described({ bucket, object }: Place, { body, contentType, generation, u
     generation: String(generation),
     metageneration: '1',
     updated: updated.toISOString(),
-    md5Hash,
+    md5Hash: md5,
+    crc32c,
   };
 }
 
