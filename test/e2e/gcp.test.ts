@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { Storage } from '@google-cloud/storage';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { parseId } from '@mayfly/protocol';
@@ -199,4 +201,23 @@ test('everything that Google made joins to exactly one issuance, and no secret w
   const text = log + kept.map((row) => row.text).join('\n');
   for (const token of gcp.tokens()) expect(text.includes(token)).toBe(false);
   expect(text).not.toContain('X-Goog-Signature');
+});
+
+test('Google’s libraries print no token, though their own variable asks them to', async () => {
+  const assertion = await world.running.broker.tokens.signFederation({
+    ...{ provider: 'local-gcp', purpose: 'mint' },
+    audience: `https://iam.googleapis.com/${pool}/providers/broker`,
+  });
+  const child = fileURLToPath(new URL('./gcp-quiet-child.ts', import.meta.url));
+  const before = gcp.tokens().length;
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--no-warnings', child], {
+    env: {
+      ...{ PATH: process.env['PATH'], GOOGLE_SDK_NODE_LOGGING: '*', GCP_URL: gcp.url },
+      ...{ ASSERTION: assertion, POOL_PROVIDER: `${pool}/providers/broker` },
+    },
+  });
+  expect(stdout).toMatch(/^minted until /);
+  const made = gcp.tokens().slice(before);
+  expect(made).toHaveLength(3);
+  for (const token of [...made, assertion]) expect((stdout + stderr).includes(token)).toBe(false);
 });

@@ -44,31 +44,33 @@ function ceilingsOf(spec: ProviderSpec): { key: string; names: readonly string[]
 export function lintUnscoped(at: GrantAt, row: AccessRow, { known, report }: Linting): void {
   const { mint } = at.grant;
   const path = ['spec', 'grants', at.index, 'mint'];
-  if (row.enforcedBy !== 'nobody') {
-    if (mint.accept !== undefined)
-      report(
-        'ERROR',
-        'accept',
-        [...path, 'accept'],
-        `${row.access} is held to its resource: nothing to accept`,
-      );
-    return;
-  }
-  if (mint.accept !== 'unscoped')
+  const narrowed = row.enforcedBy !== 'nobody';
+  if (narrowed && mint.accept !== undefined)
+    report(
+      'ERROR',
+      'accept',
+      [...path, 'accept'],
+      `${row.access} is held to its resource: nothing to accept`,
+    );
+  if (!narrowed && mint.accept !== 'unscoped')
     report(
       'ERROR',
       'unscoped',
       path,
       `${row.access} opens all that its service account may, whatever the resource says; where that is meant, write accept: unscoped`,
     );
-  if (mint.serviceAccount === undefined)
+  if (!narrowed && mint.serviceAccount === undefined)
     report('ERROR', 'unscoped', path, `${row.access} needs mint.serviceAccount: one of this template alone`);
-  else if (usedElsewhere(at, mint.serviceAccount, known))
+  const account = accountOf(mint, known);
+  const beside = account === undefined ? [] : grantsElsewhere(at, known);
+  const sharing = beside.filter((one) => accountOf(one, known) === account);
+  // Of two that are narrowed each keeps to its own; beside one that is not, neither does.
+  if (sharing.some(({ accept }) => !narrowed || accept !== undefined))
     report(
       'ERROR',
       'service-account-shared',
-      [...path, 'serviceAccount'],
-      `another template uses ${mint.serviceAccount} too; give this one a service account of its own`,
+      path,
+      `another template uses ${account} too, and one of the two gives out tokens that nobody narrows: each needs an account of its own`,
     );
 }
 
@@ -77,13 +79,15 @@ interface Linting {
   readonly report: Report;
 }
 
-function usedElsewhere({ spec }: GrantAt, account: string, known: Known): boolean {
+type Mint = GrantAt['grant']['mint'];
+
+/** The service account that a grant is cut from: the one it names, else the first of its Provider. */
+function accountOf({ serviceAccount, provider }: Mint, known: Known): string | undefined {
+  const spec = known.provider(provider)?.spec;
+  return serviceAccount ?? (spec?.type === 'gcp' ? spec.serviceAccounts[0] : undefined);
+}
+
+function grantsElsewhere({ spec }: GrantAt, known: Known): readonly Mint[] {
   const others = known.beside('GrantTemplate', '').filter((one) => one.spec !== spec);
-  return others.some((one) =>
-    one.spec.grants.some(({ mint }) => {
-      const provider = known.provider(mint.provider)?.spec;
-      const usual = provider?.type === 'gcp' ? provider.serviceAccounts[0] : undefined;
-      return (mint.serviceAccount ?? usual) === account;
-    }),
-  );
+  return others.flatMap((one) => one.spec.grants.map(({ mint }) => mint));
 }

@@ -1,3 +1,4 @@
+import './quiet.ts';
 import { IAMCredentialsClient } from '@google-cloud/iam-credentials';
 import { type CallContext, Fault } from '@mayfly/core';
 import { OAuth2Client } from 'google-auth-library';
@@ -37,8 +38,8 @@ export class Identities {
     const known = this.#known.get(key);
     if (known !== undefined && known.until > context.now.getTime()) return known.client;
     try {
-      const flight = this.#flights.get(key) ?? this.#fly(key, provider, context.now);
-      return (await gcpCall('ExchangeToken', context, () => flight)).client;
+      const flight = () => this.#flights.get(key) ?? this.#fly(key, provider, context.now);
+      return (await gcpCall('ExchangeToken', context, flight)).client;
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       const { reason, detail } = error;

@@ -230,6 +230,7 @@ test('a signal that has gone off calls nothing', async () => {
   expect(await outcome(mint(plan(objectRequest), deadline.signal))).toBe(
     'provider_unavailable (none): ExchangeToken: AbortError',
   );
+  expect(cloud.assertions).toEqual([]);
 });
 
 test('nothing listens: surely nothing happened', async () => {

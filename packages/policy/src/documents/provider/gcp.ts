@@ -1,6 +1,9 @@
 import { z } from 'zod';
 import { endpoint } from '../common.ts';
 
+/** Paths are Google's, and one of them is signed. */
+const origin = endpoint.refine((value) => new URL(value).pathname === '/', { error: 'no path' });
+
 const serviceAccount = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}@[a-z0-9.-]{1,190}\.gserviceaccount\.com$/, {
   error: 'the email of a service account',
 });
@@ -16,9 +19,9 @@ export const gcpProvider = z.strictObject({
   serviceAccounts: z.array(serviceAccount).min(1).max(64),
   endpoints: z
     .strictObject({
-      sts: endpoint.optional(),
-      iamcredentials: endpoint.optional(),
-      storage: endpoint.optional(),
+      sts: origin.optional(),
+      iamcredentials: origin.optional(),
+      storage: origin.optional(),
     })
     .optional(),
 });
