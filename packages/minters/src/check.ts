@@ -1,11 +1,13 @@
 import type { BaseCheck, MintPlan, PlanCheck } from '@mayfly/core';
 import { checkAwsBase, checkAwsPlan } from './aws/check.ts';
+import { checkAzurePlan } from './azure/check.ts';
 import { checkGcpPlan } from './gcp/check.ts';
 import { checkTokenPlan } from './token/check.ts';
 
 const checks: ReadonlyMap<string, PlanCheck> = new Map([
   ['token', checkTokenPlan],
   ['aws', checkAwsPlan],
+  ['azure', checkAzurePlan],
   ['gcp', checkGcpPlan],
 ]);
 

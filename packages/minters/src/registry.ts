@@ -5,4 +5,5 @@ import type { MinterServices } from './services.ts';
 export const minterLoaders: Readonly<Record<string, (services: MinterServices) => Promise<Minter>>> = {
   aws: async (services) => (await import('./aws/minter.ts')).createAwsMinter(services),
   gcp: async (services) => (await import('./gcp/minter.ts')).createGcpMinter(services),
+  azure: async (services) => (await import('./azure/minter.ts')).createAzureMinter(services),
 };

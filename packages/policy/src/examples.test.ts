@@ -35,6 +35,7 @@ test('the examples of clouds lint clean beside them', () => {
   const { documents, errors } = parseDocuments([...sources, ...clouds]);
   expect(errors.map(formatError)).toEqual([]);
   expect(lint(documents, []).map(formatFinding)).toEqual([]);
+  expect(clouds.length).toBeGreaterThan(0);
 });
 
 test('the examples name schemas that exist', () => {

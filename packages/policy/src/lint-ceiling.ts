@@ -3,38 +3,45 @@ import type { ProviderSpec } from './documents/provider/provider.ts';
 import type { Known, Report } from './lint.ts';
 import type { GrantAt } from './lint-grant.ts';
 
-/** Which key of `mint:` picks among the ceilings of its Provider. Nothing is said of a Provider that nobody knows. */
-export function lintCeiling(
-  { grant: { mint }, index }: GrantAt,
-  spec: ProviderSpec | undefined,
-  report: Report,
-): void {
-  if (spec === undefined) return;
-  const own = ceilingsOf(spec);
-  const picked = [
-    { key: 'role', rule: 'role', words: 'roles', value: mint.role },
-    { key: 'serviceAccount', rule: 'service-account', words: 'service accounts', value: mint.serviceAccount },
-  ];
-  for (const { key, rule, words, value } of picked) {
-    if (value === undefined || (own.key === key && own.names.includes(value))) continue;
-    const { provider } = mint;
-    const message =
-      own.key === key
-        ? `not one of the ${words} of provider ${provider}`
-        : `provider ${provider} has no ${words}`;
-    report('ERROR', rule, ['spec', 'grants', index, 'mint', key], message);
-  }
-}
+/** What in a `mint:` block picks among the ceilings of its provider, by the type of provider that has such. */
+export const ceilingKeys = ['role', 'client', 'serviceAccount'] as const;
 
-function ceilingsOf(spec: ProviderSpec): { key: string; names: readonly string[] } {
+function ceilingsOf(spec: ProviderSpec): Readonly<Partial<Record<string, readonly string[]>>> {
   switch (spec.type) {
     case 'aws':
-      return { key: 'role', names: spec.roles };
+      return { role: spec.roles };
+    case 'azure':
+      return { client: spec.clients };
     case 'gcp':
-      return { key: 'serviceAccount', names: spec.serviceAccounts };
+      return { serviceAccount: spec.serviceAccounts };
     default:
       return spec satisfies never;
   }
+}
+
+/** Nothing is said of a Provider that nobody knows. */
+export function lintCeiling({ grant, index }: GrantAt, spec: ProviderSpec | undefined, report: Report): void {
+  if (spec === undefined) return;
+  const { mint, resource } = grant;
+  const path = ['spec', 'grants', index];
+  for (const key of ceilingKeys) {
+    const ceilings = ceilingsOf(spec)[key];
+    const chosen = mint[key];
+    if (chosen === undefined || ceilings?.includes(chosen)) continue;
+    const problem =
+      ceilings === undefined
+        ? `provider ${mint.provider} has no ${key}s`
+        : `not one of the ${key}s of provider ${mint.provider}`;
+    report('ERROR', key, [...path, 'mint', key], problem);
+  }
+  const account = /^https:\/\/([a-z0-9]{3,24})\.blob\./.exec(resource)?.[1];
+  if (spec.type === 'azure' && account !== undefined && !spec.accounts.includes(account))
+    report(
+      'ERROR',
+      'account',
+      [...path, 'resource'],
+      `${account} is not one of the accounts of provider ${mint.provider}`,
+    );
 }
 
 /**

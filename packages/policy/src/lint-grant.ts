@@ -4,7 +4,7 @@ import { ttlOf } from './compile.ts';
 import { parseSeconds } from './documents/common.ts';
 import type { DocumentOf } from './documents/kinds.ts';
 import type { Known, Report } from './lint.ts';
-import { lintCeiling, lintUnscoped } from './lint-ceiling.ts';
+import { ceilingKeys, lintCeiling, lintUnscoped } from './lint-ceiling.ts';
 import { lintResource } from './lint-resource.ts';
 import { didYouMean } from './suggest.ts';
 
@@ -40,21 +40,16 @@ export function lintGrant(at: GrantAt, known: Known, report: Report): void {
 function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefined {
   const { grant, index } = at;
   const path = ['spec', 'grants', index, 'mint'];
-  const { provider, access, server, role, serviceAccount } = grant.mint;
+  const { provider, access, server } = grant.mint;
   if (provider === 'token') {
     if (server === undefined) report('ERROR', 'server-missing', path, 'a tool token needs mint.server');
     else if (!known.has('ResourceServer', server))
       report('ERROR', 'unknown-server', [...path, 'server'], known.missing('ResourceServer', server));
     if (access !== undefined && access !== 'token')
       report('ERROR', 'access', [...path, 'access'], 'provider token has access token only');
-    if (role !== undefined) report('ERROR', 'role', [...path, 'role'], 'provider token has no roles');
-    if (serviceAccount !== undefined)
-      report(
-        'ERROR',
-        'service-account',
-        [...path, 'serviceAccount'],
-        'provider token has no service accounts',
-      );
+    for (const key of ceilingKeys)
+      if (grant.mint[key] !== undefined)
+        report('ERROR', key, [...path, key], `provider token has no ${key}s`);
     lintAudience(at, known, report);
     return accessRow('token');
   }

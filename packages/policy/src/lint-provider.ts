@@ -14,6 +14,9 @@ export function lintProvider({ metadata, spec }: DocumentOf<'Provider'>, report:
     case 'aws':
       lintAws(spec, report);
       break;
+    case 'azure':
+      lintAzure(spec, report);
+      break;
     case 'gcp':
       lintGcp(spec, report);
       break;
@@ -63,6 +66,23 @@ function lintGcp({ serviceAccounts }: Extract<ProviderSpec, { type: 'gcp' }>, re
   for (const [index, account] of serviceAccounts.entries())
     if (serviceAccounts.indexOf(account) !== index)
       report('WARN', 'repeated', ['spec', 'serviceAccounts', index], 'this service account stands twice');
+}
+
+function lintAzure(
+  { clients, accounts, correlationId }: Extract<ProviderSpec, { type: 'azure' }>,
+  report: Report,
+): void {
+  for (const [key, list] of Object.entries({ clients, accounts }))
+    for (const [index, one] of list.entries())
+      if (list.indexOf(one) !== index)
+        report('WARN', 'repeated', ['spec', key, index], `${one} stands twice`);
+  if (!correlationId)
+    report(
+      'WARN',
+      'no-correlation-id',
+      ['spec', 'correlationId'],
+      'storage logs will not name the issuance; only Azurite needs this off',
+    );
 }
 
 /** Partition and account of a role. */

@@ -136,7 +136,7 @@ function lintHead({ spec, report }: ResourceAt, row: AccessRow, head: string): v
 
 function lintKey({ report }: ResourceAt, row: AccessRow, key: string): void {
   if (key === '') {
-    report('ERROR', 'resource-form', `a key must follow the bucket: ${row.resource}`);
+    report('ERROR', 'resource-form', `a key must follow the ${row.head.what}: ${row.resource}`);
     return;
   }
   const sample = key.replaceAll(variable, 'x');

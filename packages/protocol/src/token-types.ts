@@ -9,6 +9,7 @@ export const tokenType = {
   accessToken: 'urn:ietf:params:oauth:token-type:access_token',
   awsCredentials: 'urn:mayfly:token-type:aws-credentials',
   signedUrl: 'urn:mayfly:token-type:signed-url',
+  azureSas: 'urn:mayfly:token-type:azure-sas',
 } as const;
 
 /** JOSE `typ` of the tokens that the broker signs. */

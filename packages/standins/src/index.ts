@@ -1,6 +1,9 @@
 export type { FaultPlan } from './aws/faults.ts';
 export type { LedgerRecord } from './aws/ledger.ts';
 export { type AwsOptions, type AwsStandin, type SeedRole, startAws } from './aws/server.ts';
+export { type Azurite, startAzurite } from './azure/azurite.ts';
+export { type AzureOptions, type AzureStandin, startAzure } from './azure/server.ts';
+export type { Assignment, AzureRecord } from './azure/state.ts';
 export { parseBoundary } from './gcp/boundary.ts';
 export type { GcpRecord } from './gcp/ledger.ts';
 export { type GcpOptions, type GcpStandin, startGcp } from './gcp/server.ts';
@@ -9,3 +12,4 @@ export type { IssuerClient } from './issuer/people.ts';
 export { type Cluster, type Pod, type ServiceAccount, startCluster } from './kubernetes/cluster.ts';
 export { startWorkloadApi, type WorkloadApi, type WorkloadApiOptions } from './spiffe/workload-api.ts';
 export { type Certificate, selfSigned } from './tls/self-signed.ts';
+export { trust } from './tls/trust.ts';

@@ -45,6 +45,7 @@ const mint = z.strictObject({
   access: z.string().min(1).max(64).optional(),
   server: name.optional(),
   role: z.string().min(1).max(2048).optional(),
+  client: z.string().min(1).max(64).optional(),
   serviceAccount: z.string().min(1).max(254).optional(),
   // Only for an access that nobody holds to the resource (docs/adr/0011).
   accept: choice(['unscoped']).optional(),

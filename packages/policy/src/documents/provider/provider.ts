@@ -1,14 +1,15 @@
 import { z } from 'zod';
 import { documentOf, notBuiltMessage, oneOf } from '../common.ts';
 import { awsEndpoints, awsProvider } from './aws.ts';
+import { azureEndpoints, azureProvider } from './azure.ts';
 import { gcpEndpoints, gcpProvider } from './gcp.ts';
 
 /** A file each: what a Provider of this type says. */
-const specs = [awsProvider, gcpProvider] as const;
+const specs = [awsProvider, azureProvider, gcpProvider] as const;
 const types = specs.map(({ shape }) => shape.type.value);
 export type ProviderType = (typeof types)[number];
 
-const laterTypes = ['azure', 'kubernetes', 'github', 'gitlab', 'vault', 'postgres'];
+const laterTypes = ['kubernetes', 'github', 'gitlab', 'vault', 'postgres'];
 
 /** A cloud that credentials come from, with the ceilings they are cut from. `token` exists without a document. */
 export const provider = documentOf(
@@ -30,6 +31,8 @@ export function withEndpoints(spec: ProviderSpec): ProviderSpec {
   switch (spec.type) {
     case 'aws':
       return { ...spec, endpoints: { ...awsEndpoints(spec), ...spec.endpoints } };
+    case 'azure':
+      return { ...spec, endpoints: { ...azureEndpoints, ...spec.endpoints } };
     case 'gcp':
       return { ...spec, endpoints: { ...gcpEndpoints(), ...spec.endpoints } };
     default:
