@@ -221,3 +221,43 @@ test('Google’s libraries print no token, though their own variable asks them t
   expect(made).toHaveLength(3);
   for (const token of [...made, assertion]) expect((stdout + stderr).includes(token)).toBe(false);
 });
+
+test('the live script for people with a project holds here, and fails where a step does not hold', async () => {
+  const script = fileURLToPath(new URL('../../scripts/live/gcp.ts', import.meta.url));
+  const run = async (neighbour: string) => {
+    const args = [
+      ...[
+        '--template',
+        'invoice-archive',
+        '--param',
+        'quarter=2026q3',
+        '--storage',
+        gcp.url,
+        '--skip-expiry',
+      ],
+      ...['--read-tool', 'gcs.read', '--object', 'gs://invoices/2026q3/a.pdf', '--neighbour', neighbour],
+      ...['--prefix-tool', 'gcs.browse', '--prefix', 'gs://invoices/2026q3/'],
+    ];
+    const env = {
+      PATH: process.env['PATH'],
+      MAYFLY_SERVER: world.url,
+      MAYFLY_ASSERTION: await world.workload(),
+    };
+    return promisify(execFile)(process.execPath, ['--no-warnings', script, ...args], { env }).then(
+      ({ stdout }) => ({ code: 0, stdout }),
+      (error: unknown) => ({
+        code: Reflect.get(Object(error), 'code'),
+        stdout: String(Object(error).stdout),
+      }),
+    );
+  };
+  const held = await run('gs://invoices/2026q4/a.pdf');
+  expect(held).toMatchObject({ code: 0, stdout: expect.stringMatching(/every step held\n$/) });
+  expect(held.stdout.match(/^held {2}/gm)).toHaveLength(10);
+  // What lies beneath the prefix is no neighbour of it.
+  const failed = await run('gs://invoices/2026q3/b.pdf');
+  expect(failed).toMatchObject({
+    code: 1,
+    stdout: expect.stringContaining('FAILED  token at the neighbour: 200'),
+  });
+});
