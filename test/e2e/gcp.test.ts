@@ -75,6 +75,23 @@ test('an exchange gives a URL for one object and one method, until its end', asy
   expect((await fetch(url)).status).toBe(400);
 });
 
+test('a URL is for one action: a request for all of a grant’s is refused, and told to name one', async () => {
+  const several = readFileSync(example, 'utf8').replaceAll('http://127.0.0.1:4567', gcp.url);
+  const yaml = several
+    .slice(several.indexOf('kind: GrantTemplate') - 'apiVersion: mayfly/v1\n'.length)
+    .replace('name: invoice-archive', 'name: several-actions')
+    .replace('actions: [read]', 'actions: [read, delete]')
+    .replace('effects: [read]', 'effects: [read, delete]')
+    .replace(/ {4}- name: announce[\s\S]*(?= {2}deviation)/, '');
+  expect(await apply(yaml, 'several')).toMatchObject({ status: 200 });
+  const { task: opened } = task('several');
+  const ask = async (ref: string, more: object) =>
+    exchange(ref, { task: { ...opened, ref, template: 'several-actions' }, ...invoice, ...more });
+  const { body } = await ask('several', {});
+  expect(body).toMatchObject({ error: 'invalid_target', reason: 'one_action_only' });
+  expect((await ask('several-read', { actions: ['read'] })).status).toBe(200);
+});
+
 test('a URL that creates overwrites nothing', async () => {
   const identifier = 'gs://archive/2026q3/a.pdf';
   const { body } = await exchange('create', { tool: 'gcs.archive', identifier });

@@ -154,7 +154,7 @@ test.each([
   [
     'two actions in one URL',
     objectRequest({ actions: ['read', 'write'] }),
-    'action_outside_grant: a signed URL is for one method: ask for one action',
+    'one_action_only: a signed URL is for one method',
   ],
   ['a listing by URL', objectRequest({ actions: ['list'] }), 'action_outside_grant: gcs.object has no list'],
   ['no action', objectRequest({ actions: [] }), 'action_outside_grant: gcs.object has no '],

@@ -114,10 +114,7 @@ function planObject({ request, provider, serviceAccount, lifeSeconds }: Planning
   const target = parseGcs(request.identifier);
   if (target.object.endsWith('/')) throw malformed('gcs.object opens one object, not a prefix');
   const [action = '', ...more] = request.actions;
-  if (more.length > 0)
-    throw new Refusal('action_outside_grant', {
-      detail: 'a signed URL is for one method: ask for one action',
-    });
+  if (more.length > 0) throw new Refusal('one_action_only', { detail: 'a signed URL is for one method' });
   const verb = isVerb(action) ? methods[action] : undefined;
   if (verb === undefined)
     throw new Refusal('action_outside_grant', { detail: `gcs.object has no ${action}` });
