@@ -2,6 +2,8 @@ import type { BaseCheck, MintPlan, PlanCheck } from '@mayfly/core';
 import { checkAwsBase, checkAwsPlan } from './aws/check.ts';
 import { checkAzurePlan } from './azure/check.ts';
 import { checkGcpPlan } from './gcp/check.ts';
+import { checkGithubPlan } from './github/check.ts';
+import { checkKubernetesPlan } from './kubernetes/check.ts';
 import { checkTokenPlan } from './token/check.ts';
 
 const checks: ReadonlyMap<string, PlanCheck> = new Map([
@@ -9,6 +11,8 @@ const checks: ReadonlyMap<string, PlanCheck> = new Map([
   ['aws', checkAwsPlan],
   ['azure', checkAzurePlan],
   ['gcp', checkGcpPlan],
+  ['kubernetes', checkKubernetesPlan],
+  ['github', checkGithubPlan],
 ]);
 
 /** The independent check before every intent of an agent; a kind without one is refused. */

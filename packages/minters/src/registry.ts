@@ -6,4 +6,6 @@ export const minterLoaders: Readonly<Record<string, (services: MinterServices) =
   aws: async (services) => (await import('./aws/minter.ts')).createAwsMinter(services),
   gcp: async (services) => (await import('./gcp/minter.ts')).createGcpMinter(services),
   azure: async (services) => (await import('./azure/minter.ts')).createAzureMinter(services),
+  kubernetes: async (services) => (await import('./kubernetes/minter.ts')).createKubernetesMinter(services),
+  github: async (services) => (await import('./github/minter.ts')).createGithubMinter(services),
 };

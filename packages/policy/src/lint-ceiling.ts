@@ -14,6 +14,9 @@ function ceilingsOf(spec: ProviderSpec): Readonly<Partial<Record<string, readonl
       return { client: spec.clients };
     case 'gcp':
       return { serviceAccount: spec.serviceAccounts };
+    case 'kubernetes':
+    case 'github':
+      return {};
     default:
       return spec satisfies never;
   }

@@ -107,7 +107,7 @@ function lintForm(at: ResourceAt, row: AccessRow): void {
     report(
       'ERROR',
       'resource-form',
-      `${row.access} takes a plain ${row.resource}: no query, fragment, user name or %`,
+      `${row.access} takes ${row.resource}: no query, fragment, user name or %`,
     );
 }
 

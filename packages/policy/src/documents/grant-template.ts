@@ -11,6 +11,7 @@ import {
   role,
   subject,
   text,
+  uri,
 } from './common.ts';
 
 const param = z
@@ -46,6 +47,7 @@ const mint = z.strictObject({
   server: name.optional(),
   role: z.string().min(1).max(2048).optional(),
   client: z.string().min(1).max(64).optional(),
+  audience: uri.optional(),
   serviceAccount: z.string().min(1).max(254).optional(),
   // Only for an access that nobody holds to the resource (docs/adr/0011).
   accept: choice(['unscoped']).optional(),
