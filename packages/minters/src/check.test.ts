@@ -10,7 +10,7 @@ const plan = planAws(request);
 const allowed = allowedFor(request);
 
 test('a plan of a kind without a check is refused', () => {
-  for (const kind of ['gcp', '', 'AWS', 'constructor', '__proto__'])
+  for (const kind of ['postgres', '', 'AWS', 'constructor', '__proto__'])
     expect(checkPlan({ ...plan, kind }, allowed)).toBe(`no check for plans of kind ${kind}`);
 });
 

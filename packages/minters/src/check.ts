@@ -1,6 +1,7 @@
 import type { BaseCheck, MintPlan, PlanCheck } from '@mayfly/core';
 import { checkAwsBase, checkAwsPlan } from './aws/check.ts';
 import { checkAzurePlan } from './azure/check.ts';
+import { checkGcpPlan } from './gcp/check.ts';
 import { checkGithubPlan } from './github/check.ts';
 import { checkKubernetesPlan } from './kubernetes/check.ts';
 import { checkTokenPlan } from './token/check.ts';
@@ -9,6 +10,7 @@ const checks: ReadonlyMap<string, PlanCheck> = new Map([
   ['token', checkTokenPlan],
   ['aws', checkAwsPlan],
   ['azure', checkAzurePlan],
+  ['gcp', checkGcpPlan],
   ['kubernetes', checkKubernetesPlan],
   ['github', checkGithubPlan],
 ]);

@@ -1,5 +1,6 @@
 import { awsAccess } from './access/aws.ts';
 import { azureAccess } from './access/azure.ts';
+import { gcpAccess } from './access/gcp.ts';
 import { githubAccess } from './access/github.ts';
 import { kubernetesAccess } from './access/kubernetes.ts';
 import type { AccessRow } from './access/row.ts';
@@ -9,6 +10,7 @@ import { tokenAccess } from './access/token.ts';
 export const accessTable: readonly AccessRow[] = [
   ...awsAccess,
   ...azureAccess,
+  ...gcpAccess,
   ...kubernetesAccess,
   ...githubAccess,
   ...tokenAccess,

@@ -9,7 +9,7 @@ const sourcesIn = (folder: string) =>
     .filter((file) => file.endsWith('.yaml'))
     .map((file) => ({ file: `${folder}/${file}`, text: readFileSync(`${root}${folder}/${file}`, 'utf8') }));
 const sources = sourcesIn('examples');
-/** Not applied by `mayfly dev`: each needs a platform. */
+/** Not applied by `mayfly dev`: each needs a platform, or a stand-in that only tests start. */
 const issuers = sourcesIn('examples/issuers');
 const clouds = sourcesIn('examples/clouds');
 

@@ -3,8 +3,8 @@ import { type AccessRow, accessRow, accessTable } from './access-table.ts';
 import { ttlOf } from './compile.ts';
 import { parseSeconds } from './documents/common.ts';
 import type { DocumentOf } from './documents/kinds.ts';
-import type { ProviderSpec } from './documents/provider/provider.ts';
 import type { Known, Report } from './lint.ts';
+import { ceilingKeys, lintCeiling, lintUnscoped } from './lint-ceiling.ts';
 import { lintResource } from './lint-resource.ts';
 import { didYouMean } from './suggest.ts';
 
@@ -33,6 +33,7 @@ export function lintGrant(at: GrantAt, known: Known, report: Report): void {
   lintResource(at, row, { known, report });
   lintActions(at, row, report);
   lintEffects(at, { known, report });
+  if (row !== undefined) lintUnscoped(at, row, { known, report });
   lintLife(at, row, { known, report });
 }
 
@@ -70,47 +71,6 @@ function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefi
   if (access === undefined) report('ERROR', 'access-missing', path, `mint.access is required${hint}`);
   else report('ERROR', 'unknown-access', [...path, 'access'], `unknown access${hint}; see mayfly access`);
   return undefined;
-}
-
-/** What in a `mint:` block picks among the ceilings of its provider, by the type of provider that has such. */
-const ceilingKeys = ['role', 'client'] as const;
-
-function ceilingsOf(spec: ProviderSpec): Readonly<Partial<Record<string, readonly string[]>>> {
-  switch (spec.type) {
-    case 'aws':
-      return { role: spec.roles };
-    case 'azure':
-      return { client: spec.clients };
-    case 'kubernetes':
-    case 'github':
-      return {};
-    default:
-      return spec satisfies never;
-  }
-}
-
-function lintCeiling({ grant, index }: GrantAt, spec: ProviderSpec | undefined, report: Report): void {
-  if (spec === undefined) return;
-  const { mint, resource } = grant;
-  const path = ['spec', 'grants', index];
-  for (const key of ceilingKeys) {
-    const ceilings = ceilingsOf(spec)[key];
-    const chosen = mint[key];
-    if (chosen === undefined || ceilings?.includes(chosen)) continue;
-    const problem =
-      ceilings === undefined
-        ? `provider ${mint.provider} has no ${key}s`
-        : `not one of the ${key}s of provider ${mint.provider}`;
-    report('ERROR', key, [...path, 'mint', key], problem);
-  }
-  const account = /^https:\/\/([a-z0-9]{3,24})\.blob\./.exec(resource)?.[1];
-  if (spec.type === 'azure' && account !== undefined && !spec.accounts.includes(account))
-    report(
-      'ERROR',
-      'account',
-      [...path, 'resource'],
-      `${account} is not one of the accounts of provider ${mint.provider}`,
-    );
 }
 
 function lintAudience({ grant, index, spec }: GrantAt, known: Known, report: Report): void {

@@ -17,6 +17,9 @@ export function lintProvider({ metadata, spec }: DocumentOf<'Provider'>, report:
     case 'azure':
       lintAzure(spec, report);
       break;
+    case 'gcp':
+      lintGcp(spec, report);
+      break;
     case 'kubernetes':
       lintKubernetes(spec, report);
       break;
@@ -77,6 +80,12 @@ function lintAws(spec: Extract<ProviderSpec, { type: 'aws' }>, report: Report): 
       ['spec', 'revoker', 'role'],
       'the role of the reaper must not be one that credentials are cut from',
     );
+}
+
+function lintGcp({ serviceAccounts }: Extract<ProviderSpec, { type: 'gcp' }>, report: Report): void {
+  for (const [index, account] of serviceAccounts.entries())
+    if (serviceAccounts.indexOf(account) !== index)
+      report('WARN', 'repeated', ['spec', 'serviceAccounts', index], 'this service account stands twice');
 }
 
 function lintAzure(

@@ -8,6 +8,7 @@ export const tokenType = {
   idToken: 'urn:ietf:params:oauth:token-type:id_token',
   accessToken: 'urn:ietf:params:oauth:token-type:access_token',
   awsCredentials: 'urn:mayfly:token-type:aws-credentials',
+  signedUrl: 'urn:mayfly:token-type:signed-url',
   azureSas: 'urn:mayfly:token-type:azure-sas',
   /** A string of ExecCredential JSON (client.authentication.k8s.io/v1), as kubectl takes it from a plugin. */
   kubernetes: 'urn:mayfly:token-type:kubernetes',

@@ -8,7 +8,7 @@ import type { ProofKey } from './proof.ts';
 import type { TaskEnd, TaskGrant } from './task-answers.ts';
 import type { Outcome, TaskCalls } from './task-calls.ts';
 import { type RequestOptions, ToolToken } from './tool-token.ts';
-import { awsCredentialsType, azureSasType, subjectTokenType } from './wire.ts';
+import { awsCredentialsType, azureSasType, signedUrlType, subjectTokenType } from './wire.ts';
 
 export interface AskOptions {
   /** Verbs; default: all of the grant. */
@@ -109,12 +109,13 @@ export class Task implements AsyncDisposable {
   }
 
   /**
-   * A URL that is its own credential for one blob or directory at Azure: `new BlobClient(await task.url(tool, resource))`.
+   * A URL that is its own credential for one blob or directory at Azure: `new BlobClient(await task.url(tool, resource))`,
+   * or for one object and one method at Google: `fetch(await task.url(tool, resource, { actions: ['read'] }))`.
    * Whoever holds it may use it until it ends; ask again for each use rather than keep it.
    */
   async url(tool: string, resource: string, options: AskOptions = {}): Promise<string> {
     const issued = await this.#issue(tool, resource, options);
-    if (issued.issuedTokenType !== azureSasType) throw wrongKind(tool, issued);
+    if (methods.get(issued.issuedTokenType) !== 'task.url') throw wrongKind(tool, issued);
     return issued.credential.reveal();
   }
 
@@ -215,6 +216,7 @@ const methods: ReadonlyMap<string, string> = new Map([
   [subjectTokenType.access_token, 'task.token'],
   [awsCredentialsType, 'task.aws'],
   [azureSasType, 'task.url'],
+  [signedUrlType, 'task.url'],
 ]);
 
 function wrongKind(tool: string, { issuedTokenType }: Issued): Misconfigured {

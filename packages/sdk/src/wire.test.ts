@@ -9,6 +9,7 @@ import {
   grantTypeTokenExchange,
   line,
   parseJson,
+  signedUrlType,
   subjectTokenType,
 } from './wire.ts';
 
@@ -20,6 +21,7 @@ test('the constants that the shipped package carries are those of the protocol',
   });
   expect(awsCredentialsType).toBe(protocol.tokenType.awsCredentials);
   expect(azureSasType).toBe(protocol.tokenType.azureSas);
+  expect(signedUrlType).toBe(protocol.tokenType.signedUrl);
   expect(detailType).toBe(protocol.detailType);
 });
 

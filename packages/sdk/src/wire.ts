@@ -9,6 +9,7 @@ export const subjectTokenType = {
 } as const;
 export const awsCredentialsType = 'urn:mayfly:token-type:aws-credentials';
 export const azureSasType = 'urn:mayfly:token-type:azure-sas';
+export const signedUrlType = 'urn:mayfly:token-type:signed-url';
 export const detailType = 'mayfly_tool_call';
 
 export type Json = Readonly<Record<string, unknown>>;

@@ -4,6 +4,9 @@ export { type AwsOptions, type AwsStandin, type SeedRole, startAws } from './aws
 export { type Azurite, startAzurite } from './azure/azurite.ts';
 export { type AzureOptions, type AzureStandin, startAzure } from './azure/server.ts';
 export type { Assignment, AzureRecord } from './azure/state.ts';
+export { parseBoundary } from './gcp/boundary.ts';
+export type { GcpRecord } from './gcp/ledger.ts';
+export { type GcpOptions, type GcpStandin, startGcp } from './gcp/server.ts';
 export { type GithubRecord, type GithubStandin, startGithub } from './github/server.ts';
 export { type AssertionRequest, type IssuerOptions, type LocalIssuer, startIssuer } from './issuer/issuer.ts';
 export type { IssuerClient } from './issuer/people.ts';

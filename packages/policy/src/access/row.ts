@@ -19,7 +19,8 @@ export interface AccessRow {
   readonly permissions: Readonly<Partial<Record<Action, readonly string[]>>>;
   /** Condition keys that narrow a verb's permissions beyond the resource, with the value they are held to. */
   readonly conditions: Readonly<Partial<Record<Action, Readonly<Record<string, string>>>>>;
-  readonly enforcedBy: 'provider' | 'tool server';
+  /** `nobody`: the credential opens more than the resource, and only a template that accepts that gets one. */
+  readonly enforcedBy: 'provider' | 'tool server' | 'nobody';
   /** Shortest and longest life of one credential. */
   readonly lifeSeconds: { readonly min: number; readonly max: number };
   readonly ends: string;

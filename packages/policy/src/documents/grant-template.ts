@@ -48,7 +48,9 @@ const mint = z.strictObject({
   role: z.string().min(1).max(2048).optional(),
   client: z.string().min(1).max(64).optional(),
   audience: uri.optional(),
-  serviceAccount: notBuilt('service accounts as ceilings'),
+  serviceAccount: z.string().min(1).max(254).optional(),
+  // Only for an access that nobody holds to the resource (docs/adr/0011).
+  accept: choice(['unscoped']).optional(),
 });
 
 const grant = z.strictObject({

@@ -94,6 +94,12 @@ export const targetErrors = {
     says: 'The action lies outside the grant.',
     todo: 'Ask for actions inside the grant.',
   },
+  one_action_only: {
+    oauth: 'invalid_target',
+    status: 400,
+    says: 'The credential is for one action, and the request is for several.',
+    todo: 'Name one action of the grant.',
+  },
   grant_ended: {
     oauth: 'invalid_target',
     status: 400,

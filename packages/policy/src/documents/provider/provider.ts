@@ -2,15 +2,16 @@ import { z } from 'zod';
 import { documentOf, notBuiltMessage, oneOf } from '../common.ts';
 import { awsEndpoints, awsProvider } from './aws.ts';
 import { azureEndpoints, azureProvider } from './azure.ts';
+import { gcpEndpoints, gcpProvider } from './gcp.ts';
 import { githubEndpoints, githubProvider } from './github.ts';
 import { kubernetesProvider } from './kubernetes.ts';
 
 /** A file each: what a Provider of this type says. */
-const specs = [awsProvider, azureProvider, kubernetesProvider, githubProvider] as const;
+const specs = [awsProvider, azureProvider, gcpProvider, kubernetesProvider, githubProvider] as const;
 const types = specs.map(({ shape }) => shape.type.value);
 export type ProviderType = (typeof types)[number];
 
-const laterTypes = ['gcp', 'gitlab', 'vault', 'postgres'];
+const laterTypes = ['gitlab', 'vault', 'postgres'];
 
 /** A cloud that credentials come from, with the ceilings they are cut from. `token` exists without a document. */
 export const provider = documentOf(
@@ -34,6 +35,8 @@ export function withEndpoints(spec: ProviderSpec): ProviderSpec {
       return { ...spec, endpoints: { ...awsEndpoints(spec), ...spec.endpoints } };
     case 'azure':
       return { ...spec, endpoints: { ...azureEndpoints, ...spec.endpoints } };
+    case 'gcp':
+      return { ...spec, endpoints: { ...gcpEndpoints(), ...spec.endpoints } };
     case 'kubernetes':
       return spec;
     case 'github':

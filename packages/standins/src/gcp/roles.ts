@@ -1,0 +1,29 @@
+/** The object permissions of Google's predefined roles, as far as boundaries and buckets here name them. */
+const roles: Readonly<Record<string, readonly string[]>> = {
+  'roles/storage.objectViewer': ['storage.objects.get', 'storage.objects.list'],
+  'roles/storage.objectCreator': ['storage.objects.create'],
+  'roles/storage.objectUser': [
+    'storage.objects.get',
+    'storage.objects.list',
+    'storage.objects.create',
+    'storage.objects.delete',
+    'storage.objects.update',
+  ],
+};
+
+export function permissionsOf(role: string): readonly string[] | undefined {
+  return Object.hasOwn(roles, role) ? roles[role] : undefined;
+}
+
+const scopes = 'https://www.googleapis.com/auth';
+const writing = [
+  `${scopes}/devstorage.read_write`,
+  `${scopes}/devstorage.full_control`,
+  `${scopes}/cloud-platform`,
+];
+const reading = [`${scopes}/devstorage.read_only`, ...writing];
+
+/** Scopes under which a permission can be used at all. */
+export function scopesFor(permission: string): readonly string[] {
+  return permission === 'storage.objects.get' || permission === 'storage.objects.list' ? reading : writing;
+}
