@@ -42,21 +42,27 @@ export class EntraTokens {
   }
 
   #credential(provider: AzureProvider, client: string): ClientAssertionCredential {
-    const { name, tenant, endpoints } = provider;
-    const authority = endpoints?.authority;
+    const { name, tenant } = provider;
     const key = keyOf(provider, client);
     const known = this.#credentials.get(key);
     if (known !== undefined) return known;
     const sign = () => this.#federation.sign({ provider: name, purpose: 'mint', audience });
-    const made = new ClientAssertionCredential(tenant, client, sign, {
-      // Else the library first asks Microsoft's public directory who this authority is.
-      ...(authority === undefined ? {} : { authorityHost: authority, disableInstanceDiscovery: true }),
-      retryOptions: { maxRetries: 0 },
-    });
+    const made = new ClientAssertionCredential(tenant, client, sign, optionsOf(provider));
     if (this.#credentials.size >= credentialsMax) this.#credentials.clear();
     this.#credentials.set(key, made);
     return made;
   }
+}
+
+/** Options that leave nothing to the environment: AZURE_AUTHORITY_HOST would send our assertions elsewhere. */
+export function optionsOf({ endpoints }: Pick<AzureProvider, 'endpoints'>) {
+  const authority = endpoints?.authority;
+  return {
+    authorityHost: authority ?? 'https://login.microsoftonline.com',
+    // Else the library first asks Microsoft's public directory who an authority is.
+    disableInstanceDiscovery: authority !== undefined,
+    retryOptions: { maxRetries: 0 },
+  };
 }
 
 function keyOf({ name, endpoints, tenant }: AzureProvider, client: string): string {

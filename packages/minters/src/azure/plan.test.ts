@@ -121,7 +121,7 @@ test.each<[string, Partial<MintRequest>, string]>([
   [
     'at a provider of another form',
     { provider: azureProvider({ tenant: 'x' }) },
-    'provider_refused: provider prod-azure: tenant: Invalid UUID',
+    'provider_refused: provider prod-azure: tenant: Invalid GUID',
   ],
 ])('a request %s is refused', async (_, more, expected) => {
   expect(await outcome(() => planAzure(blobRequest(more)))).toBe(expected);

@@ -3,8 +3,9 @@ import { z } from 'zod';
 
 const spec = z.object({
   type: z.literal('azure'),
-  tenant: z.uuid(),
-  clients: z.array(z.uuid()).min(1),
+  // Ids of Azure need not be UUIDs of a known version.
+  tenant: z.guid(),
+  clients: z.array(z.guid()).min(1),
   accounts: z.array(z.string().regex(/^[a-z0-9]{3,24}$/)).min(1),
   correlationId: z.boolean(),
   endpoints: z.object({ authority: z.url().optional(), blob: z.url().optional() }).nullish(),
