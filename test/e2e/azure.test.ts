@@ -18,6 +18,7 @@ import {
   startAzurite,
   trust,
 } from '@mayfly/standins';
+import { tryAzure } from '../../scripts/live-azure.ts';
 import { type Answer, form, startWorld, type World } from './world.ts';
 
 /** Microsoft's Azurite and client library as judges of what a credential opens; the stand-in for what Azurite lacks. */
@@ -173,6 +174,26 @@ test('the sdk gives an agent the URL, once for all who ask, and no header that w
     await expect(task.aws('blob.read', `${at}/2026q3/a.pdf`)()).rejects.toMatchObject(wrong);
   });
 });
+
+test.each([
+  ['Azurite', 'azurite-reader'],
+  ['the stand-in', 'standin-reader'],
+])(
+  'the live script finds at %s what the page of Azure claims, and tells what does not hold',
+  async (_, template) => {
+    const lines: string[] = [];
+    const run = (allowed: string) =>
+      tryAzure({
+        ...{ mayfly: agent(), template, params: { quarter: '2026q3' }, tool: 'blob.read', ttl: 5 },
+        ...{ allowed, neighbour: `${at}/2026q3/b.pdf`, say: (line: string) => void lines.push(line) },
+      });
+    expect(await run(`${at}/2026q3/a.pdf`)).toBe(true);
+    expect(lines.filter((line) => line.startsWith('ok'))).toHaveLength(5);
+    lines.length = 0;
+    expect(await run(`${at}/2026q3/absent.pdf`)).toBe(false);
+    expect(lines).toContain('FAILED the blob: 404');
+  },
+);
 
 test('the log of Storage joins to the issuance, and no table or file holds a key or signature', async () => {
   const { body, url } = await exchange('standin-reader');
