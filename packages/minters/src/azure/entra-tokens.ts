@@ -5,13 +5,19 @@ import type { AzureProvider } from './provider.ts';
 
 /** What Entra expects as audience of an assertion of another issuer. */
 const audience = 'api://AzureADTokenExchange';
-const scope = 'https://storage.azure.com/.default';
+export const storageScope = 'https://storage.azure.com/.default';
 
 /** One for each ceiling in use; documents name at most 64 of them each. */
 const credentialsMax = 1_000;
 
+export interface TokenRequest {
+  readonly provider: AzureProvider;
+  readonly client: string;
+  readonly scope: string;
+}
+
 /**
- * Tokens of the broker's own for Azure Storage, by federation: no secret is stored, and no agent is ever given one.
+ * Tokens of the broker's own, by federation: no secret is stored, and no agent is ever given one.
  *
  * A credential object's cache ignores the assertion: shared, it would answer the token of whoever asked first. So there
  * is one for each (provider, authority, tenant, client), and nothing of a grant stands in an assertion.
@@ -24,8 +30,8 @@ export class EntraTokens {
     this.#federation = federation;
   }
 
-  /** A Fault never has an effect: without the token nothing was asked of Storage. */
-  async tokenFor(provider: AzureProvider, client: string, signal: AbortSignal): Promise<Secret<string>> {
+  /** A Fault never has an effect: without the token nothing was asked for. */
+  async tokenFor({ provider, client, scope }: TokenRequest, signal: AbortSignal): Promise<Secret<string>> {
     try {
       const token = await this.#credential(provider, client).getToken(scope, { abortSignal: signal });
       return new Secret(token.token);
