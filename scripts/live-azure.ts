@@ -35,7 +35,7 @@ export async function tryAzure(options: LiveOptions): Promise<boolean> {
   const objective = 'live test of docs/clouds/azure.md';
   await mayfly.run({ template, params, objective }, async (task) => {
     const began = Date.now();
-    const url = new URL(await task.url(tool, allowed, { ttl }));
+    const url = new URL(await task.sas(tool, allowed, { ttl }));
     say(`minted in ${Date.now() - began} ms, with scid ${url.searchParams.get('scid') ?? 'left out'}`);
     claim('the blob', await statusOf(url), [200]);
     claim('its neighbour', await statusOf(siblingOf(url, neighbour)), [403]);

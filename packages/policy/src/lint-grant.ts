@@ -5,6 +5,7 @@ import { parseSeconds } from './documents/common.ts';
 import type { DocumentOf } from './documents/kinds.ts';
 import type { ProviderSpec } from './documents/provider/provider.ts';
 import type { Known, Report } from './lint.ts';
+import { lintAzureGrant } from './lint-azure.ts';
 import { lintResource } from './lint-resource.ts';
 import { didYouMean } from './suggest.ts';
 
@@ -86,7 +87,7 @@ function ceilingsOf(spec: ProviderSpec): Readonly<Partial<Record<string, readonl
 
 function lintCeiling({ grant, index }: GrantAt, spec: ProviderSpec | undefined, report: Report): void {
   if (spec === undefined) return;
-  const { mint, resource } = grant;
+  const { mint } = grant;
   const path = ['spec', 'grants', index];
   for (const key of ceilingKeys) {
     const ceilings = ceilingsOf(spec)[key];
@@ -98,14 +99,7 @@ function lintCeiling({ grant, index }: GrantAt, spec: ProviderSpec | undefined, 
         : `not one of the ${key}s of provider ${mint.provider}`;
     report('ERROR', key, [...path, 'mint', key], problem);
   }
-  const account = /^https:\/\/([a-z0-9]{3,24})\.blob\./.exec(resource)?.[1];
-  if (spec.type === 'azure' && account !== undefined && !spec.accounts.includes(account))
-    report(
-      'ERROR',
-      'account',
-      [...path, 'resource'],
-      `${account} is not one of the accounts of provider ${mint.provider}`,
-    );
+  if (spec.type === 'azure') lintAzureGrant({ grant, index }, spec, report);
 }
 
 function lintAudience({ grant, index, spec }: GrantAt, known: Known, report: Report): void {

@@ -1,6 +1,7 @@
 import type { DocumentOf } from './documents/kinds.ts';
 import type { ProviderSpec } from './documents/provider/provider.ts';
 import type { Report } from './lint.ts';
+import { lintAzure } from './lint-azure.ts';
 
 export function lintProvider({ metadata, spec }: DocumentOf<'Provider'>, report: Report): void {
   if (metadata.name === 'token')
@@ -56,23 +57,6 @@ function lintAws(spec: Extract<ProviderSpec, { type: 'aws' }>, report: Report): 
       'revoker-is-ceiling',
       ['spec', 'revoker', 'role'],
       'the role of the reaper must not be one that credentials are cut from',
-    );
-}
-
-function lintAzure(
-  { clients, accounts, correlationId }: Extract<ProviderSpec, { type: 'azure' }>,
-  report: Report,
-): void {
-  for (const [key, list] of Object.entries({ clients, accounts }))
-    for (const [index, one] of list.entries())
-      if (list.indexOf(one) !== index)
-        report('WARN', 'repeated', ['spec', key, index], `${one} stands twice`);
-  if (!correlationId)
-    report(
-      'WARN',
-      'no-correlation-id',
-      ['spec', 'correlationId'],
-      'storage logs will not name the issuance; only Azurite needs this off',
     );
 }
 

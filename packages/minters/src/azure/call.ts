@@ -11,14 +11,24 @@ export interface Answer {
   readonly text: string;
 }
 
-/** One POST without retries or redirects, its answer read whole; a Fault that says whether something may have happened. */
-export async function post(
-  name: string,
-  url: string,
-  { headers, body, signal }: { headers: Record<string, string>; body: string; signal: AbortSignal },
-): Promise<Answer> {
+interface Sent {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly signal: AbortSignal;
+}
+
+export function get(name: string, url: string, sent: Sent): Promise<Answer> {
+  return send(name, url, { ...sent, method: 'GET' });
+}
+
+export function post(name: string, url: string, sent: Sent): Promise<Answer> {
+  return send(name, url, { ...sent, method: 'POST' });
+}
+
+/** Without retries or redirects, the answer read whole; a Fault that says whether something may have happened. */
+async function send(name: string, url: string, init: Sent & { method: string }): Promise<Answer> {
   try {
-    const answer = await fetch(url, { method: 'POST', headers, body, signal, redirect: 'error' });
+    const answer = await fetch(url, { ...init, redirect: 'error' });
     return { status: answer.status, text: await readBounded(answer) };
   } catch (cause) {
     const effect = neverSent(cause) ? 'none' : 'unknown';

@@ -16,25 +16,50 @@ const faults = {
   lies: { mode: 'lie_longer' },
 } as const satisfies Record<Fault, object>;
 
-// The one call that mints is that for a key: a SAS is signed in memory, and Azure never hears of it before it is used.
-describeMinter('the Azure minter', () => {
-  cloud.azure.faults.clear();
-  const since = cloud.azure.ledger().length;
-  return {
-    minter: createAzureMinter(cloud.options),
-    check: checkPlan,
-    request: cloud.request(),
+/** One suite for each call that a mint makes: a SAS is signed in memory, and Azure never hears of it before it is used. */
+const suites = [
+  {
+    name: 'the Azure minter of blobs',
+    action: 'GetUserDelegationKey',
+    request: () => cloud.request(),
     resource: 'https://invoices.blob.core.windows.net/reports/2026q3/**',
     outside: 'https://archive.blob.core.windows.net/payroll/2026q3/a.pdf',
-    cloud: {
-      failNext: (fault) => void cloud.azure.faults.arm({ action: 'GetUserDelegationKey', ...faults[fault] }),
-      get hanging() {
-        return cloud.azure.holding;
+    lies: 'lie_longer',
+  },
+  {
+    name: 'the Azure minter of queues',
+    action: 'ListKeys',
+    request: () => cloud.queue(),
+    resource: 'https://finance-bus.servicebus.windows.net/orders',
+    outside: 'https://finance-bus.servicebus.windows.net/refunds',
+    lies: 'lie_identity',
+  },
+] as const;
+
+for (const { name, action, request, resource, outside, lies } of suites)
+  describeMinter(name, () => {
+    cloud.azure.faults.clear();
+    const since = cloud.azure.ledger().length;
+    return {
+      minter: createAzureMinter(cloud.options),
+      check: checkPlan,
+      request: request(),
+      resource,
+      outside,
+      cloud: {
+        failNext: (fault) =>
+          void cloud.azure.faults.arm({
+            action,
+            ...faults[fault],
+            ...(fault === 'lies' ? { mode: lies } : {}),
+          }),
+        get hanging() {
+          return cloud.azure.holding;
+        },
+        get minted() {
+          const calls = cloud.azure.ledger(since).filter(({ operation }) => operation === action);
+          return calls.map(() => ({ issuanceId: '' }));
+        },
       },
-      get minted() {
-        const keys = cloud.azure.ledger(since).filter((one) => one.operation === 'GetUserDelegationKey');
-        return keys.map(() => ({ issuanceId: '' }));
-      },
-    },
-  };
-});
+    };
+  });

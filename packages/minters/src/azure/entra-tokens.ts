@@ -5,6 +5,7 @@ import type { AzureProvider } from './provider.ts';
 
 /** What Entra expects as audience of an assertion of another issuer. */
 const audience = 'api://AzureADTokenExchange';
+export const managementScope = 'https://management.azure.com/.default';
 export const storageScope = 'https://storage.azure.com/.default';
 
 /** One for each ceiling in use; documents name at most 64 of them each. */

@@ -6,8 +6,16 @@ import { generateKeyPair } from 'jose';
 import { type FaultPlan, Faults } from '../aws/faults.ts';
 import { type Certificate, selfSigned } from '../tls/self-signed.ts';
 import { type BlobAnswer, giveKey, serveBlob } from './blob.ts';
-import { type Authority, discovery, grantToken, holderOf } from './entra.ts';
+import {
+  type Authority,
+  discovery,
+  grantToken,
+  holderOf,
+  managementAudience,
+  storageAudience,
+} from './entra.ts';
 import { AzureError } from './error.ts';
+import { type SeedQueue, ServiceBus } from './service-bus.ts';
 import { type Account, type App, type Assignment, type AzureRecord, newAccount } from './state.ts';
 
 const bodyBytesMax = 16 * 1024 * 1024;
@@ -22,6 +30,13 @@ export interface AzureOptions {
   readonly certificate?: Certificate;
 }
 
+export interface SeedApp {
+  readonly issuer: string;
+  readonly subject: string;
+  readonly assignments: readonly Assignment[];
+  readonly queues?: readonly string[];
+}
+
 export interface AzureStandin {
   /** Authority host and blob endpoint in one; accounts are its first path segment. */
   readonly url: string;
@@ -32,9 +47,12 @@ export interface AzureStandin {
   readonly holding: Promise<void>;
   ledger(sinceSeq?: number): readonly AzureRecord[];
   /** An app with one federated credential; its client id. */
-  createApp(app: { issuer: string; subject: string; assignments: readonly Assignment[] }): string;
+  createApp(app: SeedApp): string;
   createAccount(name: string, options?: { hierarchical?: boolean }): void;
   putBlob(account: string, path: string, body: string): void;
+  createQueue(queue: SeedQueue): void;
+  /** As `az servicebus queue authorization-rule keys renew`; `NAMESPACE/QUEUE`. */
+  renewRuleKey(queue: string, rule: string): void;
   /** As `az storage account revoke-delegation-keys`: every user delegation SAS of the account is dead. */
   revokeUserDelegationKeys(account: string): void;
   close(): Promise<void>;
@@ -43,6 +61,7 @@ export interface AzureStandin {
 interface World {
   readonly authority: Authority & { readonly apps: Map<string, App> };
   readonly accounts: Map<string, Account>;
+  readonly serviceBus: ServiceBus;
   readonly records: AzureRecord[];
   readonly faults: Faults;
   readonly options: AzureOptions;
@@ -56,6 +75,7 @@ export async function startAzure(options: AzureOptions = {}): Promise<AzureStand
   const world: World = {
     authority: { tenant: randomUUID(), apps: new Map(), keys },
     accounts: new Map(),
+    serviceBus: new ServiceBus(),
     records: [],
     faults: new Faults(),
     options,
@@ -89,6 +109,8 @@ export async function startAzure(options: AzureOptions = {}): Promise<AzureStand
     createAccount: (name, { hierarchical = false } = {}) =>
       void world.accounts.set(name, newAccount(name, hierarchical)),
     putBlob: (account, path, body) => void accountOf(world, account).blobs.set(path, Buffer.from(body)),
+    createQueue: (queue) => world.serviceBus.create(queue),
+    renewRuleKey: (queue, rule) => world.serviceBus.renewKey(queue, rule),
     revokeUserDelegationKeys: (account) => {
       accountOf(world, account).keyGeneration += 1;
     },
@@ -148,6 +170,8 @@ async function serve(request: IncomingMessage, response: ServerResponse, world: 
 function operationOf({ method = '' }: IncomingMessage, { pathname, searchParams }: URL): string {
   if (pathname.endsWith('/.well-known/openid-configuration')) return 'Discovery';
   if (pathname.endsWith('/oauth2/v2.0/token')) return 'Token';
+  if (pathname.startsWith('/subscriptions/')) return pathname.endsWith('/listKeys') ? 'ListKeys' : 'GetRule';
+  if (pathname.startsWith('/servicebus/')) return method === 'POST' ? 'SendMessage' : 'ReceiveMessage';
   if (searchParams.get('comp') === 'userdelegationkey') return 'GetUserDelegationKey';
   if (searchParams.get('comp') === 'list') return 'ListBlobs';
   const names: Readonly<Record<string, string>> = {
@@ -173,17 +197,35 @@ async function run(call: Call, world: World): Promise<Outcome> {
       const { app, answer } = await grantToken(form, { authority, now: world.now() });
       return json(answer, app.objectId);
     }
-    return { ...(await serveStorage(call, world)), error: null };
+    const storage = !/^\/(?:subscriptions|servicebus)\//.test(url.pathname);
+    return { ...(await (storage ? serveStorage : serveServiceBus)(call, world)), error: null };
   } catch (cause) {
     return failure(cause instanceof AzureError ? cause : new AzureError('InternalError', 500), operation);
   }
+}
+
+async function serveServiceBus(
+  { operation, url, request, body, lie }: Call,
+  { authority, serviceBus, now }: World,
+): Promise<Omit<Outcome, 'error'>> {
+  const authorization = request.headers.authorization ?? '';
+  const [, token] = /^Bearer (.+)$/.exec(authorization) ?? [];
+  const audience = managementAudience;
+  const caller = token === undefined ? undefined : await holderOf(token, { authority, audience, now: now() });
+  const asked = { method: request.method ?? '', url, body, authorization, now: now(), caller };
+  if (operation !== 'GetRule' && operation !== 'ListKeys') return serviceBus.serve(asked);
+  const answer = serviceBus.manage(asked);
+  if (lie === 'lie_identity')
+    return { ...answer, body: answer.body.replace('"keyName":"', '"keyName":"other-') };
+  return lie === 'lie_longer' ? { ...answer, body: answer.body.replace('["', '["Manage","') } : answer;
 }
 
 async function serveStorage({ operation, url, request, body, lie }: Call, world: World): Promise<BlobAnswer> {
   const { authority } = world;
   const now = world.now();
   const [, token] = /^Bearer (.+)$/.exec(request.headers.authorization ?? '') ?? [];
-  const caller = token === undefined ? undefined : await holderOf(token, { authority, now });
+  const caller =
+    token === undefined ? undefined : await holderOf(token, { authority, audience: storageAudience, now });
   const storage = {
     ...{ method: request.method ?? '', url, body, tenant: authority.tenant, now, caller },
     apps: authority.apps,
