@@ -14,7 +14,9 @@ const faults = {
   applied: { mode: 'applied_and_cut' },
   hangs: { mode: 'hold' },
   lies: { mode: 'lie_longer' },
-} as const satisfies Record<Fault, object>;
+  throttled: { mode: 'refuse', status: 429 },
+} as const satisfies Partial<Record<Fault, object>>;
+const isPlayed = (fault: Fault): fault is keyof typeof faults => Object.hasOwn(faults, fault);
 
 /** One suite for each call that a mint makes: a SAS is signed in memory, and Azure never hears of it before it is used. */
 const suites = [
@@ -47,12 +49,12 @@ for (const { name, action, request, resource, outside, lies } of suites)
       resource,
       outside,
       cloud: {
-        failNext: (fault) =>
-          void cloud.azure.faults.arm({
-            action,
-            ...faults[fault],
-            ...(fault === 'lies' ? { mode: lies } : {}),
-          }),
+        plays: ['throttled'],
+        failNext: (fault) => {
+          if (!isPlayed(fault)) return;
+          const mode = fault === 'lies' ? { mode: lies } : {};
+          cloud.azure.faults.arm({ action, ...faults[fault], ...mode });
+        },
         get hanging() {
           return cloud.azure.holding;
         },

@@ -25,6 +25,7 @@ interface Armed {
 
 export class Faults {
   #armed: Armed[] = [];
+  #onTaken = Promise.withResolvers<void>();
 
   /** Returns the release of a held call. */
   arm(plan: FaultPlan): () => void {
@@ -43,7 +44,14 @@ export class Faults {
     );
     if (armed === undefined) return undefined;
     armed.left -= 1;
+    this.#onTaken.resolve();
+    this.#onTaken = Promise.withResolvers<void>();
     return armed;
+  }
+
+  /** Settles once the next armed call arrives. */
+  get taken(): Promise<void> {
+    return this.#onTaken.promise;
   }
 
   clear(): void {
