@@ -56,7 +56,7 @@ for (const { name, action, request, resource, outside, lies } of suites)
           cloud.azure.faults.arm({ action, ...faults[fault], ...mode });
         },
         get hanging() {
-          return cloud.azure.holding;
+          return cloud.azure.faults.taken;
         },
         get minted() {
           const calls = cloud.azure.ledger(since).filter(({ operation }) => operation === action);

@@ -1,7 +1,7 @@
 import { type CallContext, Secret } from '@mayfly/core';
-import { post, refuseUnlessOk } from './call.ts';
+import { lying, type Rest, refusalOf } from '../rest/rest.ts';
 import { type EntraTokens, storageScope } from './entra-tokens.ts';
-import { type Kept, KeptKeys, lying } from './kept-keys.ts';
+import { type Kept, KeptKeys } from './kept-keys.ts';
 import { type AzureProvider, blobEndpoint } from './provider.ts';
 import { azureTime, type DelegationKey, sasVersion } from './sas.ts';
 
@@ -24,10 +24,12 @@ export interface KeyRequest {
  */
 export class DelegationKeys {
   readonly #tokens: EntraTokens;
+  readonly #rest: Rest;
   readonly #kept = new KeptKeys<DelegationKey>();
 
-  constructor(tokens: EntraTokens) {
+  constructor(tokens: EntraTokens, rest: Rest) {
     this.#tokens = tokens;
+    this.#rest = rest;
   }
 
   keyFor(request: KeyRequest, context: CallContext): Promise<DelegationKey> {
@@ -44,20 +46,20 @@ export class DelegationKeys {
     const token = await this.#tokens.tokenFor({ provider, client, scope: storageScope }, signal);
     const start = new Date(now.getTime() - startSlackMs);
     const expiry = new Date((Math.floor(now.getTime() / 1000) + keySeconds) * 1000);
-    const answer = await post(
-      call,
-      `${blobEndpoint(provider, account)}/?restype=service&comp=userdelegationkey`,
-      {
-        headers: {
-          authorization: `Bearer ${token.reveal()}`,
-          'content-type': 'application/xml',
-          'x-ms-version': sasVersion,
-        },
-        body: `<?xml version="1.0" encoding="utf-8"?><KeyInfo><Start>${azureTime(start)}</Start><Expiry>${azureTime(expiry)}</Expiry></KeyInfo>`,
-        signal,
+    const answer = await this.#rest.call({
+      name: call,
+      method: 'POST',
+      url: `${blobEndpoint(provider, account)}/?restype=service&comp=userdelegationkey`,
+      headers: {
+        accept: 'application/xml',
+        authorization: `Bearer ${token.reveal()}`,
+        'content-type': 'application/xml',
+        'x-ms-version': sasVersion,
       },
-    );
-    refuseUnlessOk(call, answer);
+      text: `<?xml version="1.0" encoding="utf-8"?><KeyInfo><Start>${azureTime(start)}</Start><Expiry>${azureTime(expiry)}</Expiry></KeyInfo>`,
+      signal,
+    });
+    if (answer.status !== 200) throw refusalOf(call, answer);
     return checkKey(readKey(answer.text), { tenant: provider.tenant, now, expiry });
   }
 }

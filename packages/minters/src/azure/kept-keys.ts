@@ -1,5 +1,8 @@
 import { type CallContext, Fault } from '@mayfly/core';
-import { answerTimeoutMs } from './call.ts';
+import { lying } from '../rest/rest.ts';
+
+/** Of all calls for one key; the mint deadline cuts it for its own caller. */
+const fetchTimeoutMs = 8_000;
 
 /** Keys remembered: one for each identity and thing in use; the soonest to go goes first. */
 const keysMax = 1_000;
@@ -33,7 +36,7 @@ export class KeptKeys<Key> {
 
   /** Under a deadline of its own: the one who asked first may give up before those who wait with it. */
   #start(name: string, { fetch }: KeyCall<Key>, now: Date): Promise<Kept<Key>> {
-    const flight = fetch({ now, signal: AbortSignal.timeout(answerTimeoutMs) })
+    const flight = fetch({ now, signal: AbortSignal.timeout(fetchTimeoutMs) })
       .then((kept) => {
         this.#kept.set(name, kept);
         if (this.#kept.size > keysMax) this.#drop(now);
@@ -51,10 +54,6 @@ export class KeptKeys<Key> {
     );
     if (this.#kept.size > keysMax && soonest !== undefined) this.#kept.delete(soonest[0]);
   }
-}
-
-export function lying(detail: string): Fault {
-  return new Fault('provider_refused', { effect: 'unknown', detail: `the provider answered ${detail}` });
 }
 
 function untilAborted<T>(

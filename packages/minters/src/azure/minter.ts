@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type CallContext, Fault, type Minted, type Minter, type MintPlan, Secret } from '@mayfly/core';
+import { createRest } from '../rest/rest.ts';
 import type { MinterServices } from '../services.ts';
 import { blobBody } from './blob-plan.ts';
 import { DelegationKeys } from './delegation-keys.ts';
@@ -21,7 +22,8 @@ interface Keys {
  */
 export function createAzureMinter({ federation, provider }: MinterServices): Minter {
   const tokens = new EntraTokens(federation);
-  const keys: Keys = { delegation: new DelegationKeys(tokens), rule: new RuleKeys(tokens) };
+  const rest = createRest();
+  const keys: Keys = { delegation: new DelegationKeys(tokens, rest), rule: new RuleKeys(tokens, rest) };
   const providerOf = (plan: MintPlan) => {
     const found = provider(plan.provider);
     if (found === undefined)

@@ -1,8 +1,8 @@
 import { type CallContext, Secret } from '@mayfly/core';
 import { z } from 'zod';
-import { get, post, refuseUnlessOk } from './call.ts';
+import { lying, type Rest, refusalOf } from '../rest/rest.ts';
 import { type EntraTokens, managementScope } from './entra-tokens.ts';
-import { type Kept, KeptKeys, lying } from './kept-keys.ts';
+import { type Kept, KeptKeys } from './kept-keys.ts';
 import { type AzureProvider, managementEndpoint } from './provider.ts';
 import type { QueueBody } from './queue-plan.ts';
 
@@ -25,10 +25,12 @@ const keysForm = z.object({ keyName: z.string(), primaryKey: z.string().min(16).
  */
 export class RuleKeys {
   readonly #tokens: EntraTokens;
+  readonly #rest: Rest;
   readonly #kept = new KeptKeys<Secret<string>>();
 
-  constructor(tokens: EntraTokens) {
+  constructor(tokens: EntraTokens, rest: Rest) {
     this.#tokens = tokens;
+    this.#rest = rest;
   }
 
   keyFor(request: RuleKeyRequest, context: CallContext): Promise<Secret<string>> {
@@ -47,24 +49,24 @@ export class RuleKeys {
     const token = await this.#tokens.tokenFor({ provider, client: body.client, scope }, signal);
     const headers = { authorization: `Bearer ${token.reveal()}` };
     const rule = `${managementEndpoint(provider)}${body.rulePath}`;
-    const found = await get('Get a rule', `${rule}?${apiVersion}`, { headers, signal });
-    refuseUnlessOk('Get a rule', found);
-    const { rights } = parse(ruleForm, found.text).properties;
+    const ask = async <Form extends z.ZodType>(
+      form: Form,
+      asked: { name: string; method: 'GET' | 'POST'; url: string },
+    ) => {
+      const answer = await this.#rest.call({ ...asked, headers, signal });
+      if (answer.status !== 200) throw refusalOf(asked.name, answer);
+      const parsed = form.safeParse(answer.body);
+      // What did not parse may hold a key: it is not quoted.
+      if (!parsed.success) throw lying('nothing that can be read');
+      return parsed.data;
+    };
+    const get = { name: 'Get a rule', method: 'GET', url: `${rule}?${apiVersion}` } as const;
+    const { rights } = (await ask(ruleForm, get)).properties;
     // A rule that may more would let its SAS do more than was granted.
     if (rights.length !== 1 || rights[0] !== body.right) throw lying('a rule with other rights');
-    const answer = await post(call, `${rule}/listKeys?${apiVersion}`, { headers, body: '', signal });
-    refuseUnlessOk(call, answer);
-    const { keyName, primaryKey } = parse(keysForm, answer.text);
+    const list = { name: call, method: 'POST', url: `${rule}/listKeys?${apiVersion}` } as const;
+    const { keyName, primaryKey } = await ask(keysForm, list);
     if (!body.rulePath.endsWith(`/${keyName}`)) throw lying('the key of another rule');
     return { key: new Secret(primaryKey), usableUntil: new Date(now.getTime() + keptSeconds * 1000) };
-  }
-}
-
-function parse<Form extends z.ZodType>(form: Form, text: string): z.output<Form> {
-  try {
-    return form.parse(JSON.parse(text));
-  } catch {
-    // The parser's own error quotes the text, which may hold a key.
-    throw lying('nothing that can be read');
   }
 }

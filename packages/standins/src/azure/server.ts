@@ -43,8 +43,6 @@ export interface AzureStandin {
   readonly certificate: Certificate;
   readonly tenant: string;
   readonly faults: Faults;
-  /** Settles once a call is held. */
-  readonly holding: Promise<void>;
   ledger(sinceSeq?: number): readonly AzureRecord[];
   /** An app with one federated credential; its client id. */
   createApp(app: SeedApp): string;
@@ -65,7 +63,6 @@ interface World {
   readonly records: AzureRecord[];
   readonly faults: Faults;
   readonly options: AzureOptions;
-  held: PromiseWithResolvers<void>;
   now(): Date;
 }
 
@@ -79,7 +76,6 @@ export async function startAzure(options: AzureOptions = {}): Promise<AzureStand
     records: [],
     faults: new Faults(),
     options,
-    held: Promise.withResolvers(),
     now: options.now ?? (() => new Date()),
   };
   const certificate = options.certificate ?? selfSigned();
@@ -97,9 +93,6 @@ export async function startAzure(options: AzureOptions = {}): Promise<AzureStand
     certificate,
     tenant: world.authority.tenant,
     faults: world.faults,
-    get holding() {
-      return world.held.promise;
-    },
     ledger: (since = 0) => world.records.slice(since),
     createApp: (app) => {
       const clientId = randomUUID();
@@ -147,11 +140,7 @@ async function serve(request: IncomingMessage, response: ServerResponse, world: 
   const fault = world.faults.take(operation);
   const mode = fault?.plan.mode;
   if (mode === 'cut') return void response.destroy();
-  if (mode === 'hold') {
-    world.held.resolve();
-    world.held = Promise.withResolvers();
-    await fault?.released;
-  }
+  if (mode === 'hold') await fault?.released;
   const refusal = (): Outcome =>
     failure(new AzureError(fault?.plan.code ?? 'InternalError', fault?.plan.status ?? 500), operation);
   const call = { operation, url, request, body, lie: mode };
