@@ -78,6 +78,9 @@ export interface AzureCloud {
   readonly options: MinterServices;
   /** Audiences of the assertions that were signed, in order. */
   readonly signed: string[];
+  /** Assertions that were signed: secrets. */
+  readonly assertions: string[];
+  readonly reports: unknown[];
   now(): Date;
   advance(seconds: number): void;
   request(more?: Partial<MintRequest>): MintRequest;
@@ -126,15 +129,19 @@ export async function startAzureCloud(
   const endpoints = { authority: azure.url, blob: azure.url, management: azure.url };
   const provider = azureProvider({ tenant: azure.tenant, clients: [app(), app()], endpoints });
   const signed: string[] = [];
+  const assertions: string[] = [];
+  const reports: unknown[] = [];
   const options: MinterServices = {
     deny: new MemoryDenyStore(now),
     provider: (name) => (name === provider.name ? provider : undefined),
     now,
-    report: () => undefined,
+    report: (...told) => void reports.push(told),
     federation: {
       sign: async ({ audience }) => {
         signed.push(audience);
-        return issuer.assertion({ subject, audience, alg: 'RS256', lifetimeSeconds: 3600 });
+        const assertion = await issuer.assertion({ subject, audience, alg: 'RS256', lifetimeSeconds: 3600 });
+        assertions.push(assertion);
+        return assertion;
       },
     },
   };
@@ -150,6 +157,8 @@ export async function startAzureCloud(
     provider,
     options,
     signed,
+    assertions,
+    reports,
     now,
     context,
     advance: (seconds) => {

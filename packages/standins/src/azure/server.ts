@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { generateKeyPair } from 'jose';
 import { type FaultPlan, Faults } from '../aws/faults.ts';
 import { type Certificate, selfSigned } from '../tls/self-signed.ts';
-import { type BlobAnswer, giveKey, serveBlob } from './blob.ts';
+import { authorize, type BlobAnswer, giveKey, serveBlob } from './blob.ts';
 import {
   type Authority,
   discovery,
@@ -15,8 +15,15 @@ import {
   storageAudience,
 } from './entra.ts';
 import { AzureError } from './error.ts';
-import { type SeedQueue, ServiceBus } from './service-bus.ts';
-import { type Account, type App, type Assignment, type AzureRecord, newAccount } from './state.ts';
+import { type QueueRight, type SeedQueue, ServiceBus } from './service-bus.ts';
+import {
+  type Account,
+  type App,
+  type Assignment,
+  type AzureRecord,
+  type BlobRight,
+  newAccount,
+} from './state.ts';
 
 const bodyBytesMax = 16 * 1024 * 1024;
 /** How much longer a key lives than was asked for, when told to lie. */
@@ -37,6 +44,20 @@ export interface SeedApp {
   readonly queues?: readonly string[];
 }
 
+export interface WantedBlob {
+  readonly account: string;
+  readonly container: string;
+  /** For a listing its prefix. */
+  readonly name: string;
+  readonly right: BlobRight;
+}
+
+export interface WantedQueue {
+  /** `NAMESPACE/QUEUE`. */
+  readonly queue: string;
+  readonly right: QueueRight;
+}
+
 export interface AzureStandin {
   /** Authority host and blob endpoint in one; accounts are its first path segment. */
   readonly url: string;
@@ -51,6 +72,8 @@ export interface AzureStandin {
   createQueue(queue: SeedQueue): void;
   /** As `az servicebus queue authorization-rule keys renew`; `NAMESPACE/QUEUE`. */
   renewRuleKey(queue: string, rule: string): void;
+  /** Would this SAS be let in, by the query of its URL or the token of a queue? Asked of nobody, and nothing is done. */
+  opens(sas: string, wanted: WantedBlob | WantedQueue): boolean;
   /** As `az storage account revoke-delegation-keys`: every user delegation SAS of the account is dead. */
   revokeUserDelegationKeys(account: string): void;
   close(): Promise<void>;
@@ -104,6 +127,7 @@ export async function startAzure(options: AzureOptions = {}): Promise<AzureStand
     putBlob: (account, path, body) => void accountOf(world, account).blobs.set(path, Buffer.from(body)),
     createQueue: (queue) => world.serviceBus.create(queue),
     renewRuleKey: (queue, rule) => world.serviceBus.renewKey(queue, rule),
+    opens: (sas, wanted) => isOpen(world, sas, wanted),
     revokeUserDelegationKeys: (account) => {
       accountOf(world, account).keyGeneration += 1;
     },
@@ -114,6 +138,26 @@ export async function startAzure(options: AzureOptions = {}): Promise<AzureStand
         server.closeAllConnections();
       }),
   };
+}
+
+function isOpen(world: World, sas: string, wanted: WantedBlob | WantedQueue): boolean {
+  const { authority, accounts, serviceBus } = world;
+  const now = world.now();
+  try {
+    if ('queue' in wanted) {
+      serviceBus.authorize(sas, { id: wanted.queue, right: wanted.right, now });
+      return true;
+    }
+    const account = accounts.get(wanted.account);
+    if (account === undefined) return false;
+    const { tenant, apps } = authority;
+    const query = new URLSearchParams(sas);
+    authorize({ query, tenant, now, caller: undefined, apps }, { ...wanted, account });
+    return true;
+  } catch (error) {
+    if (error instanceof AzureError) return false;
+    throw error;
+  }
 }
 
 interface Call {

@@ -78,21 +78,26 @@ export class ServiceBus {
     return { status: 200, body: JSON.stringify(answer), type: 'application/json', principal };
   }
 
+  /** Would this SAS be let in for that right on that queue, `NAMESPACE/QUEUE`? Throws the refusal. */
+  authorize(authorization: string, { id, right, now }: { id: string; right: QueueRight; now: Date }): Queue {
+    const queue = this.#queues.get(id);
+    if (queue === undefined) throw new AzureError('MessagingEntityNotFound', 404);
+    const target = `https://${id.replace('/', '.servicebus.windows.net/')}`;
+    if (!verify(authorization, { target, queue, now }).rights.includes(right))
+      throw new AzureError('Unauthorized', 401);
+    return queue;
+  }
+
   /** The data plane: `POST .../messages` sends, `DELETE .../messages/head` receives and deletes. */
   serve({ method, url, body, authorization, now }: ServiceBusRequest): ServiceBusAnswer {
     const [, namespace = '', name = '', head] =
       /^\/servicebus\/([^/]+)\/([^/]+)\/messages(\/head)?$/.exec(url.pathname) ?? [];
-    const queue = this.#queues.get(`${namespace}/${name}`);
-    if (queue === undefined) throw new AzureError('MessagingEntityNotFound', 404);
+    const id = `${namespace}/${name}`;
+    if (!this.#queues.has(id)) throw new AzureError('MessagingEntityNotFound', 404);
     const right =
       method === 'POST' && head === undefined ? 'Send' : method === 'DELETE' && head ? 'Listen' : null;
     if (right === null) throw new AzureError('MethodNotAllowed', 405);
-    const rule = verify(authorization, {
-      target: `https://${namespace}.servicebus.windows.net/${name}`,
-      queue,
-      now,
-    });
-    if (!rule.rights.includes(right)) throw new AzureError('Unauthorized', 401);
+    const queue = this.authorize(authorization, { id, right, now });
     if (right === 'Send') {
       queue.messages.push(body.toString('utf8'));
       return { status: 201, body: '', type: 'text/plain', principal: null };
