@@ -2,7 +2,14 @@ import { createHash } from 'node:crypto';
 import { BlobClient } from '@azure/storage-blob';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { Minter } from '@mayfly/core';
-import { type AzureCloud, answerOf, moved, startAzureCloud } from '../../test/azure.ts';
+import {
+  type AzureCloud,
+  answerOf,
+  moved,
+  otherClient,
+  serviceBus,
+  startAzureCloud,
+} from '../../test/azure.ts';
 import { outcome } from '../../test/cloud.ts';
 import { createAzureMinter } from './minter.ts';
 
@@ -17,8 +24,8 @@ afterAll(() => cloud.close());
 afterEach(() => cloud.azure.faults.clear());
 
 const fresh = () => createAzureMinter(cloud.options);
-const mint = (of: Minter, signal?: AbortSignal) =>
-  outcome(() => of.mint(of.plan(cloud.request()), cloud.context(signal)));
+const mint = (of: Minter, request = cloud.request(), signal?: AbortSignal) =>
+  outcome(() => of.mint(of.plan(request), cloud.context(signal)));
 
 test('the credential is a URL that opens one blob for reading, and nothing beside it', async () => {
   const url = await cloud.url(minter, cloud.request());
@@ -178,13 +185,34 @@ test('who gives up does so alone: the others get the key that was asked for', as
   const release = cloud.azure.faults.arm({ action: 'GetUserDelegationKey', mode: 'hold' });
   const deadline = new AbortController();
   const { taken } = cloud.azure.faults;
-  const first = mint(own, deadline.signal);
+  const first = mint(own, cloud.request(), deadline.signal);
   await taken;
   const second = mint(own);
   deadline.abort();
   expect(await first).toBe('provider_unavailable (unknown): Get User Delegation Key: no answer');
   release();
   expect(await second).toBe('ok');
+});
+
+test.each([
+  ['another tenant', { tenant: otherClient }],
+  ['other clients', { clients: [otherClient] }],
+  ['other accounts', { accounts: ['archive'] }],
+  ['no accounts', { accounts: [] }],
+  ['other namespaces', { serviceBus: { ...serviceBus, namespaces: ['other-bus'] } }],
+  ['another rule', { serviceBus: { ...serviceBus, rules: { send: 'mayfly-both' } } }],
+  ['no Service Bus', { serviceBus: null }],
+  ['another Azure', { endpoints: { authority: 'https://127.0.0.1:1', blob: 'https://127.0.0.1:1' } }],
+])('a provider that was given %s since the plan signs nothing, and is not asked', async (what, change) => {
+  const changed = { ...cloud.provider, spec: { ...cloud.provider.spec, ...change } };
+  const own = createAzureMinter({ ...cloud.options, provider: () => changed });
+  const request = 'serviceBus' in change ? cloud.queue() : cloud.request();
+  const calls = cloud.azure.ledger().length;
+  expect([what, await mint(own, request)]).toEqual([
+    what,
+    'provider_refused (none): provider prod-azure has changed since the plan',
+  ]);
+  expect(cloud.azure.ledger().length).toBe(calls);
 });
 
 test('a provider that is gone is a fault before any call', async () => {

@@ -5,9 +5,9 @@ import type { MinterServices } from '../services.ts';
 import { blobBody } from './blob-plan.ts';
 import { DelegationKeys } from './delegation-keys.ts';
 import { EntraTokens } from './entra-tokens.ts';
-import { planAzure } from './plan.ts';
-import { type AzureProvider, parseAzureProvider } from './provider.ts';
-import { queueBody } from './queue-plan.ts';
+import { planAzure, type Signer } from './plan.ts';
+import { type AzureProvider, blobEndpoint, parseAzureProvider } from './provider.ts';
+import { queueBody, ruleOf } from './queue-plan.ts';
 import { RuleKeys } from './rule-keys.ts';
 import { signQueueSas, signSas } from './sas.ts';
 
@@ -59,8 +59,23 @@ interface Signed {
   readonly signature: string;
 }
 
+/** A Provider that was changed after the decision must not sign what the old one allowed. */
+function refuseUnlessStill(still: boolean, { name }: AzureProvider): void {
+  if (still) return;
+  throw new Fault('provider_refused', {
+    effect: 'none',
+    detail: `provider ${name} has changed since the plan`,
+  });
+}
+
+function isSigner(provider: AzureProvider, { tenant, client }: Signer): boolean {
+  return provider.tenant === tenant && provider.clients.includes(client);
+}
+
 async function signBlob(plan: MintPlan, { provider, keys, context }: Signing): Promise<Signed> {
-  const { client, account, keySeconds, sas, resource, url } = blobBody.parse(plan.body);
+  const { tenant, client, account, keySeconds, sas, resource, url } = blobBody.parse(plan.body);
+  const still = provider.accounts.includes(account) && url.startsWith(`${blobEndpoint(provider, account)}/`);
+  refuseUnlessStill(still && isSigner(provider, { tenant, client }), provider);
   const wanted = { provider, client, account, keySeconds, until: new Date(plan.notAfter) };
   const key = await keys.delegation.keyFor(wanted, context);
   const { query, signature } = signSas(sas, { resource, key });
@@ -69,6 +84,11 @@ async function signBlob(plan: MintPlan, { provider, keys, context }: Signing): P
 
 async function signQueue(plan: MintPlan, { provider, keys, context }: Signing): Promise<Signed> {
   const body = queueBody.parse(plan.body);
+  const { serviceBus } = provider;
+  const still =
+    serviceBus?.namespaces.includes(body.namespace) === true &&
+    ruleOf(serviceBus, body)?.path === body.rulePath;
+  refuseUnlessStill(still && isSigner(provider, body), provider);
   const key = await keys.rule.keyFor({ provider, body }, context);
   const { token, signature } = signQueueSas(body.sas, key);
   const endpoint = `Endpoint=sb://${body.namespace}.servicebus.windows.net/`;

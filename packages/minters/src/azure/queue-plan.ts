@@ -36,20 +36,20 @@ export function planQueue(
   const right = action === undefined ? undefined : rightOf[action];
   if (right === undefined || more.length > 0)
     throw new Refusal('tool_not_granted', { detail: 'servicebus.queue takes one of send and receive' });
-  const rule = serviceBus.rules[right === 'Send' ? 'send' : 'receive'];
+  const rule = ruleOf(serviceBus, { namespace, queue, right });
   if (rule === undefined)
     throw new Refusal('tool_not_granted', { detail: `${provider.name} names no rule for ${action}` });
-  const sas = queueSas({ resource: identifier, expiresOn: notAfter, rule });
+  const sas = queueSas({ resource: identifier, expiresOn: notAfter, rule: rule.name });
   return {
     nativePermissions: [right],
     // A new key for the rule ends every SAS of it; nothing smaller can be taken back.
-    reach: `${namespace}/${queue}/${rule}`,
+    reach: `${namespace}/${queue}/${rule.name}`,
     enforcement: queueEnforcement(sas),
     body: {
       ...signer,
       namespace,
       queue,
-      rulePath: rulePath(serviceBus, { namespace, queue, rule }),
+      rulePath: rule.path,
       right,
       sas,
     } satisfies QueueBody,
@@ -77,14 +77,18 @@ export function queueEnforcement(sas: string): Enforcement {
   return { resource: by(path !== undefined), actions: by(fields.has('skn')), ttl: by(fields.has('se')) };
 }
 
-function rulePath(
-  { subscription, resourceGroup }: NonNullable<AzureProvider['serviceBus']>,
-  { namespace, queue, rule }: { namespace: string; queue: string; rule: string },
-): string {
-  return [
+/** The rule that the Provider names for this right, with its path at Azure Resource Manager. */
+export function ruleOf(
+  { subscription, resourceGroup, rules }: NonNullable<AzureProvider['serviceBus']>,
+  { namespace, queue, right }: Pick<QueueBody, 'namespace' | 'queue' | 'right'>,
+): { readonly name: string; readonly path: string } | undefined {
+  const name = rules[right === 'Send' ? 'send' : 'receive'];
+  if (name === undefined) return undefined;
+  const path = [
     ...['/subscriptions', subscription, 'resourceGroups', encodeURIComponent(resourceGroup)],
-    ...['providers/Microsoft.ServiceBus/namespaces', namespace, 'queues', queue, 'authorizationRules', rule],
+    ...['providers/Microsoft.ServiceBus/namespaces', namespace, 'queues', queue, 'authorizationRules', name],
   ].join('/');
+  return { name, path };
 }
 
 /** Lower case alone: Service Bus takes `Orders` and `orders` for one queue, the grant does not. */
