@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { inspect } from 'node:util';
 import { BlobClient } from '@azure/storage-blob';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { Minter } from '@mayfly/core';
@@ -179,6 +180,20 @@ test.each([
     expect(await mint(own)).toBe('ok');
   },
 );
+
+test('no fault of Entra holds the assertion that was sent, however deep one looks', async () => {
+  const own = fresh();
+  for (const mode of ['refuse', 'applied_and_failed', 'cut'] as const) {
+    cloud.azure.faults.arm({ action: 'Token', mode, status: 401 });
+    const failed = own.mint(own.plan(cloud.request()), cloud.context());
+    const error: unknown = await failed.catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ name: 'Fault', effect: 'none' });
+    const shown = inspect(error, { depth: 12, showHidden: true }) + JSON.stringify(error);
+    const assertion = cloud.assertions.at(-1) ?? '';
+    expect(assertion.length).toBeGreaterThan(100);
+    expect([mode, shown.includes(assertion)]).toEqual([mode, false]);
+  }
+});
 
 test('who gives up does so alone: the others get the key that was asked for', async () => {
   const own = fresh();
