@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseServiceBusConnectionString } from '@azure/service-bus';
 import {
   BlobClient,
   BlobServiceClient,
@@ -18,6 +19,7 @@ import {
   startAzurite,
   trust,
 } from '@mayfly/standins';
+import { tryAzure } from '../../scripts/live-azure.ts';
 import { type Answer, form, startWorld, type World } from './world.ts';
 
 /** Microsoft's Azurite and client library as judges of what a credential opens; the stand-in for what Azurite lacks. */
@@ -44,6 +46,12 @@ afterAll(async () => {
 });
 
 async function seed(): Promise<void> {
+  for (const queue of ['reports-done', 'payments'])
+    azure.createQueue({
+      ...{ subscription: 'aaaa0a0a-bb1b-cc2c-dd3d-eeeeee4e4e4e', resourceGroup: 'finance' },
+      ...{ namespace: 'finance-bus', queue },
+      rules: { 'mayfly-send': ['Send'], 'mayfly-listen': ['Listen'] },
+    });
   azure.createAccount('invoices', { hierarchical: true });
   for (const name of names) azure.putBlob('invoices', `reports/${name}`, name);
   const { name, key } = azurite.account;
@@ -65,13 +73,17 @@ function documents(): string {
         { account: 'invoices', rights: ['delegate'] },
         { account: 'invoices', container: 'reports', rights: ['read', 'list'] },
       ],
+      queues: ['finance-bus/reports-done'],
     });
     return example
       .replaceAll('prod-azure', name)
       .replace('name: blob-reconcile', `name: ${name}-reader`)
       .replace(/tenant: .*/, `tenant: ${azure.tenant}\n  correlationId: ${correlationId}`)
       .replace(/clients: .*/, `clients: [${client}]`)
-      .replace('spec:\n', `spec:\n  endpoints: { authority: "${azure.url}", blob: "${blob}" }\n`);
+      .replace(
+        'spec:\n',
+        `spec:\n  endpoints: { authority: "${azure.url}", management: "${azure.url}", blob: "${blob}" }\n`,
+      );
   };
   return [at('azurite', azurite.url, false), at('standin', azure.url, true)].join('---\n');
 }
@@ -162,17 +174,54 @@ test('a directory is read and listed, its neighbour not', async () => {
   expect((await listed('2026q4/'))[0]).toBe(403);
 });
 
-test('the sdk gives an agent the URL, once for all who ask, and no header that would show it to a tool', async () => {
+test('a queue takes a message, and neither gives one nor lets another queue be reached', async () => {
+  const asked = { tool: 'queue.send', identifier: 'https://finance-bus.servicebus.windows.net/reports-done' };
+  const { status, body, url: connection } = await exchange('standin-reader', asked);
+  expect([status, body.issuance.ends.by]).toEqual([200, 'expired']);
+  const { entityPath, sharedAccessSignature = '' } = parseServiceBusConnectionString(connection);
+  expect(entityPath).toBe('reports-done');
+  const call = async (method: string, path: string) => {
+    const headers = { authorization: sharedAccessSignature };
+    return (await fetch(`${azure.url}/servicebus/finance-bus/${path}`, { method, headers })).status;
+  };
+  expect(await call('POST', 'reports-done/messages')).toBe(201);
+  expect(await call('DELETE', 'reports-done/messages/head')).toBe(401);
+  expect(await call('POST', 'payments/messages')).toBe(401);
+  const foreign = { ...asked, identifier: 'https://finance-bus.servicebus.windows.net/payments' };
+  expect((await exchange('standin-reader', foreign)).body.error).toBe('invalid_target');
+});
+
+test('the sdk gives an agent the SAS, once for all who ask, and no header that would show it to a tool', async () => {
   await agent().run(inSdk, async (task) => {
-    const ask = () => task.url('blob.read', `${at}/2026q3/a.pdf`);
+    const ask = () => task.sas('blob.read', `${at}/2026q3/a.pdf`);
     const [url, again] = await Promise.all([ask(), ask()]);
     expect(again).toBe(url);
     expect((await new BlobClient(url).downloadToBuffer()).toString()).toBe('2026q3/a.pdf');
-    const wrong = { reason: 'wrong_credential_kind', message: expect.stringContaining('task.url') };
+    const wrong = { reason: 'wrong_credential_kind', message: expect.stringContaining('task.sas') };
     await expect(task.headers('blob.read', `${at}/2026q3/a.pdf`)).rejects.toMatchObject(wrong);
     await expect(task.aws('blob.read', `${at}/2026q3/a.pdf`)()).rejects.toMatchObject(wrong);
   });
 });
+
+test.each([
+  ['Azurite', 'azurite-reader'],
+  ['the stand-in', 'standin-reader'],
+])(
+  'the live script finds at %s what the page of Azure claims, and tells what does not hold',
+  async (_, template) => {
+    const lines: string[] = [];
+    const run = (allowed: string) =>
+      tryAzure({
+        ...{ mayfly: agent(), template, params: { quarter: '2026q3' }, tool: 'blob.read', ttl: 5 },
+        ...{ allowed, neighbour: `${at}/2026q3/b.pdf`, say: (line: string) => void lines.push(line) },
+      });
+    expect(await run(`${at}/2026q3/a.pdf`)).toBe(true);
+    expect(lines.filter((line) => line.startsWith('ok'))).toHaveLength(5);
+    lines.length = 0;
+    expect(await run(`${at}/2026q3/absent.pdf`)).toBe(false);
+    expect(lines).toContain('FAILED the blob: 404');
+  },
+);
 
 test('the log of Storage joins to the issuance, and no table or file holds a key or signature', async () => {
   const { body, url } = await exchange('standin-reader');

@@ -21,9 +21,25 @@ export const [client, otherClient] = [
 export const blob = 'https://invoices.blob.core.windows.net/reports/2026q3/a.pdf';
 export const directory = 'https://invoices.blob.core.windows.net/reports/2026q3/';
 
+/** Where the queues of these tests are. */
+export const serviceBus = {
+  subscription: '5d3e6e88-7c73-4d6f-8b7e-2b3c4d5e6f70',
+  resourceGroup: 'finance',
+  namespaces: ['finance-bus'],
+  rules: { send: 'mayfly-send', receive: 'mayfly-listen' },
+};
+export const queue = 'https://finance-bus.servicebus.windows.net/orders';
+
 export function azureProvider(spec: Readonly<Record<string, unknown>> = {}): Provider {
   const accounts = ['invoices', 'archive'];
-  const plain = { type: 'azure', tenant, clients: [client, otherClient], accounts, correlationId: true };
+  const plain = {
+    type: 'azure',
+    tenant,
+    clients: [client, otherClient],
+    accounts,
+    correlationId: true,
+    serviceBus,
+  };
   return { name: 'prod-azure', type: 'azure', spec: { ...plain, ...spec } };
 }
 
@@ -50,6 +66,11 @@ export function directoryRequest(more: Partial<MintRequest> = {}): MintRequest {
   });
 }
 
+export function queueRequest(more: Partial<MintRequest> = {}): MintRequest {
+  const mint = { provider: 'prod-azure', access: 'servicebus.queue' };
+  return blobRequest({ identifier: queue, actions: ['send'], access: 'servicebus.queue', mint, ...more });
+}
+
 /** For tests only: the stand-in Azure with two apps and some blobs, and what the minter needs of a broker. */
 export interface AzureCloud {
   readonly azure: AzureStandin;
@@ -57,10 +78,14 @@ export interface AzureCloud {
   readonly options: MinterServices;
   /** Audiences of the assertions that were signed, in order. */
   readonly signed: string[];
+  /** Assertions that were signed: secrets. */
+  readonly assertions: string[];
+  readonly reports: unknown[];
   now(): Date;
   advance(seconds: number): void;
   request(more?: Partial<MintRequest>): MintRequest;
   directory(more?: Partial<MintRequest>): MintRequest;
+  queue(more?: Partial<MintRequest>): MintRequest;
   /** Mints what was asked for: the URL with its SAS. */
   url(minter: Minter, request: MintRequest): Promise<string>;
   context(signal?: AbortSignal): { now: Date; signal: AbortSignal };
@@ -85,6 +110,11 @@ export async function startAzureCloud(
     for (const container of ['reports', 'payroll'])
       for (const name of names) azure.putBlob(account, `${container}/${name}`, name);
   }
+  for (const name of ['orders', 'refunds'])
+    azure.createQueue({
+      ...{ ...serviceBus, namespace: 'finance-bus', queue: name },
+      rules: { 'mayfly-send': ['Send'], 'mayfly-listen': ['Listen'], 'mayfly-both': ['Send', 'Listen'] },
+    });
   const rights = ['read', 'list', 'create', 'write', 'delete', 'delegate'] as const;
   const app = () =>
     azure.createApp({
@@ -94,19 +124,24 @@ export async function startAzureCloud(
         { account: 'invoices', rights },
         { account: 'archive', rights },
       ],
+      queues: ['finance-bus/orders'],
     });
-  const endpoints = { authority: azure.url, blob: azure.url };
+  const endpoints = { authority: azure.url, blob: azure.url, management: azure.url };
   const provider = azureProvider({ tenant: azure.tenant, clients: [app(), app()], endpoints });
   const signed: string[] = [];
+  const assertions: string[] = [];
+  const reports: unknown[] = [];
   const options: MinterServices = {
     deny: new MemoryDenyStore(now),
     provider: (name) => (name === provider.name ? provider : undefined),
     now,
-    report: () => undefined,
+    report: (...told) => void reports.push(told),
     federation: {
       sign: async ({ audience }) => {
         signed.push(audience);
-        return issuer.assertion({ subject, audience, alg: 'RS256', lifetimeSeconds: 3600 });
+        const assertion = await issuer.assertion({ subject, audience, alg: 'RS256', lifetimeSeconds: 3600 });
+        assertions.push(assertion);
+        return assertion;
       },
     },
   };
@@ -122,12 +157,15 @@ export async function startAzureCloud(
     provider,
     options,
     signed,
+    assertions,
+    reports,
     now,
     context,
     advance: (seconds) => {
       offsetMs += seconds * 1000;
     },
     request: (more = {}) => blobRequest({ ...timed(), ...more }),
+    queue: (more = {}) => queueRequest({ ...timed(), ...more }),
     directory: (more = {}) => directoryRequest({ ...timed(), ...more }),
     url: async (minter, request) => (await minter.mint(minter.plan(request), context())).credential.reveal(),
     calls: (operation) => azure.ledger().filter((one) => one.operation === operation).length,

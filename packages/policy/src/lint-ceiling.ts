@@ -1,6 +1,7 @@
 import type { AccessRow } from './access-table.ts';
 import type { ProviderSpec } from './documents/provider/provider.ts';
 import type { Known, Report } from './lint.ts';
+import { lintAzureGrant } from './lint-azure.ts';
 import type { GrantAt } from './lint-grant.ts';
 
 /** What in a `mint:` block picks among the ceilings of its provider, by the type of provider that has such. */
@@ -25,7 +26,7 @@ function ceilingsOf(spec: ProviderSpec): Readonly<Partial<Record<string, readonl
 /** Nothing is said of a Provider that nobody knows. */
 export function lintCeiling({ grant, index }: GrantAt, spec: ProviderSpec | undefined, report: Report): void {
   if (spec === undefined) return;
-  const { mint, resource } = grant;
+  const { mint } = grant;
   const path = ['spec', 'grants', index];
   for (const key of ceilingKeys) {
     const ceilings = ceilingsOf(spec)[key];
@@ -37,14 +38,7 @@ export function lintCeiling({ grant, index }: GrantAt, spec: ProviderSpec | unde
         : `not one of the ${key}s of provider ${mint.provider}`;
     report('ERROR', key, [...path, 'mint', key], problem);
   }
-  const account = /^https:\/\/([a-z0-9]{3,24})\.blob\./.exec(resource)?.[1];
-  if (spec.type === 'azure' && account !== undefined && !spec.accounts.includes(account))
-    report(
-      'ERROR',
-      'account',
-      [...path, 'resource'],
-      `${account} is not one of the accounts of provider ${mint.provider}`,
-    );
+  if (spec.type === 'azure') lintAzureGrant({ grant, index }, spec, report);
 }
 
 /**

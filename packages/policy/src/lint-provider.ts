@@ -1,6 +1,7 @@
 import type { DocumentOf } from './documents/kinds.ts';
 import type { ProviderSpec } from './documents/provider/provider.ts';
 import type { Report } from './lint.ts';
+import { lintAzure } from './lint-azure.ts';
 
 export function lintProvider({ metadata, spec }: DocumentOf<'Provider'>, report: Report): void {
   if (metadata.name === 'token')
@@ -86,23 +87,6 @@ function lintGcp({ serviceAccounts }: Extract<ProviderSpec, { type: 'gcp' }>, re
   for (const [index, account] of serviceAccounts.entries())
     if (serviceAccounts.indexOf(account) !== index)
       report('WARN', 'repeated', ['spec', 'serviceAccounts', index], 'this service account stands twice');
-}
-
-function lintAzure(
-  { clients, accounts, correlationId }: Extract<ProviderSpec, { type: 'azure' }>,
-  report: Report,
-): void {
-  for (const [key, list] of Object.entries({ clients, accounts }))
-    for (const [index, one] of list.entries())
-      if (list.indexOf(one) !== index)
-        report('WARN', 'repeated', ['spec', key, index], `${one} stands twice`);
-  if (!correlationId)
-    report(
-      'WARN',
-      'no-correlation-id',
-      ['spec', 'correlationId'],
-      'storage logs will not name the issuance; only Azurite needs this off',
-    );
 }
 
 /** Partition and account of a role. */

@@ -109,13 +109,23 @@ export class Task implements AsyncDisposable {
   }
 
   /**
-   * A URL that is its own credential for one blob or directory at Azure: `new BlobClient(await task.url(tool, resource))`,
-   * or for one object and one method at Google: `fetch(await task.url(tool, resource, { actions: ['read'] }))`.
+   * A shared access signature for one thing at Azure, as its own clients take it: the whole URL of a blob or directory,
+   * `new BlobClient(await task.sas(tool, resource))`, or the connection string of a queue, `new ServiceBusClient(...)`.
+   * Whoever holds it may use it until it ends; ask again for each use rather than keep it.
+   */
+  async sas(tool: string, resource: string, options: AskOptions = {}): Promise<string> {
+    const issued = await this.#issue(tool, resource, options);
+    if (issued.issuedTokenType !== azureSasType) throw wrongKind(tool, issued);
+    return issued.credential.reveal();
+  }
+
+  /**
+   * A signed URL for one object and one method at Google: `fetch(await task.url(tool, resource, { actions: ['read'] }))`.
    * Whoever holds it may use it until it ends; ask again for each use rather than keep it.
    */
   async url(tool: string, resource: string, options: AskOptions = {}): Promise<string> {
     const issued = await this.#issue(tool, resource, options);
-    if (methods.get(issued.issuedTokenType) !== 'task.url') throw wrongKind(tool, issued);
+    if (issued.issuedTokenType !== signedUrlType) throw wrongKind(tool, issued);
     return issued.credential.reveal();
   }
 
@@ -215,8 +225,8 @@ const methods: ReadonlyMap<string, string> = new Map([
   [kubernetesType, 'task.kubernetes'],
   [subjectTokenType.access_token, 'task.token'],
   [awsCredentialsType, 'task.aws'],
-  [azureSasType, 'task.url'],
   [signedUrlType, 'task.url'],
+  [azureSasType, 'task.sas'],
 ]);
 
 function wrongKind(tool: string, { issuedTokenType }: Issued): Misconfigured {

@@ -3,6 +3,7 @@ export type { LedgerRecord } from './aws/ledger.ts';
 export { type AwsOptions, type AwsStandin, type SeedRole, startAws } from './aws/server.ts';
 export { type Azurite, startAzurite } from './azure/azurite.ts';
 export { type AzureOptions, type AzureStandin, startAzure } from './azure/server.ts';
+export type { QueueRight, SeedQueue } from './azure/service-bus.ts';
 export type { Assignment, AzureRecord } from './azure/state.ts';
 export { parseBoundary } from './gcp/boundary.ts';
 export type { GcpRecord } from './gcp/ledger.ts';

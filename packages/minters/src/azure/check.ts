@@ -2,8 +2,9 @@ import type { MintPlan, PlanCheck } from '@mayfly/core';
 import { uuidTime } from '@mayfly/protocol';
 import { z } from 'zod';
 import { insidePattern } from '../inside-pattern.ts';
+import { checkQueue } from './queue-check.ts';
 
-// Written apart from plan.ts and sas.ts: this reads what would be sent, knows nothing of how it was made, and shares no
+// Written apart from blob-plan.ts and sas.ts: this reads what would be sent, knows nothing of how it was made, and shares no
 // code with them.
 const sent = z.strictObject({
   tenant: z.string(),
@@ -34,29 +35,38 @@ const lifeMsMax = 300_000;
 /** An exchange takes less; its id was made when it began. */
 const lifeSlackMs = 2_000;
 
-export const checkAzurePlan: PlanCheck = (plan, allowed) => {
+export const checkAzurePlan: PlanCheck = (plan, allowed) =>
+  (plan.access === 'servicebus.queue' ? checkQueue(plan, allowed) : checkBlob(plan, allowed)) ??
+  checkSigner(plan, allowed) ??
+  checkLife(plan) ??
+  checkPromises(plan);
+
+function checkSigner({ body }: MintPlan, { provider, mint }: Allowed): string | null {
+  const { clients, tenant } = provider.spec;
+  const { client } = body;
+  if (body['tenant'] !== tenant) return 'tenant is not that of the provider';
+  if (!Array.isArray(clients) || !clients.includes(client)) return 'client is not a ceiling of the provider';
+  return client === (mint['client'] ?? clients[0]) ? null : 'client is not the one that the grant names';
+}
+
+function checkLife({ issuanceId, notAfter }: MintPlan): string | null {
+  if (!/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(issuanceId)) return 'no id of an issuance';
+  // The id was made when the exchange began, so its time stands for now.
+  const lifeMs = Date.parse(notAfter) - uuidTime(issuanceId).getTime();
+  return lifeMs <= lifeMsMax + lifeSlackMs ? null : 'lives longer than any SAS';
+}
+
+function checkBlob(plan: MintPlan, allowed: Allowed): string | null {
   const parsed = sent.safeParse(plan.body);
   if (!parsed.success) return 'body: not the known form';
-  return (
-    checkCeilings(parsed.data, allowed) ??
-    checkTarget(plan, parsed.data, allowed) ??
-    checkSas(plan, parsed.data, allowed) ??
-    checkPromises(plan)
-  );
-};
-
-function checkCeilings({ tenant, client, account }: Sent, { provider, mint }: Allowed): string | null {
-  const { clients, accounts, tenant: home } = provider.spec;
-  if (tenant !== home) return 'tenant is not that of the provider';
-  if (!Array.isArray(clients) || !clients.includes(client)) return 'client is not a ceiling of the provider';
-  if (client !== (mint['client'] ?? clients[0])) return 'client is not the one that the grant names';
-  if (!Array.isArray(accounts) || !accounts.includes(account))
-    return 'account is not a ceiling of the provider';
-  return null;
+  return checkTarget(plan, parsed.data, allowed) ?? checkSas(plan, parsed.data, allowed);
 }
 
 function checkTarget(plan: MintPlan, { account, url, resource }: Sent, allowed: Allowed): string | null {
   const { identifier, provider } = allowed;
+  const { accounts } = provider.spec;
+  if (!Array.isArray(accounts) || !accounts.includes(account))
+    return 'account is not a ceiling of the provider';
   const home = `https://${account}.blob.core.windows.net/`;
   if (!identifier.startsWith(home)) return 'the identifier is in another account';
   // No character that a URL parser, a proxy or Azure would read as another one.
@@ -73,7 +83,8 @@ function checkTarget(plan: MintPlan, { account, url, resource }: Sent, allowed: 
   if (resource !== `/blob/${account}/${path}`) return 'the signed resource is not the one thing asked for';
   const blob: unknown = Reflect.get(Object(provider.spec['endpoints']), 'blob');
   const base = typeof blob === 'string' ? `${blob}/${account}/` : home;
-  return url === base + path ? null : 'the URL is not the one thing asked for';
+  if (url !== base + path) return 'the URL is not the one thing asked for';
+  return plan.reach === account ? null : 'reach is not the account';
 }
 
 function checkSas(plan: MintPlan, { sas, resource }: Sent, allowed: Allowed): string | null {
@@ -84,9 +95,6 @@ function checkSas(plan: MintPlan, { sas, resource }: Sent, allowed: Allowed): st
   if (!(endsAt <= allowed.notAfter.getTime())) return 'se is later than allowed';
   if (endsAt !== Date.parse(plan.notAfter)) return 'se is not the end of the plan';
   // The id was made when the exchange began, so its time stands for now.
-  if (!/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(plan.issuanceId)) return 'no id of an issuance';
-  if (!(endsAt - uuidTime(plan.issuanceId).getTime() <= lifeMsMax + lifeSlackMs))
-    return 'lives longer than any SAS';
   if ((blob === undefined) !== (plan.access === 'blob.directory')) return 'sr is of another size';
   // `/blob/ACCOUNT/CONTAINER/` and then as many segments as sdd says: fewer would open the directory above.
   if (depth !== undefined && resource.split('/').length - 4 !== Number(depth)) return 'sdd is another depth';
@@ -109,9 +117,8 @@ function checkLetters(letters: string, plan: MintPlan): string | null {
 }
 
 /** What the caller and the log are told must not be better than what is sent. */
-function checkPromises({ ends, enforcement, tokenType, issuedTokenType, reach, body }: MintPlan) {
+function checkPromises({ ends, enforcement, tokenType, issuedTokenType }: MintPlan): string | null {
   if (ends.by !== 'expired') return 'no single SAS can be taken back';
-  if (reach !== body['account']) return 'reach is not the account';
   const { resource, actions, ttl } = enforcement;
   if (resource !== 'provider' || actions !== 'provider' || ttl !== 'provider')
     return 'enforcement is not what is sent';

@@ -1,11 +1,11 @@
-import { type CallContext, Fault, Secret } from '@mayfly/core';
-import { answerTimeoutMs, post, refuseUnlessOk } from './call.ts';
-import type { EntraTokens } from './entra-tokens.ts';
+import { type CallContext, Secret } from '@mayfly/core';
+import { lying, type Rest, refusalOf } from '../rest/rest.ts';
+import { type EntraTokens, storageScope } from './entra-tokens.ts';
+import { type Kept, KeptKeys } from './kept-keys.ts';
 import { type AzureProvider, blobEndpoint } from './provider.ts';
 import { azureTime, type DelegationKey, sasVersion } from './sas.ts';
 
-/** Keys remembered: one for each client and account in use; the soonest to expire goes first. */
-const keysMax = 1_000;
+const call = 'Get User Delegation Key';
 /** A key that begins now would not be valid yet for an Azure whose clock is behind. */
 const startSlackMs = 60_000;
 
@@ -18,72 +18,49 @@ export interface KeyRequest {
   readonly until: Date;
 }
 
-interface Kept {
-  readonly key: DelegationKey;
-  readonly expiresAt: Date;
-}
-
 /**
- * User delegation keys of this replica, in memory only: whoever holds one can sign whatever its client may do in the
- * account. One for each (provider, client, account), asked for once however many wait for it; lost with the process.
+ * User delegation keys: whoever holds one can sign whatever its client may do in the account. One for each (provider,
+ * client, account), for no longer than the longest SAS and a minute.
  */
 export class DelegationKeys {
   readonly #tokens: EntraTokens;
-  readonly #kept = new Map<string, Kept>();
-  readonly #flights = new Map<string, Promise<Kept>>();
+  readonly #rest: Rest;
+  readonly #kept = new KeptKeys<DelegationKey>();
 
-  constructor(tokens: EntraTokens) {
+  constructor(tokens: EntraTokens, rest: Rest) {
     this.#tokens = tokens;
+    this.#rest = rest;
   }
 
-  async keyFor(request: KeyRequest, { now, signal }: CallContext): Promise<DelegationKey> {
+  keyFor(request: KeyRequest, context: CallContext): Promise<DelegationKey> {
     const { provider, client, account, until } = request;
     const { authority = '', blob = '' } = provider.endpoints ?? {};
     const name = [provider.name, authority, blob, provider.tenant, client, account].join('\n');
-    const kept = this.#kept.get(name);
-    if (kept !== undefined && kept.expiresAt >= until) return kept.key;
-    const flight = this.#flights.get(name) ?? this.#start(name, request, now);
-    const { key, expiresAt } = await untilAborted(flight, signal);
-    if (expiresAt < until) throw lying('a key that ends before the credential');
-    return key;
+    return this.#kept.find(name, { call, until, fetch: (own) => this.#fetch(request, own) }, context);
   }
 
-  /** Under a deadline of its own: the one who asked first may give up before those who wait with it. */
-  #start(name: string, request: KeyRequest, now: Date): Promise<Kept> {
-    const flight = this.#fetch(request, { now, signal: AbortSignal.timeout(answerTimeoutMs) })
-      .then((kept) => {
-        this.#kept.set(name, kept);
-        if (this.#kept.size > keysMax) this.#drop(now);
-        return kept;
-      })
-      .finally(() => this.#flights.delete(name));
-    this.#flights.set(name, flight);
-    return flight;
-  }
-
-  async #fetch({ provider, client, account, keySeconds }: KeyRequest, context: CallContext): Promise<Kept> {
-    const { now, signal } = context;
-    const token = await this.#tokens.tokenFor(provider, client, signal);
+  async #fetch(
+    { provider, client, account, keySeconds }: KeyRequest,
+    { now, signal }: CallContext,
+  ): Promise<Kept<DelegationKey>> {
+    const token = await this.#tokens.tokenFor({ provider, client, scope: storageScope }, signal);
     const start = new Date(now.getTime() - startSlackMs);
     const expiry = new Date((Math.floor(now.getTime() / 1000) + keySeconds) * 1000);
-    const url = `${blobEndpoint(provider, account)}/?restype=service&comp=userdelegationkey`;
-    const answer = await post('Get User Delegation Key', url, {
+    const answer = await this.#rest.call({
+      name: call,
+      method: 'POST',
+      url: `${blobEndpoint(provider, account)}/?restype=service&comp=userdelegationkey`,
       headers: {
+        accept: 'application/xml',
         authorization: `Bearer ${token.reveal()}`,
         'content-type': 'application/xml',
         'x-ms-version': sasVersion,
       },
-      body: `<?xml version="1.0" encoding="utf-8"?><KeyInfo><Start>${azureTime(start)}</Start><Expiry>${azureTime(expiry)}</Expiry></KeyInfo>`,
+      text: `<?xml version="1.0" encoding="utf-8"?><KeyInfo><Start>${azureTime(start)}</Start><Expiry>${azureTime(expiry)}</Expiry></KeyInfo>`,
       signal,
     });
-    refuseUnlessOk('Get User Delegation Key', answer);
+    if (answer.status !== 200) throw refusalOf(call, answer);
     return checkKey(readKey(answer.text), { tenant: provider.tenant, now, expiry });
-  }
-
-  #drop(now: Date): void {
-    for (const [name, { expiresAt }] of this.#kept) if (expiresAt <= now) this.#kept.delete(name);
-    const [soonest] = [...this.#kept].sort(([, a], [, b]) => a.expiresAt.getTime() - b.expiresAt.getTime());
-    if (this.#kept.size > keysMax && soonest !== undefined) this.#kept.delete(soonest[0]);
   }
 }
 
@@ -110,31 +87,12 @@ function readKey(xml: string): DelegationKey {
 function checkKey(
   key: DelegationKey,
   { tenant, now, expiry }: { tenant: string; now: Date; expiry: Date },
-): Kept {
-  const expiresAt = new Date(key.expiresOn);
+): Kept<DelegationKey> {
+  const usableUntil = new Date(key.expiresOn);
   if (key.tenantId !== tenant) throw lying('a key of another tenant');
   if (key.service !== 'b' || !/^\d{4}-\d\d-\d\d$/.test(key.version)) throw lying('a key of another service');
   // Written so that an invalid date is a lie as well.
-  if (!(expiresAt.getTime() <= expiry.getTime())) throw lying('a key that lives longer than asked for');
+  if (!(usableUntil.getTime() <= expiry.getTime())) throw lying('a key that lives longer than asked for');
   if (!(Date.parse(key.startsOn) <= now.getTime())) throw lying('a key that is not valid yet');
-  return { key, expiresAt };
-}
-
-function lying(detail: string): Fault {
-  return new Fault('provider_refused', { effect: 'unknown', detail: `the provider answered ${detail}` });
-}
-
-function untilAborted<T>(flight: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () =>
-      reject(
-        new Fault('provider_unavailable', {
-          effect: 'unknown',
-          detail: 'Get User Delegation Key: no answer',
-        }),
-      );
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-    flight.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
+  return { key, usableUntil };
 }

@@ -5,13 +5,20 @@ import type { AzureProvider } from './provider.ts';
 
 /** What Entra expects as audience of an assertion of another issuer. */
 const audience = 'api://AzureADTokenExchange';
-const scope = 'https://storage.azure.com/.default';
+export const managementScope = 'https://management.azure.com/.default';
+export const storageScope = 'https://storage.azure.com/.default';
 
 /** One for each ceiling in use; documents name at most 64 of them each. */
 const credentialsMax = 1_000;
 
+export interface TokenRequest {
+  readonly provider: AzureProvider;
+  readonly client: string;
+  readonly scope: string;
+}
+
 /**
- * Tokens of the broker's own for Azure Storage, by federation: no secret is stored, and no agent is ever given one.
+ * Tokens of the broker's own, by federation: no secret is stored, and no agent is ever given one.
  *
  * A credential object's cache ignores the assertion: shared, it would answer the token of whoever asked first. So there
  * is one for each (provider, authority, tenant, client), and nothing of a grant stands in an assertion.
@@ -24,8 +31,8 @@ export class EntraTokens {
     this.#federation = federation;
   }
 
-  /** A Fault never has an effect: without the token nothing was asked of Storage. */
-  async tokenFor(provider: AzureProvider, client: string, signal: AbortSignal): Promise<Secret<string>> {
+  /** A Fault never has an effect: without the token nothing was asked for. */
+  async tokenFor({ provider, client, scope }: TokenRequest, signal: AbortSignal): Promise<Secret<string>> {
     try {
       const token = await this.#credential(provider, client).getToken(scope, { abortSignal: signal });
       return new Secret(token.token);
@@ -42,21 +49,27 @@ export class EntraTokens {
   }
 
   #credential(provider: AzureProvider, client: string): ClientAssertionCredential {
-    const { name, tenant, endpoints } = provider;
-    const authority = endpoints?.authority;
+    const { name, tenant } = provider;
     const key = keyOf(provider, client);
     const known = this.#credentials.get(key);
     if (known !== undefined) return known;
     const sign = () => this.#federation.sign({ provider: name, purpose: 'mint', audience });
-    const made = new ClientAssertionCredential(tenant, client, sign, {
-      // Else the library first asks Microsoft's public directory who this authority is.
-      ...(authority === undefined ? {} : { authorityHost: authority, disableInstanceDiscovery: true }),
-      retryOptions: { maxRetries: 0 },
-    });
+    const made = new ClientAssertionCredential(tenant, client, sign, optionsOf(provider));
     if (this.#credentials.size >= credentialsMax) this.#credentials.clear();
     this.#credentials.set(key, made);
     return made;
   }
+}
+
+/** Options that leave nothing to the environment: AZURE_AUTHORITY_HOST would send our assertions elsewhere. */
+export function optionsOf({ endpoints }: Pick<AzureProvider, 'endpoints'>) {
+  const authority = endpoints?.authority;
+  return {
+    authorityHost: authority ?? 'https://login.microsoftonline.com',
+    // Else the library first asks Microsoft's public directory who an authority is.
+    disableInstanceDiscovery: authority !== undefined,
+    retryOptions: { maxRetries: 0 },
+  };
 }
 
 function keyOf({ name, endpoints, tenant }: AzureProvider, client: string): string {

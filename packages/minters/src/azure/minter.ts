@@ -1,18 +1,29 @@
 import { createHash } from 'node:crypto';
 import { type CallContext, Fault, type Minted, type Minter, type MintPlan, Secret } from '@mayfly/core';
+import { createRest } from '../rest/rest.ts';
 import type { MinterServices } from '../services.ts';
+import { blobBody } from './blob-plan.ts';
 import { DelegationKeys } from './delegation-keys.ts';
 import { EntraTokens } from './entra-tokens.ts';
-import { azureBody, planAzure } from './plan.ts';
-import { parseAzureProvider } from './provider.ts';
-import { signSas } from './sas.ts';
+import { planAzure, type Signer } from './plan.ts';
+import { type AzureProvider, blobEndpoint, parseAzureProvider } from './provider.ts';
+import { queueBody, ruleOf } from './queue-plan.ts';
+import { RuleKeys } from './rule-keys.ts';
+import { signQueueSas, signSas } from './sas.ts';
+
+interface Keys {
+  readonly delegation: DelegationKeys;
+  readonly rule: RuleKeys;
+}
 
 /**
- * Azure: a user delegation SAS for one blob or one directory, signed here with a key that Storage gave the broker.
- * The credential is the whole URL, as `new BlobClient(url)` and curl take it.
+ * Azure: a SAS for one blob, directory or queue, signed here with a key that Azure gave the broker. The credential is
+ * what Azure's own clients take: the whole URL (`new BlobClient(url)`), or a connection string (`new ServiceBusClient`).
  */
 export function createAzureMinter({ federation, provider }: MinterServices): Minter {
-  const keys = new DelegationKeys(new EntraTokens(federation));
+  const tokens = new EntraTokens(federation);
+  const rest = createRest();
+  const keys: Keys = { delegation: new DelegationKeys(tokens, rest), rule: new RuleKeys(tokens, rest) };
   const providerOf = (plan: MintPlan) => {
     const found = provider(plan.provider);
     if (found === undefined)
@@ -24,18 +35,62 @@ export function createAzureMinter({ federation, provider }: MinterServices): Min
     local: false,
     plan: planAzure,
     mint: async (plan: MintPlan, context: CallContext): Promise<Minted> => {
-      const { client, account, keySeconds, sas, resource, url } = azureBody.parse(plan.body);
-      const expiresAt = new Date(plan.notAfter);
-      const wanted = { provider: providerOf(plan), client, account, keySeconds, until: expiresAt };
-      const key = await keys.keyFor(wanted, context);
-      const { query, signature } = signSas(sas, { resource, key });
+      const sign = plan.access === 'servicebus.queue' ? signQueue : signBlob;
+      const { credential, signature } = await sign(plan, { provider: providerOf(plan), keys, context });
       return {
-        credential: new Secret(`${url}?${query}`),
-        expiresAt,
+        credential: new Secret(credential),
+        expiresAt: new Date(plan.notAfter),
         keyHash: createHash('sha256').update(signature).digest('hex'),
       };
     },
-    // Only all keys of an account at once could be taken back (docs/clouds/azure.md, "In an emergency").
+    // Only all SAS of an account, or of a queue's rule, could be taken back (docs/clouds/azure.md, "In an emergency").
     revoke: async () => 'wait-for-expiry',
   };
+}
+
+interface Signing {
+  readonly provider: AzureProvider;
+  readonly keys: Keys;
+  readonly context: CallContext;
+}
+
+interface Signed {
+  readonly credential: string;
+  readonly signature: string;
+}
+
+/** A Provider that was changed after the decision must not sign what the old one allowed. */
+function refuseUnlessStill(still: boolean, { name }: AzureProvider): void {
+  if (still) return;
+  throw new Fault('provider_refused', {
+    effect: 'none',
+    detail: `provider ${name} has changed since the plan`,
+  });
+}
+
+function isSigner(provider: AzureProvider, { tenant, client }: Signer): boolean {
+  return provider.tenant === tenant && provider.clients.includes(client);
+}
+
+async function signBlob(plan: MintPlan, { provider, keys, context }: Signing): Promise<Signed> {
+  const { tenant, client, account, keySeconds, sas, resource, url } = blobBody.parse(plan.body);
+  const still = provider.accounts.includes(account) && url.startsWith(`${blobEndpoint(provider, account)}/`);
+  refuseUnlessStill(still && isSigner(provider, { tenant, client }), provider);
+  const wanted = { provider, client, account, keySeconds, until: new Date(plan.notAfter) };
+  const key = await keys.delegation.keyFor(wanted, context);
+  const { query, signature } = signSas(sas, { resource, key });
+  return { credential: `${url}?${query}`, signature };
+}
+
+async function signQueue(plan: MintPlan, { provider, keys, context }: Signing): Promise<Signed> {
+  const body = queueBody.parse(plan.body);
+  const { serviceBus } = provider;
+  const still =
+    serviceBus?.namespaces.includes(body.namespace) === true &&
+    ruleOf(serviceBus, body)?.path === body.rulePath;
+  refuseUnlessStill(still && isSigner(provider, body), provider);
+  const key = await keys.rule.keyFor({ provider, body }, context);
+  const { token, signature } = signQueueSas(body.sas, key);
+  const endpoint = `Endpoint=sb://${body.namespace}.servicebus.windows.net/`;
+  return { credential: `${endpoint};SharedAccessSignature=${token};EntityPath=${body.queue}`, signature };
 }

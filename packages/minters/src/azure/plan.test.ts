@@ -6,11 +6,15 @@ import {
   client,
   directoryRequest,
   otherClient,
+  queueRequest,
+  serviceBus,
   tenant,
 } from '../../test/azure.ts';
 import { outcome } from '../../test/cloud.ts';
 import { issuanceId } from '../../test/plans.ts';
-import { enforcementOf, planAzure } from './plan.ts';
+import { blobEnforcement } from './blob-plan.ts';
+import { planAzure } from './plan.ts';
+import { queueEnforcement } from './queue-plan.ts';
 
 test('a plan holds all that is sent but key and signature', () => {
   const { body, ...told } = planAzure(blobRequest());
@@ -121,19 +125,75 @@ test.each<[string, Partial<MintRequest>, string]>([
   [
     'at a provider of another form',
     { provider: azureProvider({ tenant: 'x' }) },
-    'provider_refused: provider prod-azure: tenant: Invalid UUID',
+    'provider_refused: provider prod-azure: tenant: Invalid GUID',
   ],
 ])('a request %s is refused', async (_, more, expected) => {
   expect(await outcome(() => planAzure(blobRequest(more)))).toBe(expected);
 });
 
+test('a queue is named in the SAS, its verb by the rule that signs', () => {
+  const { body, ...told } = planAzure(queueRequest());
+  const group = `/subscriptions/${serviceBus.subscription}/resourceGroups/finance`;
+  const rules = `${group}/providers/Microsoft.ServiceBus/namespaces/finance-bus/queues/orders/authorizationRules`;
+  expect(body).toEqual({
+    ...{ tenant, client, namespace: 'finance-bus', queue: 'orders', right: 'Send' },
+    rulePath: `${rules}/mayfly-send`,
+    sas: 'sr=https%3A%2F%2Ffinance-bus.servicebus.windows.net%2Forders&se=1795435260&skn=mayfly-send',
+  });
+  expect(told).toMatchObject({
+    nativePermissions: ['Send'],
+    reach: 'finance-bus/orders/mayfly-send',
+    ends: { by: 'expired' },
+    issuedTokenType: 'urn:mayfly:token-type:azure-sas',
+  });
+  const { sas } = planAzure(queueRequest({ actions: ['receive'] })).body;
+  expect(sas).toContain('skn=mayfly-listen');
+});
+
+const bus = 'https://finance-bus.servicebus.windows.net';
+test.each<[string, Partial<MintRequest>, string]>([
+  ['two verbs', { actions: ['send', 'receive'] }, 'tool_not_granted'],
+  ['another verb', { actions: ['read'] }, 'tool_not_granted'],
+  ['no verb', { actions: [] }, 'tool_not_granted'],
+  ['the namespace alone', { identifier: `${bus}/` }, 'identifier_malformed'],
+  ['something below a queue', { identifier: `${bus}/orders/messages` }, 'identifier_malformed'],
+  ['the dead letters', { identifier: `${bus}/orders/$deadletterqueue` }, 'identifier_malformed'],
+  ['another spelling', { identifier: `${bus}/Orders` }, 'identifier_malformed'],
+  ['a way up', { identifier: `${bus}/a..b` }, 'identifier_malformed'],
+  [
+    'a foreign namespace',
+    { identifier: 'https://payroll-bus.servicebus.windows.net/orders' },
+    'tool_not_granted',
+  ],
+  ['another host', { identifier: 'https://finance-bus.evil.example/orders' }, 'identifier_malformed'],
+  ['no Service Bus', { provider: azureProvider({ serviceBus: undefined }) }, 'tool_not_granted'],
+  [
+    'no rule for the verb',
+    { provider: azureProvider({ serviceBus: { ...serviceBus, rules: {} } }) },
+    'tool_not_granted',
+  ],
+])('a queue with %s is refused', async (_, more, reason) => {
+  expect(await outcome(() => planAzure(queueRequest(more)))).toMatch(new RegExp(`^${reason}: `));
+});
+
+test('what a SAS of a queue does not say, nobody but the broker holds', () => {
+  const sas = String(planAzure(queueRequest()).body['sas']);
+  const all = { resource: 'provider', actions: 'provider', ttl: 'provider' };
+  expect(queueEnforcement(sas)).toEqual(all);
+  // A SAS for a namespace opens all of its queues.
+  expect(queueEnforcement(sas.replace('%2Forders', '%2F'))).toEqual({ ...all, resource: 'broker' });
+  expect(queueEnforcement(sas.replace(/&se=\d+/, ''))).toEqual({ ...all, ttl: 'broker' });
+  expect(queueEnforcement(sas.replace(/&skn=.*/, ''))).toEqual({ ...all, actions: 'broker' });
+});
+
 test('what a SAS does not say, nobody but the broker holds', () => {
   const { sas } = planAzure(blobRequest()).body;
-  const without = (name: string) => enforcementOf(String(sas).replace(new RegExp(`(^|&)${name}=[^&]*`), ''));
+  const without = (name: string) =>
+    blobEnforcement(String(sas).replace(new RegExp(`(^|&)${name}=[^&]*`), ''));
   const all = { resource: 'provider', actions: 'provider', ttl: 'provider' };
   expect(without('sr')).toEqual({ ...all, resource: 'broker' });
   expect(without('sp')).toEqual({ ...all, actions: 'broker' });
   expect(without('se')).toEqual({ ...all, ttl: 'broker' });
   // A SAS for a container opens all of it.
-  expect(enforcementOf(String(sas).replace('sr=b', 'sr=c')).resource).toBe('broker');
+  expect(blobEnforcement(String(sas).replace('sr=b', 'sr=c')).resource).toBe('broker');
 });

@@ -1,13 +1,26 @@
 import { type Provider, Refusal } from '@mayfly/core';
 import { z } from 'zod';
 
+const rule = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$/);
+
+const serviceBus = z.object({
+  subscription: z.guid(),
+  resourceGroup: z.string().min(1).max(90),
+  namespaces: z.array(z.string()).min(1),
+  rules: z.object({ send: rule.optional(), receive: rule.optional() }),
+});
+
 const spec = z.object({
   type: z.literal('azure'),
-  tenant: z.uuid(),
-  clients: z.array(z.uuid()).min(1),
-  accounts: z.array(z.string().regex(/^[a-z0-9]{3,24}$/)).min(1),
+  // Ids of Azure need not be UUIDs of a known version.
+  tenant: z.guid(),
+  clients: z.array(z.guid()).min(1),
+  accounts: z.array(z.string().regex(/^[a-z0-9]{3,24}$/)),
   correlationId: z.boolean(),
-  endpoints: z.object({ authority: z.url().optional(), blob: z.url().optional() }).nullish(),
+  serviceBus: serviceBus.nullish(),
+  endpoints: z
+    .object({ authority: z.url().optional(), blob: z.url().optional(), management: z.url().optional() })
+    .nullish(),
 });
 export type AzureProvider = z.output<typeof spec> & { readonly name: string };
 
@@ -21,6 +34,11 @@ export function parseAzureProvider(provider: Provider): AzureProvider {
     });
   }
   return { ...parsed.data, name: provider.name };
+}
+
+/** Azure Resource Manager: where rules and their keys are read. */
+export function managementEndpoint({ endpoints }: AzureProvider): string {
+  return endpoints?.management ?? 'https://management.azure.com';
 }
 
 /** Where the account's blobs are: a host of its own at Azure, a path at an endpoint that the document names. */

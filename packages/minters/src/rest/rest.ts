@@ -12,10 +12,12 @@ const agentsMax = 32;
 export interface RestRequest {
   /** For logs: `TokenRequest`. */
   readonly name: string;
-  readonly method: 'POST' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'DELETE';
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly json?: unknown;
+  /** Anything but JSON; its type stands among the headers. */
+  readonly text?: string;
   /** PEM; then no other authority is believed. */
   readonly ca?: string;
   readonly signal: AbortSignal;
@@ -25,6 +27,8 @@ export interface RestAnswer {
   readonly status: number;
   /** Parsed JSON; undefined where it is none. */
   readonly body: unknown;
+  /** The same as it came. */
+  readonly text: string;
 }
 
 export interface Rest {
@@ -32,7 +36,7 @@ export interface Rest {
   call(request: RestRequest): Promise<RestAnswer>;
 }
 
-/** JSON over https with connections that are kept open. What the other side writes never gets into an error. */
+/** Calls over https, JSON as a rule, with connections that are kept open. What the other side writes never gets into an error. */
 export function createRest(): Rest {
   const agents = new Map<string, Agent>();
   const agentOf = ({ url, ca }: RestRequest): Agent => {
@@ -57,7 +61,7 @@ export function createRest(): Rest {
 }
 
 async function send(asked: RestRequest, dispatcher: Agent): Promise<RestAnswer> {
-  const { name, method, url, headers, json } = asked;
+  const { name, method, url, headers, json, text } = asked;
   const signal = AbortSignal.any([asked.signal, AbortSignal.timeout(answerTimeoutMs)]);
   const typed = json === undefined ? {} : { 'content-type': 'application/json' };
   try {
@@ -65,10 +69,11 @@ async function send(asked: RestRequest, dispatcher: Agent): Promise<RestAnswer> 
       dispatcher,
       method,
       headers: { accept: 'application/json', 'user-agent': 'mayfly', ...typed, ...headers },
-      body: json === undefined ? null : JSON.stringify(json),
+      body: json === undefined ? (text ?? null) : JSON.stringify(json),
       signal,
     });
-    return { status: answer.statusCode, body: parseJson(await readBounded(answer.body)) };
+    const said = await readBounded(answer.body);
+    return { status: answer.statusCode, body: parseJson(said), text: said };
   } catch (cause) {
     const words: unknown[] = [Reflect.get(Object(cause), 'code'), Reflect.get(Object(cause), 'name')];
     const code = words.find((word) => typeof word === 'string') ?? '';

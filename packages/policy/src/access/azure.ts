@@ -29,4 +29,20 @@ export const azureAccess: readonly AccessRow[] = [
     size: 'prefix',
     permissions: { read: ['r'], list: ['l'], create: ['c'], write: ['w'], delete: ['d'] },
   },
+  {
+    access: 'servicebus.queue',
+    provider: 'azure',
+    resource: 'https://NAMESPACE.servicebus.windows.net/QUEUE',
+    start: '^https://[a-z](?:-?[a-z0-9]){5,49}\\.servicebus\\.windows\\.net/',
+    head: { what: 'queue', form: '^[a-z0-9](?:[a-z0-9._-]{0,258}[a-z0-9])?$' },
+    tail: 'none',
+    size: 'one',
+    // Rights of the queue's own rule, one for each verb; its SAS carries one of them.
+    permissions: { send: ['Send'], receive: ['Listen'] },
+    conditions: {},
+    enforcedBy: 'provider',
+    lifeSeconds: blobs.lifeSeconds,
+    ends: 'expired (a new key for the rule ends every SAS of it)',
+    worst: blobs.worst,
+  },
 ];

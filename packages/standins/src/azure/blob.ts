@@ -59,7 +59,7 @@ export function giveKey({ body, tenant, now, caller, account }: BlobRequest, lie
 /** One blob read, written or deleted, or a listing; allowed by the caller's own roles, or by a SAS within its signer's. */
 export function serveBlob(request: BlobRequest): BlobAnswer {
   const target = targetOf(request);
-  const principal = authorize(request, target);
+  const principal = authorize({ ...request, query: request.url.searchParams }, target);
   const path = `${target.container}/${target.name}`;
   const { blobs } = request.account;
   const found = blobs.get(path);
@@ -104,10 +104,15 @@ export function targetOf({ method, url, account }: Pick<BlobRequest, 'method' | 
   return { account, container, name, right };
 }
 
-function authorize({ url, tenant, now, caller, apps }: BlobRequest, target: Target): string {
-  const signed = ['sig', 'sv'].some((name) => url.searchParams.has(name));
+type Authorizing = Pick<BlobRequest, 'tenant' | 'now' | 'caller' | 'apps'> & {
+  readonly query: URLSearchParams;
+};
+
+/** Object id of who may do this, by own roles or by the SAS of somebody with such roles; else the refusal. */
+export function authorize({ query, tenant, now, caller, apps }: Authorizing, target: Target): string {
+  const signed = ['sig', 'sv'].some((name) => query.has(name));
   if (caller === undefined && !signed) throw new AzureError('NoAuthenticationInformation', 401);
-  const principal = caller?.objectId ?? verifySas(url.searchParams, { target, tenant, now });
+  const principal = caller?.objectId ?? verifySas(query, { target, tenant, now });
   const who = [...apps.values()].find(({ objectId }) => objectId === principal);
   // A SAS never gives more than its signer may: roles are looked at when it is used.
   const may = who?.assignments.some(

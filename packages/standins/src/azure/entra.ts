@@ -10,8 +10,9 @@ import {
 import { AzureError } from './error.ts';
 import type { App } from './state.ts';
 
-export const storageScope = 'https://storage.azure.com/.default';
 export const storageAudience = 'https://storage.azure.com';
+export const managementAudience = 'https://management.azure.com';
+const audiences = [storageAudience, managementAudience];
 const assertionAudience = 'api://AzureADTokenExchange';
 const assertionType = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 const tokenSeconds = 3600;
@@ -34,7 +35,7 @@ export function discovery(origin: string, { tenant }: Authority): Record<string,
   };
 }
 
-/** Client credentials by a federated assertion (RFC 7521): the token of the app's own service principal for Storage. */
+/** Client credentials by a federated assertion (RFC 7521): the token of the app's own service principal for one service. */
 export async function grantToken(
   form: URLSearchParams,
   { authority, now }: { authority: Authority; now: Date },
@@ -46,12 +47,13 @@ export async function grantToken(
   await verifyAssertion(form.get('client_assertion') ?? '', { app, now });
   // The library asks for this scope and the three of OpenID, which say nothing to a service principal.
   const scopes = (form.get('scope') ?? '').split(' ').filter((one) => one.includes(':'));
-  if (scopes.join() !== storageScope) throw new AzureError('AADSTS70011', 400);
+  const audience = audiences.find((one) => scopes.join() === `${one}/.default`);
+  if (audience === undefined) throw new AzureError('AADSTS70011', 400);
   const iat = Math.floor(now.getTime() / 1000);
   const token = await new SignJWT({ oid: app.objectId, tid: authority.tenant, appid: app.clientId })
     .setProtectedHeader({ alg: 'RS256', typ: 'JWT' })
     .setIssuer(`https://sts.windows.net/${authority.tenant}/`)
-    .setAudience(storageAudience)
+    .setAudience(audience)
     .setSubject(app.objectId)
     .setIssuedAt(iat)
     .setNotBefore(iat)
@@ -60,16 +62,16 @@ export async function grantToken(
   return { app, answer: { token_type: 'Bearer', expires_in: tokenSeconds, access_token: token } };
 }
 
-/** Who holds a token of this authority for Storage; anything else is nobody. */
+/** Who holds a token of this authority for the service; anything else is nobody. */
 export async function holderOf(
   token: string,
-  { authority, now }: { authority: Authority; now: Date },
+  { authority, audience, now }: { authority: Authority; audience: string; now: Date },
 ): Promise<App> {
   try {
     const { payload } = await jwtVerify(token, authority.keys.publicKey, {
       algorithms: ['RS256'],
       issuer: `https://sts.windows.net/${authority.tenant}/`,
-      audience: storageAudience,
+      audience,
       currentDate: now,
       requiredClaims: ['exp', 'nbf', 'oid', 'tid'],
     });

@@ -5,10 +5,25 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { generateKeyPair } from 'jose';
 import { type FaultPlan, Faults } from '../aws/faults.ts';
 import { type Certificate, selfSigned } from '../tls/self-signed.ts';
-import { type BlobAnswer, giveKey, serveBlob } from './blob.ts';
-import { type Authority, discovery, grantToken, holderOf } from './entra.ts';
+import { authorize, type BlobAnswer, giveKey, serveBlob } from './blob.ts';
+import {
+  type Authority,
+  discovery,
+  grantToken,
+  holderOf,
+  managementAudience,
+  storageAudience,
+} from './entra.ts';
 import { AzureError } from './error.ts';
-import { type Account, type App, type Assignment, type AzureRecord, newAccount } from './state.ts';
+import { type QueueRight, type SeedQueue, ServiceBus } from './service-bus.ts';
+import {
+  type Account,
+  type App,
+  type Assignment,
+  type AzureRecord,
+  type BlobRight,
+  newAccount,
+} from './state.ts';
 
 const bodyBytesMax = 16 * 1024 * 1024;
 /** How much longer a key lives than was asked for, when told to lie. */
@@ -22,19 +37,43 @@ export interface AzureOptions {
   readonly certificate?: Certificate;
 }
 
+export interface SeedApp {
+  readonly issuer: string;
+  readonly subject: string;
+  readonly assignments: readonly Assignment[];
+  readonly queues?: readonly string[];
+}
+
+export interface WantedBlob {
+  readonly account: string;
+  readonly container: string;
+  /** For a listing its prefix. */
+  readonly name: string;
+  readonly right: BlobRight;
+}
+
+export interface WantedQueue {
+  /** `NAMESPACE/QUEUE`. */
+  readonly queue: string;
+  readonly right: QueueRight;
+}
+
 export interface AzureStandin {
   /** Authority host and blob endpoint in one; accounts are its first path segment. */
   readonly url: string;
   readonly certificate: Certificate;
   readonly tenant: string;
   readonly faults: Faults;
-  /** Settles once a call is held. */
-  readonly holding: Promise<void>;
   ledger(sinceSeq?: number): readonly AzureRecord[];
   /** An app with one federated credential; its client id. */
-  createApp(app: { issuer: string; subject: string; assignments: readonly Assignment[] }): string;
+  createApp(app: SeedApp): string;
   createAccount(name: string, options?: { hierarchical?: boolean }): void;
   putBlob(account: string, path: string, body: string): void;
+  createQueue(queue: SeedQueue): void;
+  /** As `az servicebus queue authorization-rule keys renew`; `NAMESPACE/QUEUE`. */
+  renewRuleKey(queue: string, rule: string): void;
+  /** Would this SAS be let in, by the query of its URL or the token of a queue? Asked of nobody, and nothing is done. */
+  opens(sas: string, wanted: WantedBlob | WantedQueue): boolean;
   /** As `az storage account revoke-delegation-keys`: every user delegation SAS of the account is dead. */
   revokeUserDelegationKeys(account: string): void;
   close(): Promise<void>;
@@ -43,10 +82,10 @@ export interface AzureStandin {
 interface World {
   readonly authority: Authority & { readonly apps: Map<string, App> };
   readonly accounts: Map<string, Account>;
+  readonly serviceBus: ServiceBus;
   readonly records: AzureRecord[];
   readonly faults: Faults;
   readonly options: AzureOptions;
-  held: PromiseWithResolvers<void>;
   now(): Date;
 }
 
@@ -56,10 +95,10 @@ export async function startAzure(options: AzureOptions = {}): Promise<AzureStand
   const world: World = {
     authority: { tenant: randomUUID(), apps: new Map(), keys },
     accounts: new Map(),
+    serviceBus: new ServiceBus(),
     records: [],
     faults: new Faults(),
     options,
-    held: Promise.withResolvers(),
     now: options.now ?? (() => new Date()),
   };
   const certificate = options.certificate ?? selfSigned();
@@ -77,9 +116,6 @@ export async function startAzure(options: AzureOptions = {}): Promise<AzureStand
     certificate,
     tenant: world.authority.tenant,
     faults: world.faults,
-    get holding() {
-      return world.held.promise;
-    },
     ledger: (since = 0) => world.records.slice(since),
     createApp: (app) => {
       const clientId = randomUUID();
@@ -89,6 +125,9 @@ export async function startAzure(options: AzureOptions = {}): Promise<AzureStand
     createAccount: (name, { hierarchical = false } = {}) =>
       void world.accounts.set(name, newAccount(name, hierarchical)),
     putBlob: (account, path, body) => void accountOf(world, account).blobs.set(path, Buffer.from(body)),
+    createQueue: (queue) => world.serviceBus.create(queue),
+    renewRuleKey: (queue, rule) => world.serviceBus.renewKey(queue, rule),
+    opens: (sas, wanted) => isOpen(world, sas, wanted),
     revokeUserDelegationKeys: (account) => {
       accountOf(world, account).keyGeneration += 1;
     },
@@ -99,6 +138,26 @@ export async function startAzure(options: AzureOptions = {}): Promise<AzureStand
         server.closeAllConnections();
       }),
   };
+}
+
+function isOpen(world: World, sas: string, wanted: WantedBlob | WantedQueue): boolean {
+  const { authority, accounts, serviceBus } = world;
+  const now = world.now();
+  try {
+    if ('queue' in wanted) {
+      serviceBus.authorize(sas, { id: wanted.queue, right: wanted.right, now });
+      return true;
+    }
+    const account = accounts.get(wanted.account);
+    if (account === undefined) return false;
+    const { tenant, apps } = authority;
+    const query = new URLSearchParams(sas);
+    authorize({ query, tenant, now, caller: undefined, apps }, { ...wanted, account });
+    return true;
+  } catch (error) {
+    if (error instanceof AzureError) return false;
+    throw error;
+  }
 }
 
 interface Call {
@@ -125,11 +184,7 @@ async function serve(request: IncomingMessage, response: ServerResponse, world: 
   const fault = world.faults.take(operation);
   const mode = fault?.plan.mode;
   if (mode === 'cut') return void response.destroy();
-  if (mode === 'hold') {
-    world.held.resolve();
-    world.held = Promise.withResolvers();
-    await fault?.released;
-  }
+  if (mode === 'hold') await fault?.released;
   const refusal = (): Outcome =>
     failure(new AzureError(fault?.plan.code ?? 'InternalError', fault?.plan.status ?? 500), operation);
   const call = { operation, url, request, body, lie: mode };
@@ -148,6 +203,8 @@ async function serve(request: IncomingMessage, response: ServerResponse, world: 
 function operationOf({ method = '' }: IncomingMessage, { pathname, searchParams }: URL): string {
   if (pathname.endsWith('/.well-known/openid-configuration')) return 'Discovery';
   if (pathname.endsWith('/oauth2/v2.0/token')) return 'Token';
+  if (pathname.startsWith('/subscriptions/')) return pathname.endsWith('/listKeys') ? 'ListKeys' : 'GetRule';
+  if (pathname.startsWith('/servicebus/')) return method === 'POST' ? 'SendMessage' : 'ReceiveMessage';
   if (searchParams.get('comp') === 'userdelegationkey') return 'GetUserDelegationKey';
   if (searchParams.get('comp') === 'list') return 'ListBlobs';
   const names: Readonly<Record<string, string>> = {
@@ -173,17 +230,35 @@ async function run(call: Call, world: World): Promise<Outcome> {
       const { app, answer } = await grantToken(form, { authority, now: world.now() });
       return json(answer, app.objectId);
     }
-    return { ...(await serveStorage(call, world)), error: null };
+    const storage = !/^\/(?:subscriptions|servicebus)\//.test(url.pathname);
+    return { ...(await (storage ? serveStorage : serveServiceBus)(call, world)), error: null };
   } catch (cause) {
     return failure(cause instanceof AzureError ? cause : new AzureError('InternalError', 500), operation);
   }
+}
+
+async function serveServiceBus(
+  { operation, url, request, body, lie }: Call,
+  { authority, serviceBus, now }: World,
+): Promise<Omit<Outcome, 'error'>> {
+  const authorization = request.headers.authorization ?? '';
+  const [, token] = /^Bearer (.+)$/.exec(authorization) ?? [];
+  const audience = managementAudience;
+  const caller = token === undefined ? undefined : await holderOf(token, { authority, audience, now: now() });
+  const asked = { method: request.method ?? '', url, body, authorization, now: now(), caller };
+  if (operation !== 'GetRule' && operation !== 'ListKeys') return serviceBus.serve(asked);
+  const answer = serviceBus.manage(asked);
+  if (lie === 'lie_identity')
+    return { ...answer, body: answer.body.replace('"keyName":"', '"keyName":"other-') };
+  return lie === 'lie_longer' ? { ...answer, body: answer.body.replace('["', '["Manage","') } : answer;
 }
 
 async function serveStorage({ operation, url, request, body, lie }: Call, world: World): Promise<BlobAnswer> {
   const { authority } = world;
   const now = world.now();
   const [, token] = /^Bearer (.+)$/.exec(request.headers.authorization ?? '') ?? [];
-  const caller = token === undefined ? undefined : await holderOf(token, { authority, now });
+  const caller =
+    token === undefined ? undefined : await holderOf(token, { authority, audience: storageAudience, now });
   const storage = {
     ...{ method: request.method ?? '', url, body, tenant: authority.tenant, now, caller },
     apps: authority.apps,

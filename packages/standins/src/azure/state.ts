@@ -17,6 +17,8 @@ export interface App {
   readonly issuer: string;
   readonly subject: string;
   readonly assignments: readonly Assignment[];
+  /** `NAMESPACE/QUEUE`: whose rules and keys it may read. */
+  readonly queues?: readonly string[];
 }
 
 export interface Account {

@@ -60,6 +60,11 @@ test.each([
   ['clients: []', /clients: .*/, 'spec.clients: '],
   ['accounts: [In-Voices]', /accounts: .*/, 'spec.accounts[0]: the name of a storage account'],
   ['secret: hunter2', /$/, 'spec.secret: '],
+  [
+    '  serviceBus: { subscription: x, resourceGroup: rg, namespaces: [finance-bus], rules: {} }',
+    /$/,
+    'spec.serviceBus.subscription: a UUID',
+  ],
   ['  endpoints: { authority: "http://127.0.0.1:4570" }', /$/, 'spec.endpoints.authority: an https origin'],
   ['  endpoints: { blob: "https://127.0.0.1:4570/a" }', /$/, 'spec.endpoints.blob: an https origin'],
 ])('a provider with %s is refused', (line, place, expected) => {
@@ -73,6 +78,58 @@ test('names that stand twice, and a missing join to the storage log, are told', 
     'spec.accounts[1]: WARN repeated: invoices stands twice',
     'spec.correlationId: WARN no-correlation-id: storage logs will not name the issuance; only Azurite needs this off',
   ]);
+});
+
+const bus = `${provider}  serviceBus:
+    subscription: ${client}
+    resourceGroup: finance
+    namespaces: [finance-bus]
+    rules: { send: mayfly-send }
+`;
+const queue = {
+  ...grant,
+  resource: 'https://finance-bus.servicebus.windows.net/orders',
+  mint: { provider: 'prod-azure', access: 'servicebus.queue' },
+  actions: ['send'],
+  effects: ['write'],
+};
+
+test('a grant to send to one queue is clean, and a provider of queues alone needs no account', () => {
+  expect(said(bus, template(queue))).toEqual([]);
+  expect(said(bus.replace('  accounts: [invoices]\n', ''), template(queue))).toEqual([]);
+  expect(said(provider.replace('  accounts: [invoices]\n', ''))).toEqual([
+    'spec.accounts: WARN no-ceiling: neither accounts nor serviceBus: nothing can be given',
+  ]);
+});
+
+test.each([
+  [
+    'another namespace',
+    { resource: 'https://payroll-bus.servicebus.windows.net/orders' },
+    'resource: ERROR namespace: payroll-bus is not one of the namespaces of provider prod-azure',
+  ],
+  [
+    'two verbs',
+    { actions: ['send', 'receive'] },
+    'actions: ERROR one-verb: one SAS of Service Bus carries one verb: make a grant for each',
+  ],
+  [
+    'a verb without a rule',
+    { actions: ['receive'] },
+    'actions[0]: ERROR rule-missing: provider prod-azure names no rule for receive in serviceBus.rules',
+  ],
+  [
+    'something below a queue',
+    { resource: 'https://finance-bus.servicebus.windows.net/orders/messages' },
+    'resource: ERROR resource-form: nothing follows the queue: https://NAMESPACE.servicebus.windows.net/QUEUE',
+  ],
+  [
+    'a queue that the caller chooses',
+    { resource: `https://finance-bus.servicebus.windows.net/${'$'}{params.quarter}` },
+    `resource: ERROR caller-chosen-queue: the caller would choose the queue by ${'$'}{params.quarter}; write the queue out`,
+  ],
+])('a grant to a queue with %s is refused', (_, change, expected) => {
+  expect(said(bus, template({ ...queue, ...change }))).toContain(`spec.grants[0].${expected}`);
 });
 
 test.each([

@@ -11,6 +11,27 @@ const origin = endpoint.refine((value) => value.startsWith('https:') && new URL(
   error: 'an https origin without path',
 });
 
+const rule = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$/, { error: 'the name of an authorization rule' });
+
+/** Where queues are, and the rule for each verb that every queue must have, with that one right. */
+const serviceBus = z.strictObject({
+  subscription: directoryId,
+  resourceGroup: z
+    .string()
+    .regex(/^[A-Za-z0-9_().-]{0,89}[A-Za-z0-9_()-]$/, { error: 'the name of a resource group' }),
+  namespaces: z
+    .array(
+      z.string().regex(/^[a-z](?:-?[a-z0-9]){5,49}$/, {
+        error: 'the name of a Service Bus namespace, in lower case',
+      }),
+    )
+    .min(1)
+    .max(64),
+  rules: z.strictObject({ send: rule.optional(), receive: rule.optional() }),
+});
+
 export const azureProvider = z.strictObject({
   type: z.literal('azure'),
   tenant: directoryId,
@@ -19,11 +40,21 @@ export const azureProvider = z.strictObject({
     .array(
       z.string().regex(/^[a-z0-9]{3,24}$/, { error: 'the name of a storage account: 3-24 of a-z and 0-9' }),
     )
-    .min(1)
-    .max(64),
+    .max(64)
+    .default([]),
   correlationId: z.boolean().default(true),
-  endpoints: z.strictObject({ authority: origin.optional(), blob: origin.optional() }).optional(),
+  serviceBus: serviceBus.optional(),
+  endpoints: z
+    .strictObject({
+      authority: origin.optional(),
+      blob: origin.optional(),
+      management: origin.optional(),
+    })
+    .optional(),
 });
 
 /** The provider's own addresses, where the document names none; that of blobs is one for each account. */
-export const azureEndpoints = { authority: 'https://login.microsoftonline.com' };
+export const azureEndpoints = {
+  authority: 'https://login.microsoftonline.com',
+  management: 'https://management.azure.com',
+};
