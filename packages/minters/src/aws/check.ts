@@ -22,11 +22,13 @@ const statement = z.strictObject({
   Resource: z.string(),
   Condition: z.strictObject({
     DateLessThan: z.strictObject({ 'aws:CurrentTime': z.iso.datetime({ precision: 0 }) }),
-    StringEquals: z.strictObject({
-      'aws:ResourceAccount': z.string(),
-      's3:prefix': z.string().optional(),
-      's3:if-none-match': z.literal('*').optional(),
-    }),
+    StringEquals: z
+      .strictObject({
+        'aws:ResourceAccount': z.string().optional(),
+        's3:prefix': z.string().optional(),
+        's3:if-none-match': z.literal('*').optional(),
+      })
+      .optional(),
   }),
 });
 
@@ -75,8 +77,12 @@ export const checkAwsBase: BaseCheck = (base, plan) => {
   if (!parsed.success) return 'body: not the known form';
   const { role, sourceIdentity, sessionName, durationSeconds, description } = parsed.data;
   if (role !== plan.body['role']) return 'role is not that of the plan';
-  if (sourceIdentity !== plan.reach) return 'SourceIdentity is not the reach of the plan';
-  if (sessionName !== expectedSessionName(base.issuanceId)) return 'session name is not that of the issuance';
+  if (sourceIdentity !== plan.body['sourceIdentity']) return 'SourceIdentity is not that of the plan';
+  // One denial must end both: what both have in common is what the denial names.
+  const byName = plan.reach === plan.body['sessionName'];
+  if (!byName && sourceIdentity !== plan.reach) return 'SourceIdentity is not the reach of the plan';
+  if (sessionName !== (byName ? plan.reach : hashedName(base.issuanceId)))
+    return 'session name is not that of the issuance';
   if (!/^[0-9A-Z]{26}$/.test(description) || parseId('isn', description) !== base.issuanceId)
     return 'description does not name the issuance';
   const lifeMs = Date.parse(base.notAfter) - uuidTime(base.issuanceId).getTime();
@@ -91,8 +97,14 @@ function checkSession(plan: MintPlan, body: Sent, { provider, mint }: Allowed): 
   const [, grant = '', generation] = /^mf-([0-9A-Z]{26})-(0|[1-9][0-9]*)$/.exec(sourceIdentity) ?? [];
   if (parseId('grt', grant) !== plan.grantId || Number(generation) !== plan.generation)
     return 'SourceIdentity does not name grant and generation';
-  if (sourceIdentity !== plan.reach) return 'SourceIdentity is not the reach of the plan';
-  if (sessionName !== expectedSessionName(plan.issuanceId)) return 'session name is not that of the issuance';
+  if (provider.spec['denyBy'] === 'sessionName') {
+    if (sessionName !== hashedName(`${plan.grantId}\n${plan.generation}`))
+      return 'session name is not that of grant and generation';
+    if (plan.reach !== sessionName) return 'session name is not the reach of the plan';
+  } else {
+    if (sourceIdentity !== plan.reach) return 'SourceIdentity is not the reach of the plan';
+    if (sessionName !== hashedName(plan.issuanceId)) return 'session name is not that of the issuance';
+  }
   if (!/^[0-9A-Z]{26}$/.test(description) || parseId('isn', description) !== plan.issuanceId)
     return 'description does not name the issuance';
   // The id was made when the exchange began, so its time stands for now.
@@ -101,15 +113,15 @@ function checkSession(plan: MintPlan, body: Sent, { provider, mint }: Allowed): 
 }
 
 // A name that somebody could guess could be named in a bucket policy, which a session policy does not narrow.
-function expectedSessionName(issuanceId: string): string {
-  return `mf-${createHash('sha256').update(`session\n${issuanceId}`).digest('hex').slice(0, 40)}`;
+function hashedName(id: string): string {
+  return `mf-${createHash('sha256').update(`session\n${id}`).digest('hex').slice(0, 40)}`;
 }
 
 /** What the caller and the log are told must not be better than what is sent. */
 function checkClaims({ ends, enforcement, tokenType, issuedTokenType }: MintPlan, allowed: Allowed) {
   const { revoke, denyBy } = allowed.provider.spec;
   if (ends.by !== 'expired') {
-    const deniable = revoke === 'deny-policy' && denyBy === 'sourceIdentity';
+    const deniable = revoke === 'deny-policy' && (denyBy === 'sourceIdentity' || denyBy === 'sessionName');
     if (ends.by !== 'denied' || !deniable || ends.guaranteedSeconds !== undefined)
       return 'ends is better than the provider can hold';
   }
@@ -146,10 +158,12 @@ interface Context {
 
 function checkStatement(one: Statement, { plan, allowed, account }: Context): string | null {
   const { DateLessThan, StringEquals } = one.Condition;
+  // Only AWS has accounts, of twelve digits; a role of Ceph has a tenant or nothing in that place.
+  const owner = /^[0-9]{12}$/.test(account) ? account : undefined;
   const end = Date.parse(DateLessThan['aws:CurrentTime']);
   if (!(end <= allowed.notAfter.getTime())) return 'time bound is later than allowed';
   if (end !== Date.parse(plan.notAfter)) return 'time bound is not the end of the plan';
-  if (StringEquals['aws:ResourceAccount'] !== account) return 'resource account is not that of the role';
+  if (StringEquals?.['aws:ResourceAccount'] !== owner) return 'resource account is not that of the role';
   for (const permission of one.Action) {
     const verbs = verbsFor.get(permission);
     if (verbs === undefined) return `permission ${permission} is not known`;
@@ -160,7 +174,7 @@ function checkStatement(one: Statement, { plan, allowed, account }: Context): st
 }
 
 function checkObject({ Action, Resource, Condition }: Statement, plan: MintPlan): string | null {
-  const { 's3:prefix': prefix, 's3:if-none-match': absent } = Condition.StringEquals;
+  const { 's3:prefix': prefix, 's3:if-none-match': absent } = Condition.StringEquals ?? {};
   if (prefix !== undefined) return 'an object statement with a prefix condition';
   if (Action.includes('s3:PutObject') && absent === undefined && !plan.actions.includes('write'))
     return 'create without If-None-Match could overwrite';
@@ -171,7 +185,7 @@ function checkObject({ Action, Resource, Condition }: Statement, plan: MintPlan)
 
 function checkList({ Resource, Condition, Action }: Statement, { identifier }: Allowed): string | null {
   const slash = identifier.indexOf('/');
-  const { 's3:prefix': prefix, 's3:if-none-match': absent } = Condition.StringEquals;
+  const { 's3:prefix': prefix, 's3:if-none-match': absent } = Condition.StringEquals ?? {};
   if (Action.length !== 1 || absent !== undefined) return 'ListBucket must stand alone';
   if (Resource !== identifier.slice(0, slash)) return 'ListBucket on another bucket';
   if (prefix === undefined || !prefix.endsWith('/') || prefix !== identifier.slice(slash + 1))

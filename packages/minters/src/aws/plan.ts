@@ -35,7 +35,9 @@ export function planAws(request: MintRequest): MintPlan {
   if (lifeSeconds < lifeSecondsMin) throw new Refusal('too_little_time_left', { detail: `${lifeSeconds} s` });
   const { access, identifier, actions, notAfter } = request;
   const policy = compilePolicy({ access, identifier, actions, account, notAfter });
-  const reach = sourceIdentity(request.grantId, request.generation);
+  const identity = sourceIdentity(request.grantId, request.generation);
+  const byName = provider.denyBy === 'sessionName';
+  const name = byName ? grantSessionName(request) : sessionName(request.issuanceId);
   return {
     kind: 'aws',
     purpose: 'agent',
@@ -49,15 +51,15 @@ export function planAws(request: MintRequest): MintPlan {
     actions,
     nativePermissions: policy.permissions,
     notAfter: notAfter.toISOString(),
-    reach,
+    reach: byName ? name : identity,
     ends: revocability(provider),
     enforcement: { resource: 'provider', actions: 'provider', ttl: 'provider' },
     issuedTokenType: tokenType.awsCredentials,
     tokenType: 'N_A',
     body: {
       role,
-      sessionName: sessionName(request.issuanceId),
-      sourceIdentity: reach,
+      sessionName: name,
+      sourceIdentity: identity,
       policy: policy.text,
       durationSeconds: lifeSeconds,
       description: bareId(request.issuanceId),
@@ -78,7 +80,8 @@ export function planBase(plan: MintPlan, context: { issuanceId: string; now: Dat
     enforcement: { resource: 'broker', actions: 'broker', ttl: 'provider' },
     body: {
       ...body,
-      sessionName: sessionName(context.issuanceId),
+      // What is denied by its session name shares it with all that is cut from it.
+      sessionName: plan.reach === body.sessionName ? body.sessionName : sessionName(context.issuanceId),
       policy: null,
       durationSeconds: baseSeconds,
       description: bareId(context.issuanceId),
@@ -93,8 +96,16 @@ export function sourceIdentity(grantId: string, generation: number): string {
 
 // A bucket policy may name a session ARN, which a session policy does not narrow: the name must not be guessable.
 // UUIDv7 ids carry 74 random bits; the hash keeps the id itself out of the ARN.
-function sessionName(issuanceId: string): string {
-  return `mf-${createHash('sha256').update(`session\n${issuanceId}`).digest('hex').slice(0, 40)}`;
+function sessionName(...ids: readonly string[]): string {
+  return `mf-${createHash('sha256')
+    .update(['session', ...ids].join('\n'))
+    .digest('hex')
+    .slice(0, 40)}`;
+}
+
+/** Where a session can only be denied by its name: one name per grant and generation, as the SourceIdentity elsewhere. */
+function grantSessionName({ grantId, generation }: MintRequest): string {
+  return sessionName(grantId, String(generation));
 }
 
 function chooseRole({ roles, name }: AwsProvider, mint: Readonly<Record<string, unknown>>): string {
@@ -105,6 +116,6 @@ function chooseRole({ roles, name }: AwsProvider, mint: Readonly<Record<string, 
 }
 
 function revocability(provider: AwsProvider): Revocability {
-  if (provider.revoke === 'none' || provider.denyBy !== 'sourceIdentity') return { by: 'expired' };
+  if (provider.revoke === 'none') return { by: 'expired' };
   return { by: 'denied', typicalSeconds: typicalDenySeconds };
 }

@@ -4,7 +4,7 @@ export interface PolicyInput {
   readonly access: string;
   readonly identifier: string;
   readonly actions: readonly string[];
-  /** Account that owns the role and so the bucket: against bucket sniping. */
+  /** Account that owns the role and so the bucket: against bucket sniping. Without twelve digits there are no accounts. */
   readonly account: string;
   readonly notAfter: Date;
 }
@@ -49,10 +49,7 @@ const rows: Readonly<Record<string, Row>> = {
     if (!key.endsWith('/')) throw malformed('s3.prefix opens one prefix ending in /');
     const objects = objectStatements(input, `arn:${partition}:s3:::${bucket}/${key}*`);
     if (!input.actions.includes('list')) return objects;
-    const condition = {
-      ...bounds(input),
-      StringEquals: { 's3:prefix': key, 'aws:ResourceAccount': input.account },
-    };
+    const condition = conditions(input, { 's3:prefix': key });
     const list = ['s3:ListBucket'];
     return [
       ...objects,
@@ -75,25 +72,26 @@ export function compilePolicy(input: PolicyInput): CompiledPolicy {
 
 function objectStatements(input: PolicyInput, resource: string): Statement[] {
   const statements: Statement[] = [];
-  const condition = { ...bounds(input), StringEquals: { 'aws:ResourceAccount': input.account } };
+  const condition = conditions(input);
   const permissions = input.actions.flatMap((action) => objectPermissions.get(action) ?? []);
   if (permissions.length > 0)
     statements.push({ Effect: 'Allow', Action: permissions, Resource: resource, Condition: condition });
   // `create` is a write that must not overwrite: the request has to carry If-None-Match: *.
   if (input.actions.includes('create') && !input.actions.includes('write')) {
-    const StringEquals = { 'aws:ResourceAccount': input.account, 's3:if-none-match': '*' };
-    statements.push({
-      Effect: 'Allow',
-      Action: ['s3:PutObject'],
-      Resource: resource,
-      Condition: { ...bounds(input), StringEquals },
-    });
+    const absent = conditions(input, { 's3:if-none-match': '*' });
+    statements.push({ Effect: 'Allow', Action: ['s3:PutObject'], Resource: resource, Condition: absent });
   }
   return statements;
 }
 
-function bounds({ notAfter }: PolicyInput): { DateLessThan: Record<string, string> } {
-  return { DateLessThan: { 'aws:CurrentTime': notAfter.toISOString().replace('.000Z', 'Z') } };
+/** The absolute end, and whose the resource must be where there are accounts: a key that Ceph lacks would deny all. */
+function conditions({ notAfter, account }: PolicyInput, more: Readonly<Record<string, string>> = {}) {
+  const owner = /^[0-9]{12}$/.test(account) ? { 'aws:ResourceAccount': account } : {};
+  const StringEquals: Readonly<Record<string, string>> = { ...owner, ...more };
+  return {
+    DateLessThan: { 'aws:CurrentTime': notAfter.toISOString().replace('.000Z', 'Z') },
+    ...(Object.keys(StringEquals).length === 0 ? {} : { StringEquals }),
+  };
 }
 
 const s3Arn = /^arn:(aws[a-z-]*):s3:::([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\/([\s\S]+)$/;
