@@ -8,6 +8,7 @@ import {
 } from 'node:crypto';
 import { promisify } from 'node:util';
 import { calculateJwkThumbprint, exportJWK, type JWK } from 'jose';
+import { selfSigned } from './certificate.ts';
 import { unwrapKey, wrapKey } from './wrap.ts';
 
 export const signingPurposes = ['token', 'federation', 'sign-in'] as const;
@@ -154,5 +155,9 @@ function openKey(stored: StoredKey, kek: Buffer): SigningKey {
   if (publicJwk === null) throw new Error(`key ${kid} has no public part`);
   const der = unwrapKey(kek, stored.wrapped, stored);
   const privateKey = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
-  return { kid, alg, privateKey, publicJwk, activeFrom, retiredAt };
+  const key = { kid, alg, privateKey, publicJwk, activeFrom, retiredAt };
+  if (stored.purpose !== 'federation') return key;
+  // Ceph verifies by certificate alone; AWS, Google and Microsoft read the key beside it.
+  const x5c = [selfSigned({ kid, privateKey, notBefore: activeFrom })];
+  return { ...key, publicJwk: { ...publicJwk, x5c } };
 }
