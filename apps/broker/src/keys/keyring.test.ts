@@ -43,6 +43,8 @@ test.each(signingPurposes)(
     expect(ring.signer(purpose, at(publishLeadMs)).kid).toBe(next.id);
     const { keys } = ring.jwks(purpose, now);
     expect(keys.map(({ kid }) => kid)).toEqual([first.id, next.id]);
+    // The one that signs is the first: some verifiers try no other.
+    expect(ring.jwks(purpose, at(publishLeadMs)).keys.map(({ kid }) => kid)).toEqual([next.id, first.id]);
     for (const key of keys) {
       expect(Object.keys(key)).not.toEqual(expect.arrayContaining(['d']));
       expect([key.use, key.alg]).toEqual(['sig', purpose === 'token' ? 'ES256' : 'RS256']);

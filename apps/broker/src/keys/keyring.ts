@@ -78,9 +78,14 @@ export class Keyring {
     return newest;
   }
 
-  /** What verifiers fetch: also the next key, and the last one until its tokens are dead. */
+  /**
+   * What verifiers fetch: also the next key, and the last one until its tokens are dead. The one that signs stands first,
+   * because Ceph tries no other.
+   */
   jwks(purpose: SigningPurpose, now: Date): { keys: JWK[] } {
-    const live = this.verifiers(purpose, now);
+    const age = ({ activeFrom }: SigningKey) =>
+      activeFrom <= now ? now.getTime() - activeFrom.getTime() : activeFrom.getTime();
+    const live = this.verifiers(purpose, now).toSorted((left, right) => age(left) - age(right));
     return { keys: live.map(({ publicJwk, kid, alg }) => ({ ...publicJwk, kid, alg, use: 'sig' })) };
   }
 
