@@ -83,6 +83,32 @@ if (scene !== undefined)
   for (const auth of ['webIdentity', 'ambient'] as const)
     describeMinter(`the AWS minter against Ceph, ${auth}`, () => underTest(scene, auth));
 
+describe('what is seen of it', () => {
+  if (scene === undefined) return cephTest('by the doctor', () => Promise.resolve());
+  const inspect = async (spec: object) => {
+    const { minter } = underTest(scene, 'webIdentity');
+    const provider = providerOf(scene.account, 'webIdentity');
+    const changed = { ...provider, spec: { ...provider.spec, ...spec } };
+    return minter.inspect?.(changed, { now: new Date(), signal: AbortSignal.timeout(20_000) });
+  };
+  cephTest('by the doctor: no scoped sessions, and all that is needed', async () => {
+    const found = (await inspect({})) ?? [];
+    expect(found.map(({ ok, says }) => [ok, says])).toEqual([
+      [true, 'may be assumed'],
+      [true, 'not there: each credential is a session whose policy carries its end'],
+      [true, expect.stringMatching(/^its deny document can be read \((none|there)\), sessionName$/)],
+    ]);
+  });
+  cephTest('by the doctor: no SourceIdentity, where the document counts on it', async () => {
+    const [first] = (await inspect({ denyBy: 'sourceIdentity' })) ?? [];
+    expect([first?.ok, first?.says]).toEqual([
+      false,
+      'answers no SourceIdentity, so nothing could be taken back; write denyBy: sessionName',
+    ]);
+  });
+  return undefined;
+});
+
 describe('assertions of the federation issuer', () => {
   if (scene === undefined) return cephTest('are judged by Ceph', () => Promise.resolve());
   const { federation: issuer, account } = scene;

@@ -131,7 +131,7 @@ async function writeAndRead(
 ): Promise<void> {
   const client = await iamClient(provider, context, parts);
   await put(client, role, document, context.signal);
-  const seen = await read(client, role, context.signal).catch((error: unknown) => {
+  const seen = await readDenyPolicy(client, role, context.signal).catch((error: unknown) => {
     if (!(error instanceof Fault)) throw error;
     // The document was written, whatever the failed look says of itself.
     const { reason, detail = reason } = error;
@@ -164,7 +164,7 @@ async function lookAt(
   const { role, version, shrinks, acknowledged } = due;
   const provider = providerOf(options, due.provider);
   const client = await iamClient(provider, context, { options, revokers });
-  const seen = await read(client, role, context.signal);
+  const seen = await readDenyPolicy(client, role, context.signal);
   const intact = seen === wanted(due);
   // What was requested and never acknowledged is only unfinished: no alarm, it is written now.
   if (!intact && acknowledged) {
@@ -226,7 +226,12 @@ async function put(
   );
 }
 
-async function read(client: IAMClient, role: string, abortSignal: AbortSignal): Promise<string | null> {
+/** Null where there is none. */
+export async function readDenyPolicy(
+  client: IAMClient,
+  role: string,
+  abortSignal: AbortSignal,
+): Promise<string | null> {
   const command = new GetRolePolicyCommand({ RoleName: splitRole(role).name, PolicyName: denyPolicyName });
   const answer = await ignoreAbsent(awsCall('GetRolePolicy', () => client.send(command, { abortSignal })));
   return answer?.PolicyDocument === undefined ? null : decodeURIComponent(answer.PolicyDocument);
@@ -242,7 +247,7 @@ async function ignoreAbsent<T>(call: Promise<T>): Promise<T | undefined> {
 }
 
 /** The reaper's own identity, apart from the minter's: it may write this one policy and nothing else. */
-async function iamClient(
+export async function iamClient(
   provider: AwsProvider,
   context: CallContext,
   { options, revokers }: { options: DenyOptions; revokers: Map<string, Session> },

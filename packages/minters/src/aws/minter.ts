@@ -5,6 +5,7 @@ import type { MinterServices } from '../services.ts';
 import { BaseSessions } from './base-sessions.ts';
 import { awsCall, type Connections, clientOptions, createConnections, isUnknownAction } from './call.ts';
 import { createDenyDocuments, type DenyDocuments } from './deny.ts';
+import { inspectAws } from './inspect.ts';
 import { type AwsBody, awsBody, baseSeconds, planAws, planBase } from './plan.ts';
 import { type AwsProvider, parseAwsProvider, stsEndpoint } from './provider.ts';
 import { assume, checkCredentials, lying, type Session } from './session.ts';
@@ -65,6 +66,8 @@ export function createAwsMinter(options: MinterServices): Minter {
       return answer(session, plan);
     },
     revoke: (plan, context) => revoke(plan, context, denyDocuments),
+    inspect: (provider, context) =>
+      inspectAws(parseAwsProvider(provider), { ...options, connections }, context),
     watch: (olderThanSeconds, { newId, ...context }) => denyDocuments.watch(olderThanSeconds, context, newId),
   };
 }

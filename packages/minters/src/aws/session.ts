@@ -43,7 +43,7 @@ export interface SessionContext {
 }
 
 /** What AWS's OIDC provider expects as audience of an assertion. */
-const audience = 'sts.amazonaws.com';
+export const audience = 'sts.amazonaws.com';
 
 /** AssumeRoleWithWebIdentity with our own assertion, or AssumeRole with the broker's ambient identity. */
 export async function assume(request: SessionRequest, context: SessionContext): Promise<Session> {
