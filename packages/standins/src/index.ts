@@ -1,3 +1,4 @@
+export { allows, type Context as PolicyContext, parsePolicy } from './aws/evaluate.ts';
 export type { FaultPlan } from './aws/faults.ts';
 export type { LedgerRecord } from './aws/ledger.ts';
 export { type AwsOptions, type AwsStandin, type SeedRole, startAws } from './aws/server.ts';

@@ -23,7 +23,7 @@ export const awsBody = z.strictObject({
 });
 export type AwsBody = z.output<typeof awsBody>;
 
-const mintBlock = z.looseObject({ role: z.string().optional() });
+const mintBlock = z.looseObject({ role: z.string().optional(), kmsKey: z.string().optional() });
 
 /** Pure: the narrowest session for one tool on one resource, cut from the grant's base session. */
 export function planAws(request: MintRequest): MintPlan {
@@ -34,7 +34,8 @@ export function planAws(request: MintRequest): MintPlan {
     Math.floor(request.notAfter.getTime() / 1000) - Math.floor(request.now.getTime() / 1000);
   if (lifeSeconds < lifeSecondsMin) throw new Refusal('too_little_time_left', { detail: `${lifeSeconds} s` });
   const { access, identifier, actions, notAfter } = request;
-  const policy = compilePolicy({ access, identifier, actions, account, notAfter });
+  const kmsKey = chooseKey(provider, request.mint);
+  const policy = compilePolicy({ access, identifier, actions, account, kmsKey, notAfter });
   const reach = sourceIdentity(request.grantId, request.generation);
   return {
     kind: 'aws',
@@ -102,6 +103,17 @@ function chooseRole({ roles, name }: AwsProvider, mint: Readonly<Record<string, 
   if (role === undefined || !roles.includes(role))
     throw new Refusal('tool_not_granted', { detail: `role is not a ceiling of provider ${name}` });
   return role;
+}
+
+/** The key that the grant names, if it is a ceiling of its provider. */
+function chooseKey(
+  { kmsKeys, name }: AwsProvider,
+  mint: Readonly<Record<string, unknown>>,
+): string | undefined {
+  const { kmsKey } = mintBlock.parse(mint);
+  if (kmsKey !== undefined && !kmsKeys?.includes(kmsKey))
+    throw new Refusal('tool_not_granted', { detail: `kmsKey is not a ceiling of provider ${name}` });
+  return kmsKey;
 }
 
 function revocability(provider: AwsProvider): Revocability {
