@@ -19,7 +19,7 @@ export interface Seeds {
   putObject(bucket: string, key: string, body: string): void;
   /** From now on the bucket's objects are encrypted under this key, each by itself or under a key of the bucket. */
   encryptBucket(bucket: string, kmsKey: string, context?: 'object' | 'bucket'): void;
-  createKey(): string;
+  createKey(id?: string): string;
   /** The ARN gets its six characters; `suffix` chooses them. */
   createSecret(name: string, value: string, more?: { suffix?: string; kmsKey?: string }): string;
   createQueue(name: string): string;
@@ -44,8 +44,8 @@ export function createSeeds(state: AwsState, now: () => Date): Seeds {
     encryptBucket: (bucket, kmsKey, context = 'object') => {
       state.encryption.set(bucket, { kmsKey, context });
     },
-    createKey: () => {
-      const arn = arnOf(state, 'kms', `key/${randomUUID()}`);
+    createKey: (id = randomUUID()) => {
+      const arn = arnOf(state, 'kms', `key/${id}`);
       state.keys.set(arn, randomBytes(32));
       return arn;
     },
