@@ -36,7 +36,7 @@ function configPage(): string {
         : `\`${JSON.stringify(fallback)}\``;
     return `| \`${name}\` | \`${env}\` | ${shown} | ${says} |`;
   });
-  return `${note}# Configuration\n\n\`mayfly.yaml\` (\`--config\` or \`MAYFLY_CONFIG\`), then the environment, then flags. Unknown keys refuse the start.\n\n| key | environment | default | meaning |\n|---|---|---|---|\n${rows.join('\n')}\n`;
+  return `${note}# Configuration\n\n\`mayfly.yaml\` (\`--config\` or \`MAYFLY_CONFIG\`), then the environment, then flags. Unknown keys and unknown variables MAYFLY_* refuse the start. Those of clients (MAYFLY_SERVER, MAYFLY_ASSERTION_FILE, ...) are in packages/sdk/README.md.\n\n| key | environment | default | meaning |\n|---|---|---|---|\n${rows.join('\n')}\n`;
 }
 
 // A default may sit below a transform.
@@ -53,7 +53,7 @@ function rolesPage(): string {
     const cells = roles.map((role) => (typeof access !== 'string' && access.includes(role) ? 'yes' : ''));
     return `| \`${method} ${path}\` | ${cells.join(' | ')} | ${access === 'attested' ? 'yes' : ''} | ${access === 'task' ? 'yes' : ''} |`;
   });
-  return `${note}# Roles and routes\n\nOne table registers the routes, asks the roles and makes this page. \`admin\`, \`template-admin\`, \`approver\` and \`break-glass\` hold only for subjects of issuers with \`people: true\`. A role with a scope reaches only what the scope names.\n\n${header}\n${rule}\n${rows.join('\n')}\n`;
+  return `${note}# Roles and routes\n\nOne table registers the routes, asks the roles and makes this page. \`admin\`, \`template-admin\`, \`approver\` and \`break-glass\` hold only for subjects of issuers with \`people: true\`. A role with a scope reaches only what the scope names. Of documents, \`admin\` writes all but templates, \`template-admin\` templates alone, and nobody a RoleBinding that names himself.\n\n${header}\n${rule}\n${rows.join('\n')}\n`;
 }
 
 const check = process.argv.includes('--check');

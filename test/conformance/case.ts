@@ -11,6 +11,8 @@ export interface Case {
   readonly must: 'MUST' | 'SHOULD' | 'MAY';
   /** Without these the case is skipped, and says so. */
   readonly needs?: readonly Feature[];
+  /** A member of the profile without which there is nothing to ask. */
+  readonly needsMember?: 'detailSchema';
   /** Sends requests; throws a CaseFailed when the rule does not hold. May run beside every other case. */
   run(suite: Suite): Promise<void>;
 }

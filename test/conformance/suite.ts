@@ -339,8 +339,9 @@ export function at(value: unknown, ...path: readonly (string | number)[]): unkno
   return path.reduce<unknown>((inner, name) => Reflect.get(Object(inner), name), value);
 }
 
-export function isLeftOut({ needs = [] }: Case, { features }: Profile): string | undefined {
-  const missing = needs.filter((one) => !features.includes(one));
+export function isLeftOut({ needs = [], needsMember }: Case, profile: Profile): string | undefined {
+  const missing: string[] = needs.filter((one) => !profile.features.includes(one));
+  if (needsMember !== undefined && profile[needsMember] === undefined) missing.push(needsMember);
   return missing.length === 0 ? undefined : `the profile has no ${missing.join(', ')}`;
 }
 

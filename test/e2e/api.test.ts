@@ -100,7 +100,8 @@ test('nobody writes a binding that names himself, whatever his roles', async () 
   const yaml =
     'apiVersion: mayfly/v1\nkind: RoleBinding\nmetadata: { name: mine }\nspec: { roles: [break-glass], subjects: [{ issuer: people, match: { groups: platform } }] }\n';
   const { status, body } = await world.api('POST', '/v1/apply?set=mine', { bearer, yaml });
-  expect([status, body.reason]).toEqual([403, 'role_required']);
+  const problem = 'nobody writes a RoleBinding that names him';
+  expect([status, body.reason, body.errors]).toEqual([403, 'role_required', [problem]]);
 });
 
 test('a once-only assertion gives a task token once, whichever route is asked', async () => {

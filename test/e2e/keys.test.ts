@@ -97,6 +97,25 @@ test('then the next keys sign, and what the last ones signed is still good', asy
   expect((await world.api('GET', '/v1/whoami', { bearer: taskToken })).status).toBe(200);
 });
 
+test('a next key that is withdrawn never signs, and the present one goes on', async () => {
+  const { keys } = quiet.store;
+  await world.sql(
+    `update signing_key set active_from = active_from - interval '31 days' where purpose = 'token'`,
+  );
+  const [next] = (await quiet.rotateKeys()).filter(({ alg }) => alg === 'ES256');
+  const event = () => ({
+    ...{ id: crypto.randomUUID(), type: 'key.retired', at: new Date(), actor: 'mayfly', ...nothing },
+  });
+  const id = next?.id ?? '';
+  expect([await keys.withdraw(id, event()), await keys.withdraw(id, event())]).toEqual([true, false]);
+  expect((await published()).map(({ kid }) => kid)).not.toContain(id);
+  const { task_token: token } = await issue('withdrawn');
+  const [signer] = (await keys.list()).filter((key) => key.id === headerOf(token).kid);
+  expect(signer?.retiredAt).toBeNull();
+  // Its place is free: the next rotation publishes another.
+  expect((await quiet.rotateKeys()).map(({ alg }) => alg)).toEqual(['ES256']);
+});
+
 test('a key that caches could miss is not taken by the database', async () => {
   await world.sql(
     `update signing_key set active_from = active_from - interval '31 days' where purpose = 'token'`,

@@ -133,3 +133,11 @@ test('loopback is judged by the address, not by how the name looks', () => {
   expect(isCidr('::1/128')).toBe(true);
   expect(isCidr('10.0.0.1')).toBe(true);
 });
+
+test('a variable that nobody knows refuses the start, those of clients do not', () => {
+  const env = { MAYFLY_SERVER: 'https://x.example', MAYFLY_TASK_TOKEN: 't', MAYFLY_PROOF: 'dpop' };
+  expect(loadConfig({ env }).issuer).toBe('http://127.0.0.1:8080');
+  expect(() => loadConfig({ env: { MAYFLY_DPOP_NONSE: 'required' } })).toThrow(
+    'unknown variable: MAYFLY_DPOP_NONSE',
+  );
+});

@@ -42,7 +42,19 @@ export function loadConfig(sources: ConfigSources): Config {
     if (value !== undefined && value !== '') values[name] = value;
   }
   Object.assign(values, sources.flags);
+  const strange = Object.keys(sources.env).filter((name) => isStrange(name));
+  if (strange.length > 0) throw new ConfigError(strange.map((name) => `unknown variable: ${name}`));
   return completeConfig(values);
+}
+
+/** Of clients, which may share a shell with the broker (packages/sdk/README.md). */
+const clientVariables =
+  /^MAYFLY_(SERVER|ASSERTION(_FILE|_COMMAND)?|TASK(_TOKEN)?|PROOF|CA_FILE|ID_TOKEN|CONFIG)$|^MAYFLY_TEST_/;
+
+/** A mistyped MAYFLY_DPOP_NONCE must not leave nonces off in silence. */
+function isStrange(name: string): boolean {
+  if (!name.startsWith('MAYFLY_') || clientVariables.test(name)) return false;
+  return !entries().some(([, { env }]) => env === name);
 }
 
 export function completeConfig(values: Readonly<Record<string, unknown>>): Config {

@@ -1,5 +1,12 @@
 import { type AttestorOptions, createAttestor } from '@mayfly/attestors';
-import type { Attestor, Policies, PolicySet, Template, TrustedIssuer } from '@mayfly/core';
+import {
+  type Attestor,
+  Fault,
+  type Policies,
+  type PolicySet,
+  type Template,
+  type TrustedIssuer,
+} from '@mayfly/core';
 import { compileDocuments, compileTemplate, reopenDocument } from '@mayfly/policy';
 import type { Store } from '@mayfly/store';
 
@@ -71,11 +78,24 @@ export function createPolicyCache(options: PolicyCacheOptions): PolicyCache {
       // The same document keeps its keys over an epoch: a new one would fetch them again at every apply.
       const spec = specOf(issuer);
       if (made?.spec === spec) return made.attestor;
-      const attestor = createAttestor(issuer, options.attestors);
+      const attestor = named(issuer.name, createAttestor(issuer, options.attestors));
       makeRoom(attestors, options.attestorsMax);
       attestors.set(iss, { spec, attestor });
       return attestor;
     },
+  };
+}
+
+/** A failure says whose it is: the log of a broker with many issuers is of no use without. */
+function named(name: string, { issuer, attest }: Attestor): Attestor {
+  return {
+    issuer,
+    attest: (assertion, context) =>
+      attest(assertion, context).catch((error: unknown) => {
+        if (!(error instanceof Fault)) throw error;
+        const { reason, effect, detail = '' } = error;
+        throw new Fault(reason, { effect, detail: `TrustedIssuer ${name}: ${detail}`, cause: error.cause });
+      }),
   };
 }
 

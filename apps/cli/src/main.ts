@@ -71,4 +71,10 @@ function describe(error: unknown): string {
   return `${error.name}: ${error.message}${more}`;
 }
 
-if (import.meta.main) process.exit(await main(process.argv.slice(2)));
+if (import.meta.main) {
+  // `| head` has seen enough; whatever runs is stopped by its own end.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+  process.exit(await main(process.argv.slice(2)));
+}

@@ -34,6 +34,8 @@ export interface Keys {
     },
   ): Promise<boolean>;
   retire(id: string, at: Date, audit: AuditEvent): Promise<void>;
+  /** Of a key that is published and signs nothing yet: it never will. False where it signs already. */
+  withdraw(id: string, audit: AuditEvent): Promise<boolean>;
 }
 
 export function createKeys(database: Database): Keys {
@@ -69,6 +71,12 @@ export function createKeys(database: Database): Keys {
       ];
       const text = 'select rotate_key($1::jsonb, $2, $3, $4, $5::jsonb) as ok';
       const [row] = await database.call<{ ok: boolean }>('rotate_key', text, values);
+      return row?.ok === true;
+    },
+    withdraw: async (id, audit) => {
+      const values = [id, JSON.stringify(encodeAudit(audit))];
+      const text = 'select withdraw_key($1, $2::jsonb) as ok';
+      const [row] = await database.call<{ ok: boolean }>('withdraw_key', text, values);
       return row?.ok === true;
     },
     retire: (id, at, audit) =>

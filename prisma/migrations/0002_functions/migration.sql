@@ -638,6 +638,7 @@ begin
   if (k->>'activeFrom')::timestamptz < clock_timestamp() + make_interval(secs => lead_seconds) or exists (
     select from signing_key where purpose = k->>'purpose' and alg = k->>'alg'
       and active_from + make_interval(secs => every_seconds) > (k->>'activeFrom')::timestamptz
+      and (retired_at is null or retired_at > active_from)
   ) then
     return false;
   end if;
@@ -646,6 +647,23 @@ begin
   insert into signing_key (id, purpose, alg, public_jwk, wrapped, created_at, active_from)
   values (k->>'id', k->>'purpose', k->>'alg', k->'publicJwk', decode(k->>'wrapped', 'hex'),
     (k->>'createdAt')::timestamptz, (k->>'activeFrom')::timestamptz);
+  update config_epoch set epoch = epoch + 1;
+  perform append_audit(e);
+  return true;
+end $$;
+
+-- A key that has signed nothing yet never will. The one that signs now goes on, as if that had not been published.
+create function withdraw_key(key_id text, e jsonb) returns boolean language plpgsql as $$
+declare
+  k signing_key;
+begin
+  perform 1 from config_epoch for update;
+  update signing_key set retired_at = clock_timestamp()
+  where id = key_id and active_from > clock_timestamp() and (retired_at is null or retired_at > clock_timestamp()) returning * into k;
+  if not found then return false; end if;
+  update signing_key set retired_at = null where id = (
+    select o.id from signing_key o where o.purpose = k.purpose and o.alg = k.alg and o.active_from <= clock_timestamp()
+      and (o.retired_at is null or o.retired_at > clock_timestamp()) order by o.active_from desc limit 1);
   update config_epoch set epoch = epoch + 1;
   perform append_audit(e);
   return true;

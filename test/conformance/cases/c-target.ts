@@ -213,8 +213,9 @@ export const targetCases: readonly Case[] = [
     rule: 'the JSON Schema of the type is published, and closed',
     source: 'RFC 9396 section 10',
     must: 'SHOULD',
+    needsMember: 'detailSchema',
     run: async (suite) => {
-      const answer = await suite.send({ path: suite.profile.detailSchema ?? '/schemas' });
+      const answer = await suite.send({ path: suite.profile.detailSchema ?? '' });
       check(
         answer,
         answer.status === 200 && at(answer.body, 'additionalProperties') === false,

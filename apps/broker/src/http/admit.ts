@@ -12,7 +12,7 @@ export function createAdmission(broker: Broker) {
   const { metrics, config, draining, traffic } = broker;
   const proxies = cidrList(config.trustedProxies);
   const refusalOf = (request: Request): Refusal | Fault | undefined => {
-    if (!namesOurHost(request, config.issuer)) return new Refusal('malformed_request');
+    if (!namesOurHost(request, config.issuer)) return new Refusal('host_unknown');
     if (!cameOverTls(request, config, proxies)) return new Refusal('insecure_transport');
     const full = draining() || traffic.inFlight >= config.requestsInFlight;
     return full && isSheddable(request) ? new Fault('overloaded', { effect: 'none' }) : undefined;
@@ -60,8 +60,9 @@ function namesOurHost(request: Request, issuer: string): boolean {
   if (names.filter((name) => name.toLowerCase() === 'host').length !== 1) return false;
   const host = request.headers.host ?? '';
   const own = new URL(issuer);
-  if (host.toLowerCase() === own.host) return true;
-  if (!URL.canParse(`http://${host}`)) return false;
+  if (!URL.canParse(`${own.protocol}//${host}`)) return false;
+  // A client may write the default port out.
+  if (new URL(`${own.protocol}//${host}`).host === own.host) return true;
   return isLoopbackHost(own.hostname) && isLoopbackHost(new URL(`http://${host}`).hostname);
 }
 

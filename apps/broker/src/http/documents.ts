@@ -235,7 +235,7 @@ function mayChange(principal: Principal, change: Change, context: Changing): voi
   const after = context.next.find((one) => one.kind === kind && one.name === name)?.document;
   const binding = { before: asBinding(before && reopenDocument(before.body)), after: asBinding(after) };
   const may = mayWriteDocument(principal.roles, principal.identity, { kind, name, binding });
-  if (!may.allowed) throw new Refusal('role_required', { detail: may.problem });
+  if (!may.allowed) throw new DocumentsRefused([may.problem], 'role_required', may.problem);
 }
 
 interface Changing {
@@ -250,7 +250,8 @@ function asBinding(document: AnyDocument | undefined) {
 function refuseConflicts(conflicts: ReturnType<typeof setConflicts>): void {
   const [first] = conflicts;
   if (first === undefined) return;
-  throw new Refusal(first.reason, { detail: `${first.kind} ${first.name} belongs to set ${first.set}` });
+  const says = conflicts.map(({ kind, name, set }) => `${kind} ${name} belongs to set ${set}`);
+  throw new DocumentsRefused(says, first.reason, says[0]);
 }
 
 async function visible({ broker, principal }: Call, kind: Kind): Promise<readonly ActiveDocument[]> {

@@ -66,8 +66,12 @@ export function problem(error: unknown, { issuer, requestId }: ErrorContext): Re
 export class DocumentsRefused extends Refusal {
   readonly errors: readonly string[];
 
-  constructor(errors: readonly string[], reason: Reason = 'document_invalid') {
-    super(reason, { detail: `${errors.length} errors` });
+  constructor(
+    errors: readonly string[],
+    reason: Reason = 'document_invalid',
+    detail = `${errors.length} errors`,
+  ) {
+    super(reason, { detail });
     this.errors = errors;
   }
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Config, ConfigError } from '../config.ts';
 
@@ -40,6 +40,15 @@ function readText(file: string): string {
   } catch {
     throw new ConfigError([`keyEncryptionKey: ${file} cannot be read`]);
   }
+}
+
+/** Not refused: secrets mounted into a container are often 0644 there, and nobody else is. */
+export function isKekOpenToAll({
+  keyEncryptionKey,
+  dataDir,
+}: Pick<Config, 'keyEncryptionKey' | 'dataDir'>): boolean {
+  const reference = keyEncryptionKey ?? { file: join(dataDir, 'key-encryption-key') };
+  return 'file' in reference && existsSync(reference.file) && (statSync(reference.file).mode & 0o007) !== 0;
 }
 
 function decode(text: string, source: string): Buffer {

@@ -66,13 +66,18 @@ export function nextRotations(
   return rotatedPurposes.flatMap((purpose) =>
     algorithmsOf[purpose].flatMap((alg) => {
       const starts = stored
-        .filter((key) => key.purpose === purpose && key.alg === alg)
+        .filter((key) => key.purpose === purpose && key.alg === alg && !wasWithdrawn(key))
         .map(({ activeFrom }) => activeFrom.getTime());
       // The first key of all is made at start (load.ts).
       if (starts.length === 0) return [];
       return [{ purpose, alg, publishAt: new Date(Math.max(...starts) + everyMs - publishLeadMs) }];
     }),
   );
+}
+
+/** Taken back before it ever signed. */
+function wasWithdrawn({ activeFrom, retiredAt }: KeyTimes): boolean {
+  return retiredAt !== null && retiredAt <= activeFrom;
 }
 
 /** Where a key stands: published and waiting, signing, published for what it has signed, or gone. */
@@ -88,7 +93,8 @@ export function keyState(
       other.purpose === key.purpose &&
       other.alg === key.alg &&
       other.activeFrom > key.activeFrom &&
-      other.activeFrom <= now,
+      other.activeFrom <= now &&
+      !wasWithdrawn(other),
   );
   return newer ? 'retiring' : 'current';
 }

@@ -53,7 +53,8 @@ export async function bootstrap(flags: Flags): Promise<void> {
 /** An admin who could never sign in would be noticed only in need. */
 function refuseStranger(documents: Documents, { issuer, subject }: Flags, brokerIssuer: string): void {
   const found = documents.find(({ kind, name }) => kind === 'TrustedIssuer' && name === issuer);
-  if (found === undefined) fail(1, `no TrustedIssuer ${issuer}; put it into the bundle first`);
+  if (found === undefined)
+    fail(1, `no TrustedIssuer ${issuer}; put it into the bundle, and start \`mayfly serve\` once`);
   const document = reopenDocument(found.body);
   if (!isDocumentOf(document, 'TrustedIssuer') || !document.spec.people)
     fail(1, `${issuer} is not an issuer of people (people: true)`);

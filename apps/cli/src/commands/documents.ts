@@ -28,7 +28,9 @@ const marks: Readonly<Record<string, string>> = { create: '+', update: '~', dele
 export function registerDocuments(program: Command): void {
   program
     .command('lint <paths...>')
-    .description('checks documents without a broker: every error as file:line:col: path: message')
+    .description(
+      'checks documents without a broker: every error as file:line:col: path: message. A folder is taken as complete; files alone may name what is elsewhere',
+    )
     .action((paths: string[]) => runLint(paths));
   for (const [verb, says] of [
     ['plan', 'what applying a folder would change; exit 0 nothing, 2 changes, 1 error'],

@@ -29,8 +29,8 @@ export function registerKeys(program: Command): void {
   subcommand('rotate', 'makes the next key: published at once, signing once every cache has seen it')
     .requiredOption('--purpose <purpose>', signingPurposes.join(' or '))
     .action((flags: ConfigFlags & { purpose: string }) => rotate(flags));
-  subcommand('retire <id>', 'takes a key that signs no longer out of the published set')
-    .option('--now', 'at once: whatever it has signed is refused from now on')
+  subcommand('retire <id>', 'takes a key out that signs no longer (after a day), or not yet (at once)')
+    .option('--now', 'at once, for a key that has leaked: whatever it has signed is refused from now on')
     .action((id: string, flags: ConfigFlags & { now?: boolean }) => retire(id, flags));
   subcommand('export', 'static files of the federation issuer, for where clouds can fetch them')
     .requiredOption('--federation <dir>', 'folder to write to')
@@ -74,9 +74,11 @@ async function retire(id: string, flags: ConfigFlags & { now?: boolean }): Promi
     const purpose = signingPurposes.find((one) => one === key.purpose) ?? fail(1, `${id} signs nothing`);
     if (algorithmsOf[purpose].some((alg) => ring.signer(purpose, new Date(), alg).kid === id))
       fail(1, `${id} is the one that signs; rotate first, and retire it once the next one signs`);
+    if (await store.keys.withdraw(id, keyEvent('key.retired', { ...key, retiredAt: new Date() })))
+      return console.log(`${id} is withdrawn: it has signed nothing, and never will`);
     const at = new Date(Date.now() + (flags.now ? 0 : retireAfterMs));
     await store.keys.retire(id, at, keyEvent('key.retired', { ...key, retiredAt: at }));
-    console.log(`${id} is published until ${at.toISOString()}`);
+    return console.log(`${id} is published until ${at.toISOString()}`);
   });
 }
 

@@ -6,6 +6,7 @@ import {
   configSchema,
   createClockWatch,
   createLog,
+  isKekOpenToAll,
   loadKeys,
   nextRotations,
   signingPurposes,
@@ -82,7 +83,15 @@ async function serve(flags: ServeFlags): Promise<void> {
   const config = load(flags);
   const log = createLog({ level: config.logLevel, file: config.logFile });
   const running = await startBroker({ config, env: process.env, environment: 'production', role, log });
-  log.info({ issuer: config.issuer, ops: running.opsUrl, role, insecure: config.insecure }, 'serving');
+  const { strongerLogin } = await running.broker.store.status();
+  const insecure = [
+    ...config.insecure,
+    ...(strongerLogin === null ? [] : [`databaseLogin:${strongerLogin}`]),
+    ...(isKekOpenToAll(config) ? ['keyEncryptionKey: readable by every user of this machine'] : []),
+  ];
+  const says = { issuer: config.issuer, ops: running.opsUrl, role, insecure };
+  if (insecure.length > 0) log.warn(says, 'serving, with weakened settings');
+  else log.info(says, 'serving');
   const signal = await new Promise<string>((resolve) => {
     for (const one of ['SIGINT', 'SIGTERM'] as const) process.once(one, () => resolve(one));
   });

@@ -6,7 +6,7 @@ export const operationErrors = {
     oauth: 'temporarily_unavailable',
     status: 503,
     says: 'The keys of the issuer cannot be read now.',
-    todo: 'Retry; operators: `mayfly doctor`.',
+    todo: 'Retry; operators: the log says why, by request id.',
   },
   frozen: {
     oauth: 'temporarily_unavailable',
@@ -18,7 +18,7 @@ export const operationErrors = {
     oauth: 'temporarily_unavailable',
     status: 503,
     says: 'The database is older than what was known; nothing is issued.',
-    todo: 'Operators: `mayfly recover`.',
+    todo: 'Ask the operators.',
   },
   database_unavailable: {
     oauth: 'temporarily_unavailable',
@@ -36,7 +36,7 @@ export const operationErrors = {
     oauth: 'temporarily_unavailable',
     status: 503,
     says: 'The provider refused the broker; nothing was issued.',
-    todo: 'Operators: `mayfly doctor`.',
+    todo: 'Operators: the log says why, by request id.',
   },
   overloaded: {
     oauth: 'temporarily_unavailable',

@@ -2,6 +2,12 @@ import type { ErrorRow } from './row.ts';
 
 /** What is wrong with the form of a request. */
 export const requestErrors = {
+  host_unknown: {
+    oauth: 'invalid_request',
+    status: 400,
+    says: 'The Host header is not that of the broker.',
+    todo: 'Use the address of the issuer; a proxy must pass Host on as it came.',
+  },
   malformed_request: {
     oauth: 'invalid_request',
     status: 400,
