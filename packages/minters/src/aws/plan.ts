@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type MintPlan, type MintRequest, Refusal, type Revocability } from '@mayfly/core';
+import { type Enforcement, type MintPlan, type MintRequest, Refusal, type Revocability } from '@mayfly/core';
 import { bareId, tokenType } from '@mayfly/protocol';
 import { z } from 'zod';
 import { compilePolicy } from './policy.ts';
@@ -37,6 +37,14 @@ export function planAws(request: MintRequest): MintPlan {
   const kmsKey = chooseKey(provider, request.mint);
   const policy = compilePolicy({ access, identifier, actions, account, kmsKey, notAfter });
   const reach = sourceIdentity(request.grantId, request.generation);
+  const body: AwsBody = {
+    role,
+    sessionName: sessionName(request.issuanceId),
+    sourceIdentity: reach,
+    policy: policy.text,
+    durationSeconds: lifeSeconds,
+    description: bareId(request.issuanceId),
+  };
   return {
     kind: 'aws',
     purpose: 'agent',
@@ -52,23 +60,22 @@ export function planAws(request: MintRequest): MintPlan {
     notAfter: notAfter.toISOString(),
     reach,
     ends: revocability(provider),
-    enforcement: { resource: 'provider', actions: 'provider', ttl: 'provider' },
+    enforcement: enforcementOf(body),
     issuedTokenType: tokenType.awsCredentials,
     tokenType: 'N_A',
-    body: {
-      role,
-      sessionName: sessionName(request.issuanceId),
-      sourceIdentity: reach,
-      policy: policy.text,
-      durationSeconds: lifeSeconds,
-      description: bareId(request.issuanceId),
-    } satisfies AwsBody,
+    body,
   };
 }
 
 /** The session that agent credentials of one (grant, generation) are cut from; its secret stays in this process. */
 export function planBase(plan: MintPlan, context: { issuanceId: string; now: Date }): MintPlan {
-  const body = awsBody.parse(plan.body);
+  const body: AwsBody = {
+    ...awsBody.parse(plan.body),
+    sessionName: sessionName(context.issuanceId),
+    policy: null,
+    durationSeconds: baseSeconds,
+    description: bareId(context.issuanceId),
+  };
   return {
     ...plan,
     purpose: 'base',
@@ -76,15 +83,15 @@ export function planBase(plan: MintPlan, context: { issuanceId: string; now: Dat
     actions: [],
     nativePermissions: [],
     notAfter: new Date((Math.floor(context.now.getTime() / 1000) + baseSeconds) * 1000).toISOString(),
-    enforcement: { resource: 'broker', actions: 'broker', ttl: 'provider' },
-    body: {
-      ...body,
-      sessionName: sessionName(context.issuanceId),
-      policy: null,
-      durationSeconds: baseSeconds,
-      description: bareId(context.issuanceId),
-    } satisfies AwsBody,
+    enforcement: enforcementOf(body),
+    body,
   };
+}
+
+/** Told from what is sent: a session without a policy of its own is narrowed by the broker alone. */
+function enforcementOf({ policy }: AwsBody): Enforcement {
+  const by = policy === null ? 'broker' : 'provider';
+  return { resource: by, actions: by, ttl: 'provider' };
 }
 
 /** Names grant and generation, and is never reused after a denial (contract.md section 5). */
