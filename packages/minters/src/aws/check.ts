@@ -48,8 +48,12 @@ export const checkAwsBase: BaseCheck = (base, plan) => {
   if (!parsed.success) return 'body: not the known form';
   const { role, sourceIdentity, sessionName, durationSeconds, description } = parsed.data;
   if (role !== plan.body['role']) return 'role is not that of the plan';
-  if (sourceIdentity !== plan.reach) return 'SourceIdentity is not the reach of the plan';
-  if (sessionName !== expectedSessionName(base.issuanceId)) return 'session name is not that of the issuance';
+  if (sourceIdentity !== plan.body['sourceIdentity']) return 'SourceIdentity is not that of the plan';
+  // One denial must end both: what both have in common is what the denial names.
+  const byName = plan.reach === plan.body['sessionName'];
+  if (!byName && sourceIdentity !== plan.reach) return 'SourceIdentity is not the reach of the plan';
+  if (sessionName !== (byName ? plan.reach : hashedName(base.issuanceId)))
+    return 'session name is not that of the issuance';
   if (!/^[0-9A-Z]{26}$/.test(description) || parseId('isn', description) !== base.issuanceId)
     return 'description does not name the issuance';
   const lifeMs = Date.parse(base.notAfter) - uuidTime(base.issuanceId).getTime();
@@ -64,8 +68,14 @@ function checkSession(plan: MintPlan, body: Sent, { provider, mint }: Allowed): 
   const [, grant = '', generation] = /^mf-([0-9A-Z]{26})-(0|[1-9][0-9]*)$/.exec(sourceIdentity) ?? [];
   if (parseId('grt', grant) !== plan.grantId || Number(generation) !== plan.generation)
     return 'SourceIdentity does not name grant and generation';
-  if (sourceIdentity !== plan.reach) return 'SourceIdentity is not the reach of the plan';
-  if (sessionName !== expectedSessionName(plan.issuanceId)) return 'session name is not that of the issuance';
+  if (provider.spec['denyBy'] === 'sessionName') {
+    if (sessionName !== hashedName(`${plan.grantId}\n${plan.generation}`))
+      return 'session name is not that of grant and generation';
+    if (plan.reach !== sessionName) return 'session name is not the reach of the plan';
+  } else {
+    if (sourceIdentity !== plan.reach) return 'SourceIdentity is not the reach of the plan';
+    if (sessionName !== hashedName(plan.issuanceId)) return 'session name is not that of the issuance';
+  }
   if (!/^[0-9A-Z]{26}$/.test(description) || parseId('isn', description) !== plan.issuanceId)
     return 'description does not name the issuance';
   // The id was made when the exchange began, so its time stands for now.
@@ -74,15 +84,15 @@ function checkSession(plan: MintPlan, body: Sent, { provider, mint }: Allowed): 
 }
 
 // A name that somebody could guess could be named in a bucket policy, which a session policy does not narrow.
-function expectedSessionName(issuanceId: string): string {
-  return `mf-${createHash('sha256').update(`session\n${issuanceId}`).digest('hex').slice(0, 40)}`;
+function hashedName(id: string): string {
+  return `mf-${createHash('sha256').update(`session\n${id}`).digest('hex').slice(0, 40)}`;
 }
 
 /** What the caller and the log are told must not be better than what is sent. */
 function checkClaims({ ends, enforcement, tokenType, issuedTokenType }: MintPlan, allowed: Allowed) {
   const { revoke, denyBy } = allowed.provider.spec;
   if (ends.by !== 'expired') {
-    const deniable = revoke === 'deny-policy' && denyBy === 'sourceIdentity';
+    const deniable = revoke === 'deny-policy' && (denyBy === 'sourceIdentity' || denyBy === 'sessionName');
     if (ends.by !== 'denied' || !deniable || ends.guaranteedSeconds !== undefined)
       return 'ends is better than the provider can hold';
   }
@@ -101,11 +111,14 @@ function checkKey(plan: MintPlan, { policy, role }: Sent, allowed: Allowed): str
   const ceiling = provider.spec['kmsKeys'];
   if (key !== undefined && !(Array.isArray(ceiling) && ceiling.includes(key)))
     return 'KMS key is not a ceiling of the provider';
+  const account = role.split(':')[4] ?? '';
+  const owner = allowed.identifier.split(':')[4] ?? '';
+  if (owner !== '' && owner !== account) return 'the identifier is of another account than the role';
   return checkPolicy(policy, {
     access: plan.access,
     identifier: allowed.identifier,
     verbs: plan.actions,
-    account: role.split(':')[4] ?? '',
+    account,
     key: typeof key === 'string' ? key : null,
     end: Date.parse(plan.notAfter),
     endMax: allowed.notAfter.getTime(),

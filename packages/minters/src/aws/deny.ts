@@ -7,7 +7,7 @@ import {
 } from '@aws-sdk/client-iam';
 import { auditEvent, type CallContext, type DenyDue, type DenyWrite, Fault } from '@mayfly/core';
 import type { MinterServices } from '../services.ts';
-import { awsCall, type Connections, clientOptions } from './call.ts';
+import { awsCall, type Connections, clientOptions, isAbsent } from './call.ts';
 import { baseSeconds } from './plan.ts';
 import { type AwsProvider, iamEndpoint, parseAwsProvider, splitRole } from './provider.ts';
 import { assume, type Session } from './session.ts';
@@ -24,7 +24,8 @@ const revokerMarginMs = 60_000;
 export interface DenyTarget {
   readonly provider: string;
   readonly role: string;
-  readonly sourceIdentity: string;
+  /** A SourceIdentity, or the session name where there is none. */
+  readonly reach: string;
 }
 
 /** One deny document per role: regenerated from rows, written by one writer, acknowledged after its read-back. */
@@ -72,9 +73,9 @@ export function createDenyDocuments(options: DenyOptions): DenyDocuments {
     const provider = providerOf(options, name);
     // Entries are needed until no session of this identity can live: the base is the longest.
     const neededUntil = new Date(context.now.getTime() + baseSeconds * 1000);
-    const entries = targets.map(({ provider: of, sourceIdentity }) => ({
+    const entries = targets.map(({ provider: of, reach }) => ({
       provider: of,
-      sourceIdentity,
+      sourceIdentity: reach,
       neededUntil,
     }));
     const document = await options.deny.request(role, entries, writerLeaseSeconds);
@@ -181,18 +182,22 @@ async function lookAt(
   if (document !== null) await publish(document, { provider, role, context });
 }
 
-/** One Deny of everything for these SourceIdentities; a positive operator, so that other sessions are untouched. */
+/** A session name of plan.ts: 40 digits of a hash, which no SourceIdentity has. */
+const sessionNameForm = /^mf-[0-9a-f]{40}$/;
+
+/** Denies everything for these SourceIdentities and session names; positive operators, so that other sessions are untouched. */
 export function denyPolicy({ version, entries }: Pick<DenyWrite, 'version' | 'entries'>): string {
+  const identities = entries.filter((one) => !sessionNameForm.test(one));
+  // `aws:userid` of a session is `ROLEID:SESSION`.
+  const names = entries.filter((one) => sessionNameForm.test(one)).map((one) => `*:${one}`);
+  const deny = { Effect: 'Deny', Action: '*', Resource: '*' };
+  const byIdentity = { StringEquals: { 'aws:SourceIdentity': identities } };
+  const byName = { StringLike: { 'aws:userid': names } };
   const text = JSON.stringify({
     Version: '2012-10-17',
     Statement: [
-      {
-        Sid: `MayflyDenyV${version}`,
-        Effect: 'Deny',
-        Action: '*',
-        Resource: '*',
-        Condition: { StringEquals: { 'aws:SourceIdentity': entries } },
-      },
+      ...(identities.length === 0 ? [] : [{ Sid: `MayflyDenyV${version}`, ...deny, Condition: byIdentity }]),
+      ...(names.length === 0 ? [] : [{ Sid: `MayflyDenyNamesV${version}`, ...deny, Condition: byName }]),
     ],
   });
   if (text.length <= documentCharactersMax) return text;
@@ -231,8 +236,7 @@ async function ignoreAbsent<T>(call: Promise<T>): Promise<T | undefined> {
   try {
     return await call;
   } catch (error) {
-    const cause = error instanceof Fault ? error.cause : undefined;
-    if (cause instanceof Error && cause.name === 'NoSuchEntityException') return undefined;
+    if (isAbsent(error)) return undefined;
     throw error;
   }
 }

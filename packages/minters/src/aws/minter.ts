@@ -138,7 +138,7 @@ async function revoke(
   documents: DenyDocuments,
 ): Promise<'gone' | 'wait-for-expiry'> {
   if (plan.ends.by !== 'denied') return 'wait-for-expiry';
-  const { role, sourceIdentity } = awsBody.parse(plan.body);
-  await documents.deny({ provider: plan.provider, role, sourceIdentity }, context);
+  const { role } = awsBody.parse(plan.body);
+  await documents.deny({ provider: plan.provider, role, reach: plan.reach }, context);
   return 'gone';
 }

@@ -36,11 +36,13 @@ export function planAws(request: MintRequest): MintPlan {
   const { access, identifier, actions, notAfter } = request;
   const kmsKey = chooseKey(provider, request.mint);
   const policy = compilePolicy({ access, identifier, actions, account, kmsKey, notAfter });
-  const reach = sourceIdentity(request.grantId, request.generation);
+  const identity = sourceIdentity(request.grantId, request.generation);
+  const byName = provider.denyBy === 'sessionName';
+  const name = byName ? grantSessionName(request) : sessionName(request.issuanceId);
   const body: AwsBody = {
     role,
-    sessionName: sessionName(request.issuanceId),
-    sourceIdentity: reach,
+    sessionName: name,
+    sourceIdentity: identity,
     policy: policy.text,
     durationSeconds: lifeSeconds,
     description: bareId(request.issuanceId),
@@ -58,7 +60,7 @@ export function planAws(request: MintRequest): MintPlan {
     actions,
     nativePermissions: policy.permissions,
     notAfter: notAfter.toISOString(),
-    reach,
+    reach: byName ? name : identity,
     ends: revocability(provider),
     enforcement: enforcementOf(body),
     issuedTokenType: tokenType.awsCredentials,
@@ -69,9 +71,11 @@ export function planAws(request: MintRequest): MintPlan {
 
 /** The session that agent credentials of one (grant, generation) are cut from; its secret stays in this process. */
 export function planBase(plan: MintPlan, context: { issuanceId: string; now: Date }): MintPlan {
+  const cut = awsBody.parse(plan.body);
   const body: AwsBody = {
-    ...awsBody.parse(plan.body),
-    sessionName: sessionName(context.issuanceId),
+    ...cut,
+    // What is denied by its session name shares it with all that is cut from it.
+    sessionName: plan.reach === cut.sessionName ? cut.sessionName : sessionName(context.issuanceId),
     policy: null,
     durationSeconds: baseSeconds,
     description: bareId(context.issuanceId),
@@ -101,8 +105,16 @@ export function sourceIdentity(grantId: string, generation: number): string {
 
 // A bucket policy may name a session ARN, which a session policy does not narrow: the name must not be guessable.
 // UUIDv7 ids carry 74 random bits; the hash keeps the id itself out of the ARN.
-function sessionName(issuanceId: string): string {
-  return `mf-${createHash('sha256').update(`session\n${issuanceId}`).digest('hex').slice(0, 40)}`;
+function sessionName(...ids: readonly string[]): string {
+  return `mf-${createHash('sha256')
+    .update(['session', ...ids].join('\n'))
+    .digest('hex')
+    .slice(0, 40)}`;
+}
+
+/** Where a session can only be denied by its name: one name per grant and generation, as the SourceIdentity elsewhere. */
+function grantSessionName({ grantId, generation }: MintRequest): string {
+  return sessionName(grantId, String(generation));
 }
 
 function chooseRole({ roles, name }: AwsProvider, mint: Readonly<Record<string, unknown>>): string {
@@ -124,6 +136,6 @@ function chooseKey(
 }
 
 function revocability(provider: AwsProvider): Revocability {
-  if (provider.revoke === 'none' || provider.denyBy !== 'sourceIdentity') return { by: 'expired' };
+  if (provider.revoke === 'none') return { by: 'expired' };
   return { by: 'denied', typicalSeconds: typicalDenySeconds };
 }

@@ -254,6 +254,11 @@ test.each(Object.keys(awsThings) as (keyof typeof awsThings)[])(
     expect(refusal(changed(thing.replace('123456789012', '999999999999')))).toBe(
       'identifier_malformed: the account is not that of the role',
     );
+    const foreign = thing.replace('123456789012', '999999999999');
+    const good = planAws(thingRequest(access, [verb[access]]));
+    const policy = String(good.body['policy']).replaceAll('123456789012', '999999999999');
+    const forced = { ...good, identifier: foreign, body: { ...good.body, policy } };
+    expect(check(forced, changed(foreign))).toBe('the identifier is of another account than the role');
     for (const identifier of [
       thing.replace('eu-west-1', '*'),
       thing.replace('eu-west-1', ''),

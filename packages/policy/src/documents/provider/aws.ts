@@ -1,9 +1,12 @@
 import { z } from 'zod';
 import { choice, endpoint } from '../common.ts';
 
+// Ceph has a tenant or nothing where AWS has an account of twelve digits.
 const roleArn = z
   .string()
-  .regex(/^arn:aws[a-z-]*:iam::[0-9]{12}:role\/[\w+=,.@/-]{1,512}$/, { error: 'the ARN of an IAM role' });
+  .regex(/^arn:aws[a-z-]*:iam::(?:[0-9]{12}|[A-Za-z_][A-Za-z0-9_]{0,62})?:role\/[\w+=,.@/-]{1,512}$/, {
+    error: 'the ARN of an IAM role',
+  });
 
 const kmsKey = z
   .string()
@@ -21,7 +24,7 @@ export const awsProvider = z.strictObject({
   auth: choice(['webIdentity', 'ambient']).default('webIdentity'),
   revoke: choice(['deny-policy', 'none']).default('deny-policy'),
   revoker: z.strictObject({ role: roleArn }).optional(),
-  denyBy: choice(['sourceIdentity'], ['sessionName']).default('sourceIdentity'),
+  denyBy: choice(['sourceIdentity', 'sessionName']).default('sourceIdentity'),
   endpoints: z
     .strictObject({ sts: endpoint.optional(), iam: endpoint.optional(), s3: endpoint.optional() })
     .optional(),
