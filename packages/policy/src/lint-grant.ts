@@ -39,7 +39,7 @@ export function lintGrant(at: GrantAt, known: Known, report: Report): void {
 function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefined {
   const { grant, index } = at;
   const path = ['spec', 'grants', index, 'mint'];
-  const { provider, access, server, role } = grant.mint;
+  const { provider, access, server, role, kmsKey } = grant.mint;
   if (provider === 'token') {
     if (server === undefined) report('ERROR', 'server-missing', path, 'a tool token needs mint.server');
     else if (!known.has('ResourceServer', server))
@@ -47,6 +47,7 @@ function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefi
     if (access !== undefined && access !== 'token')
       report('ERROR', 'access', [...path, 'access'], 'provider token has access token only');
     if (role !== undefined) report('ERROR', 'role', [...path, 'role'], 'provider token has no roles');
+    if (kmsKey !== undefined) report('ERROR', 'kms-key', [...path, 'kmsKey'], 'provider token has no keys');
     lintAudience(at, known, report);
     return accessRow('token');
   }
@@ -55,8 +56,11 @@ function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefi
   if (!known.has('Provider', provider))
     report('ERROR', 'unknown-provider', [...path, 'provider'], known.missing('Provider', provider));
   const spec = known.provider(provider)?.spec;
-  lintCeiling(grant, spec, (message) => report('ERROR', 'role', [...path, 'role'], message));
   const row = access === undefined ? undefined : accessRow(access);
+  lintCeiling(grant, spec, (message) => report('ERROR', 'role', [...path, 'role'], message));
+  lintKmsKey(grant.mint, { spec, row }, (message) =>
+    report('ERROR', 'kms-key', [...path, 'kmsKey'], message),
+  );
   if (row !== undefined && (spec === undefined ? row.provider !== 'token' : row.provider === spec.type))
     return row;
   const names = accessTable
@@ -76,6 +80,18 @@ function lintCeiling(
 ): void {
   if (role === undefined || spec === undefined) return;
   if (!spec.roles.includes(role)) error(`not one of the roles of provider ${provider}`);
+}
+
+/** `mint.kmsKey` picks among the keys of its provider, where the access knows what to do with one. */
+function lintKmsKey(
+  { kmsKey, provider }: GrantAt['grant']['mint'],
+  { spec, row }: { spec: ProviderSpec | undefined; row: AccessRow | undefined },
+  error: (message: string) => void,
+): void {
+  if (kmsKey === undefined) return;
+  if (row !== undefined && row.keyPermissions === undefined) error(`${row.access} takes no KMS key`);
+  if (spec !== undefined && !(spec.type === 'aws' && spec.kmsKeys?.includes(kmsKey)))
+    error(`not one of the kmsKeys of provider ${provider}`);
 }
 
 function lintAudience({ grant, index, spec }: GrantAt, known: Known, report: Report): void {

@@ -1,6 +1,8 @@
+export { allows, type Context as PolicyContext, parsePolicy } from './aws/evaluate.ts';
 export type { FaultPlan } from './aws/faults.ts';
 export type { LedgerRecord } from './aws/ledger.ts';
-export { type AwsOptions, type AwsStandin, type SeedRole, startAws } from './aws/server.ts';
+export type { SeedRole } from './aws/seed.ts';
+export { type AwsOptions, type AwsStandin, startAws } from './aws/server.ts';
 export { type AssertionRequest, type IssuerOptions, type LocalIssuer, startIssuer } from './issuer/issuer.ts';
 export type { IssuerClient } from './issuer/people.ts';
 export { type Cluster, type Pod, type ServiceAccount, startCluster } from './kubernetes/cluster.ts';

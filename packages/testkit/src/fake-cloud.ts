@@ -22,7 +22,14 @@ export type CloudFault =
   /** Answers only when the caller gives up; nothing took effect. */
   | 'hangs'
   /** Answers a credential that lives an hour longer than was asked for. */
-  | 'lies';
+  | 'lies'
+  /** Answers a credential of another identity, or of more, than was asked for. */
+  | 'lies-identity'
+  /** Asks to come back later: surely nothing happened. */
+  | 'throttled';
+
+/** By how much a cloud lies about the life of what it made. */
+const lieSeconds = 3600;
 
 /** A cloud with a ledger of its own: what was minted, deleted and denied, apart from what the broker believes. */
 export class FakeCloud {
@@ -33,10 +40,18 @@ export class FakeCloud {
   /** Calls that hang now; resolves when the next one begins to. */
   #hanging = Promise.withResolvers<void>();
   #fault: CloudFault | undefined;
+  #held: { readonly arrived: () => void; readonly released: Promise<void> } | undefined;
   #serial = 0;
 
   failNext(fault: CloudFault): void {
     this.#fault = fault;
+  }
+
+  /** The next call arrives, and takes effect only at `release`. */
+  hold(): { readonly held: Promise<void>; release(): void } {
+    const [arrived, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    this.#held = { arrived: arrived.resolve, released: released.promise };
+    return { held: arrived.promise, release: released.resolve };
   }
 
   /** Settles once a call hangs. */
@@ -45,16 +60,16 @@ export class FakeCloud {
   }
 
   mint(plan: MintPlan, signal: AbortSignal): Promise<CloudCredential> {
-    return this.#call(signal, (lieSeconds) => {
+    return this.#call(signal, (lie) => {
       this.#serial += 1;
       const credential: CloudCredential = {
         keyId: `FAKEKEY${this.#serial}`,
         issuanceId: plan.issuanceId,
         purpose: plan.purpose,
         reach: plan.reach,
-        identifier: plan.identifier,
+        identifier: lie === 'lies-identity' ? `${plan.identifier}-other` : plan.identifier,
         actions: plan.actions,
-        expiresAt: new Date(Date.parse(plan.notAfter) + lieSeconds * 1000),
+        expiresAt: new Date(Date.parse(plan.notAfter) + (lie === 'lies' ? lieSeconds * 1000 : 0)),
       };
       this.minted.push(credential);
       return credential;
@@ -81,18 +96,23 @@ export class FakeCloud {
     return !taken && now < credential.expiresAt;
   }
 
-  async #call<T>(signal: AbortSignal, apply: (lieSeconds: number) => T): Promise<T> {
-    const fault = this.#fault;
+  async #call<T>(signal: AbortSignal, apply: (lie: CloudFault | undefined) => T): Promise<T> {
+    const [fault, held] = [this.#fault, this.#held];
     this.#fault = undefined;
+    this.#held = undefined;
+    held?.arrived();
+    await held?.released;
     const lost = () =>
       new Fault('provider_unavailable', { effect: 'unknown', detail: `cloud: ${fault ?? 'aborted'}` });
     if (fault === 'refused') throw new Fault('provider_refused', { effect: 'none', detail: 'AccessDenied' });
+    if (fault === 'throttled')
+      throw new Fault('provider_unavailable', { effect: 'none', detail: 'SlowDown' });
     if (fault === 'not-applied') throw lost();
     if (fault === 'hangs') {
       await this.#untilAborted(signal);
       throw lost();
     }
-    const answer = apply(fault === 'lies' ? 3600 : 0);
+    const answer = apply(fault);
     if (fault === 'applied') throw lost();
     return answer;
   }

@@ -41,7 +41,12 @@ export function createFakeMinter({ cloud, ends = 'denied', base = false }: FakeM
     plan: (request) => planFake(request, { kind: 'fake', ends: revocability(ends) }),
     ...(base ? { base: cut } : {}),
     mint: async (plan, { signal }) => {
-      const { keyId, expiresAt } = await cloud.mint(plan, signal);
+      const { keyId, expiresAt, identifier } = await cloud.mint(plan, signal);
+      if (identifier !== plan.identifier)
+        throw new Fault('provider_refused', {
+          effect: 'unknown',
+          detail: 'the cloud answered another thing',
+        });
       if (expiresAt.getTime() > Date.parse(plan.notAfter))
         throw new Fault('provider_refused', {
           effect: 'unknown',
@@ -76,6 +81,7 @@ export function createFakeLocalMinter({ ends = 'denied' }: { ends?: Revocability
 
 /** Written apart from `planFake`: what would be sent against what was decided. */
 export const checkFakePlan: PlanCheck = (plan, allowed) => {
+  if (Object.keys(plan.body).join() !== 'open,verbs') return 'body: not the known form';
   const pattern = compilePattern(allowed.resource);
   if (plan.body['open'] !== plan.identifier || plan.identifier !== allowed.identifier)
     return 'opens another thing than was asked for';

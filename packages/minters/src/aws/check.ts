@@ -3,8 +3,10 @@ import type { BaseCheck, MintPlan, PlanCheck } from '@mayfly/core';
 import { parseId, uuidTime } from '@mayfly/protocol';
 import { z } from 'zod';
 import { insidePattern } from '../inside-pattern.ts';
+import { checkPolicy } from './check-policy.ts';
+import { checkSize } from './check-size.ts';
 
-// Written apart from policy.ts and plan.ts: this reads what would be sent, knows nothing of how it was made, and
+// Written apart from rows.ts, policy.ts and plan.ts: this reads what would be sent, knows nothing of how it was made, and
 // shares no code with them.
 const sent = z.strictObject({
   role: z.string(),
@@ -16,37 +18,7 @@ const sent = z.strictObject({
 });
 type Sent = z.output<typeof sent>;
 
-const statement = z.strictObject({
-  Effect: z.literal('Allow'),
-  Action: z.array(z.string()).min(1),
-  Resource: z.string(),
-  Condition: z.strictObject({
-    DateLessThan: z.strictObject({ 'aws:CurrentTime': z.iso.datetime({ precision: 0 }) }),
-    StringEquals: z
-      .strictObject({
-        'aws:ResourceAccount': z.string().optional(),
-        's3:prefix': z.string().optional(),
-        's3:if-none-match': z.literal('*').optional(),
-      })
-      .optional(),
-  }),
-});
-
-const document = z.strictObject({
-  Version: z.literal('2012-10-17'),
-  Statement: z.array(statement).min(1).max(4),
-});
-type Statement = z.output<typeof statement>;
-
 type Allowed = Parameters<PlanCheck>[1];
-
-/** Which verb each permission needs; a permission that is not here is never sent. */
-const verbsFor: ReadonlyMap<string, readonly string[]> = new Map([
-  ['s3:GetObject', ['read']],
-  ['s3:PutObject', ['write', 'create']],
-  ['s3:DeleteObject', ['delete']],
-  ['s3:ListBucket', ['list']],
-]);
 
 /** Rounding to seconds, and a clock that is set while the exchange runs. */
 const lifeSlackMs = 2_000;
@@ -58,17 +30,16 @@ export const checkAwsPlan: PlanCheck = (plan, allowed) => {
     checkTarget(plan.access, allowed) ??
     checkSession(plan, body.data, allowed) ??
     checkClaims(plan, allowed) ??
-    checkPolicy(plan, body.data, allowed)
+    checkKey(plan, body.data, allowed)
   );
 };
 
 function checkTarget(access: string, { identifier, resource }: Allowed): string | null {
-  if (!/^arn:aws[a-z-]*:s3:::[^/:]+\/[\s\S]+$/.test(identifier))
-    return 'the identifier is no S3 ARN with a key';
   if (/[*?]|\$\{/.test(identifier)) return 'the identifier holds a wildcard';
-  if (access !== 's3.object' && access !== 's3.prefix') return 'access is not known';
-  if ((access === 's3.prefix') !== identifier.endsWith('/')) return 'the identifier has another size';
-  return insidePattern(resource, identifier) ? null : 'the identifier lies outside the grant';
+  return (
+    checkSize(access, identifier) ??
+    (insidePattern(resource, identifier) ? null : 'the identifier lies outside the grant')
+  );
 }
 
 /** A session of at most fifteen minutes in the same role, under the same SourceIdentity, so that one denial ends both. */
@@ -133,70 +104,24 @@ function checkClaims({ ends, enforcement, tokenType, issuedTokenType }: MintPlan
   return null;
 }
 
-function checkPolicy(plan: MintPlan, { policy, role }: Sent, allowed: Allowed): string | null {
-  const value = parseJson(policy);
-  const parsed = document.safeParse(value);
-  if (!parsed.success) return 'policy: holds more than narrow Allow statements';
-  // Two parsers differ about duplicate keys; written again there are none.
-  if (JSON.stringify(value) !== policy) return 'policy: not in its one spelling';
+/** The grant's own key, and only one that the provider lists. */
+function checkKey(plan: MintPlan, { policy, role }: Sent, allowed: Allowed): string | null {
+  const { mint, provider } = allowed;
+  const key: unknown = mint['kmsKey'];
+  const ceiling = provider.spec['kmsKeys'];
+  if (key !== undefined && !(Array.isArray(ceiling) && ceiling.includes(key)))
+    return 'KMS key is not a ceiling of the provider';
   const account = role.split(':')[4] ?? '';
-  for (const one of parsed.data.Statement) {
-    const problem = checkStatement(one, { plan, allowed, account });
-    if (problem !== null) return problem;
-  }
-  const permissions = parsed.data.Statement.flatMap(({ Action }) => Action);
-  if (JSON.stringify(permissions) !== JSON.stringify(plan.nativePermissions))
-    return 'permissions are not those of the plan';
-  return null;
-}
-
-interface Context {
-  readonly plan: MintPlan;
-  readonly allowed: Allowed;
-  readonly account: string;
-}
-
-function checkStatement(one: Statement, { plan, allowed, account }: Context): string | null {
-  const { DateLessThan, StringEquals } = one.Condition;
-  // Only AWS has accounts, of twelve digits; a role of Ceph has a tenant or nothing in that place.
-  const owner = /^[0-9]{12}$/.test(account) ? account : undefined;
-  const end = Date.parse(DateLessThan['aws:CurrentTime']);
-  if (!(end <= allowed.notAfter.getTime())) return 'time bound is later than allowed';
-  if (end !== Date.parse(plan.notAfter)) return 'time bound is not the end of the plan';
-  if (StringEquals?.['aws:ResourceAccount'] !== owner) return 'resource account is not that of the role';
-  for (const permission of one.Action) {
-    const verbs = verbsFor.get(permission);
-    if (verbs === undefined) return `permission ${permission} is not known`;
-    if (!verbs.some((verb) => plan.actions.includes(verb)))
-      return `permission ${permission} exceeds the actions`;
-  }
-  return one.Action.includes('s3:ListBucket') ? checkList(one, allowed) : checkObject(one, plan);
-}
-
-function checkObject({ Action, Resource, Condition }: Statement, plan: MintPlan): string | null {
-  const { 's3:prefix': prefix, 's3:if-none-match': absent } = Condition.StringEquals ?? {};
-  if (prefix !== undefined) return 'an object statement with a prefix condition';
-  if (Action.includes('s3:PutObject') && absent === undefined && !plan.actions.includes('write'))
-    return 'create without If-None-Match could overwrite';
-  if (absent !== undefined && Action.join() !== 's3:PutObject') return 'If-None-Match is for PutObject alone';
-  const expected = plan.access === 's3.prefix' ? `${plan.identifier}*` : plan.identifier;
-  return Resource === expected ? null : 'Resource is not the one thing asked for';
-}
-
-function checkList({ Resource, Condition, Action }: Statement, { identifier }: Allowed): string | null {
-  const slash = identifier.indexOf('/');
-  const { 's3:prefix': prefix, 's3:if-none-match': absent } = Condition.StringEquals ?? {};
-  if (Action.length !== 1 || absent !== undefined) return 'ListBucket must stand alone';
-  if (Resource !== identifier.slice(0, slash)) return 'ListBucket on another bucket';
-  if (prefix === undefined || !prefix.endsWith('/') || prefix !== identifier.slice(slash + 1))
-    return 'ListBucket without its prefix';
-  return null;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+  const owner = allowed.identifier.split(':')[4] ?? '';
+  if (owner !== '' && owner !== account) return 'the identifier is of another account than the role';
+  return checkPolicy(policy, {
+    access: plan.access,
+    identifier: allowed.identifier,
+    verbs: plan.actions,
+    account,
+    key: typeof key === 'string' ? key : null,
+    end: Date.parse(plan.notAfter),
+    endMax: allowed.notAfter.getTime(),
+    permissions: plan.nativePermissions,
+  });
 }

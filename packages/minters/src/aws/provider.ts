@@ -12,6 +12,7 @@ const spec = z.object({
     .string()
     .regex(/^[a-z]{2}(-[a-z]+)+-[0-9]$/, { error: 'a region; the global endpoint knows no scoped sessions' }),
   roles: z.array(roleArn).min(1),
+  kmsKeys: z.array(z.string()).nullish(),
   auth: z.enum(['webIdentity', 'ambient']),
   revoke: z.enum(['deny-policy', 'none']),
   revoker: z.object({ role: roleArn }).nullish(),

@@ -45,6 +45,7 @@ const mint = z.strictObject({
   access: z.string().min(1).max(64).optional(),
   server: name.optional(),
   role: z.string().min(1).max(2048).optional(),
+  kmsKey: z.string().min(1).max(2048).optional(),
   serviceAccount: notBuilt('service accounts as ceilings'),
 });
 

@@ -25,6 +25,12 @@ interface Armed {
 
 export class Faults {
   #armed: Armed[] = [];
+  #held = Promise.withResolvers<void>();
+
+  /** Settles once the next call is held. */
+  get held(): Promise<void> {
+    return this.#held.promise;
+  }
 
   /** Returns the release of a held call. */
   arm(plan: FaultPlan): () => void {
@@ -43,6 +49,10 @@ export class Faults {
     );
     if (armed === undefined) return undefined;
     armed.left -= 1;
+    if (armed.plan.mode === 'hold') {
+      this.#held.resolve();
+      this.#held = Promise.withResolvers();
+    }
     return armed;
   }
 

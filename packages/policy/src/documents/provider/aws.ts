@@ -8,12 +8,19 @@ const roleArn = z
     error: 'the ARN of an IAM role',
   });
 
+const kmsKey = z
+  .string()
+  .regex(/^arn:aws(-us-gov)?:kms:[a-z0-9-]+:[0-9]{12}:key\/([0-9a-f-]{36}|mrk-[0-9a-f]{32})$/, {
+    error: 'the ARN of a KMS key by its id; an alias may be pointed elsewhere',
+  });
+
 export const awsProvider = z.strictObject({
   type: z.literal('aws'),
   region: z.string().regex(/^[a-z]{2}(-[a-z]+)+-[0-9]$/, {
     error: 'a region such as eu-west-1; the global endpoint is refused',
   }),
   roles: z.array(roleArn).min(1).max(64),
+  kmsKeys: z.array(kmsKey).min(1).max(64).optional(),
   auth: choice(['webIdentity', 'ambient']).default('webIdentity'),
   revoke: choice(['deny-policy', 'none']).default('deny-policy'),
   revoker: z.strictObject({ role: roleArn }).optional(),
