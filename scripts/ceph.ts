@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const usage = `usage: npm run test:ceph            starts Ceph, runs test/ceph against it, ends it
        npm run test:ceph -- up      starts Ceph, prints how to use it, ends it at Ctrl-C`;
 
-/** Ceph as a judge that is not ours. Exits 0 with a printed reason where it cannot be had. */
+/** Ceph as a judge that is not ours. Exits 0 with a printed reason where it cannot be had, 3 where it does not start. */
 async function main(args: readonly string[]): Promise<number> {
   const [mode = 'test', ...rest] = args;
   if (mode === '--help' || mode === '-h') {
@@ -24,9 +24,13 @@ async function main(args: readonly string[]): Promise<number> {
   const interrupted = new Promise<'interrupted'>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve('interrupted'));
   });
-  const starting = startCeph();
+  const starting = startCeph().catch((error: unknown) => {
+    console.log(`skipped: Ceph did not start: ${error instanceof Error ? error.message : error}`);
+    return undefined;
+  });
   const first = await Promise.race([starting, interrupted]);
   const ceph = first === 'interrupted' ? await starting : first;
+  if (ceph === undefined) return 3;
   try {
     if (first === 'interrupted') return 1;
     console.log(`Ceph at ${ceph.endpoint} after ${Math.round((Date.now() - started) / 1000)} s`);
