@@ -12,7 +12,7 @@ import { afterAll, beforeAll, expect } from '@jest/globals';
 import { form, startWorld, type World } from '../e2e/world.ts';
 import { cephTest, endpoint } from './here.ts';
 
-// docs/clouds/ceph.md as it is pasted, and examples/providers/ceph.yaml as it is applied.
+// docs/clouds/ceph.md as it is pasted, and examples/clouds/ceph.yaml as it is applied.
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const Bucket = 'datasets';
 let world: World;
@@ -97,7 +97,7 @@ cephTest(
       return console.log('skipped: the AWS CLI or curl is not installed');
     const { code, said } = await shell(commands());
     expect([code, said]).toEqual([0, expect.stringContaining('arn:aws:iam:::role/mayfly/datasets-reaper')]);
-    const documents = readFileSync(`${root}examples/providers/ceph.yaml`, 'utf8');
+    const documents = readFileSync(`${root}examples/clouds/ceph.yaml`, 'utf8');
     const yaml = documents.replaceAll('https://s3.ceph.example', ceph);
     const applied = await world.api('POST', '/v1/apply?set=example', { bearer: await world.person(), yaml });
     expect([applied.status, applied.body.reason]).toEqual([200, undefined]);

@@ -1,10 +1,12 @@
 import type { BaseCheck, MintPlan, PlanCheck } from '@mayfly/core';
 import { checkAwsBase, checkAwsPlan } from './aws/check.ts';
+import { checkAzurePlan } from './azure/check.ts';
 import { checkTokenPlan } from './token/check.ts';
 
 const checks: ReadonlyMap<string, PlanCheck> = new Map([
   ['token', checkTokenPlan],
   ['aws', checkAwsPlan],
+  ['azure', checkAzurePlan],
 ]);
 
 /** The independent check before every intent of an agent; a kind without one is refused. */

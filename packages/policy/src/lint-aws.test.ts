@@ -96,14 +96,14 @@ test('a grant names one of the keys of its provider', () => {
   const mint = `, kmsKey: "${key}"`;
   expect(said(template('s3.object', bucket, { mint }))).toEqual([]);
   expect(said(template('s3.object', bucket, { mint }), provider(''))).toEqual([
-    'kms-key: not one of the kmsKeys of provider cloud',
+    'kmsKey: not one of the kmsKeys of provider cloud',
   ]);
   const other = `, kmsKey: "${key.replace('0a1b', 'ffff')}"`;
   expect(said(template('s3.object', bucket, { mint: other }))).toEqual([
-    'kms-key: not one of the kmsKeys of provider cloud',
+    'kmsKey: not one of the kmsKeys of provider cloud',
   ]);
   expect(said(template('sqs.queue', of('sqs', 'reports'), { verb: 'send', mint }))).toEqual([
-    'kms-key: sqs.queue takes no KMS key',
+    'kmsKey: sqs.queue takes no KMS key',
   ]);
 });
 

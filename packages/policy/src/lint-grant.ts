@@ -39,15 +39,16 @@ export function lintGrant(at: GrantAt, known: Known, report: Report): void {
 function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefined {
   const { grant, index } = at;
   const path = ['spec', 'grants', index, 'mint'];
-  const { provider, access, server, role, kmsKey } = grant.mint;
+  const { provider, access, server } = grant.mint;
   if (provider === 'token') {
     if (server === undefined) report('ERROR', 'server-missing', path, 'a tool token needs mint.server');
     else if (!known.has('ResourceServer', server))
       report('ERROR', 'unknown-server', [...path, 'server'], known.missing('ResourceServer', server));
     if (access !== undefined && access !== 'token')
       report('ERROR', 'access', [...path, 'access'], 'provider token has access token only');
-    if (role !== undefined) report('ERROR', 'role', [...path, 'role'], 'provider token has no roles');
-    if (kmsKey !== undefined) report('ERROR', 'kms-key', [...path, 'kmsKey'], 'provider token has no keys');
+    for (const key of ceilingKeys)
+      if (grant.mint[key] !== undefined)
+        report('ERROR', key, [...path, key], `provider token has no ${key}s`);
     lintAudience(at, known, report);
     return accessRow('token');
   }
@@ -56,11 +57,10 @@ function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefi
   if (!known.has('Provider', provider))
     report('ERROR', 'unknown-provider', [...path, 'provider'], known.missing('Provider', provider));
   const spec = known.provider(provider)?.spec;
+  lintCeiling(at, spec, report);
   const row = access === undefined ? undefined : accessRow(access);
-  lintCeiling(grant, spec, (message) => report('ERROR', 'role', [...path, 'role'], message));
-  lintKmsKey(grant.mint, { spec, row }, (message) =>
-    report('ERROR', 'kms-key', [...path, 'kmsKey'], message),
-  );
+  if (grant.mint.kmsKey !== undefined && row !== undefined && row.keyPermissions === undefined)
+    report('ERROR', 'kmsKey', [...path, 'kmsKey'], `${row.access} takes no KMS key`);
   if (row !== undefined && (spec === undefined ? row.provider !== 'token' : row.provider === spec.type))
     return row;
   const names = accessTable
@@ -72,26 +72,42 @@ function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefi
   return undefined;
 }
 
-/** `mint.role` picks among the ceilings of its provider. */
-function lintCeiling(
-  { mint: { role, provider } }: GrantAt['grant'],
-  spec: ProviderSpec | undefined,
-  error: (message: string) => void,
-): void {
-  if (role === undefined || spec === undefined) return;
-  if (!spec.roles.includes(role)) error(`not one of the roles of provider ${provider}`);
+/** What in a `mint:` block picks among the ceilings of its provider, by the type of provider that has such. */
+const ceilingKeys = ['role', 'client', 'kmsKey'] as const;
+
+function ceilingsOf(spec: ProviderSpec): Readonly<Partial<Record<string, readonly string[]>>> {
+  switch (spec.type) {
+    case 'aws':
+      return { role: spec.roles, kmsKey: spec.kmsKeys ?? [] };
+    case 'azure':
+      return { client: spec.clients };
+    default:
+      return spec satisfies never;
+  }
 }
 
-/** `mint.kmsKey` picks among the keys of its provider, where the access knows what to do with one. */
-function lintKmsKey(
-  { kmsKey, provider }: GrantAt['grant']['mint'],
-  { spec, row }: { spec: ProviderSpec | undefined; row: AccessRow | undefined },
-  error: (message: string) => void,
-): void {
-  if (kmsKey === undefined) return;
-  if (row !== undefined && row.keyPermissions === undefined) error(`${row.access} takes no KMS key`);
-  if (spec !== undefined && !(spec.type === 'aws' && spec.kmsKeys?.includes(kmsKey)))
-    error(`not one of the kmsKeys of provider ${provider}`);
+function lintCeiling({ grant, index }: GrantAt, spec: ProviderSpec | undefined, report: Report): void {
+  if (spec === undefined) return;
+  const { mint, resource } = grant;
+  const path = ['spec', 'grants', index];
+  for (const key of ceilingKeys) {
+    const ceilings = ceilingsOf(spec)[key];
+    const chosen = mint[key];
+    if (chosen === undefined || ceilings?.includes(chosen)) continue;
+    const problem =
+      ceilings === undefined
+        ? `provider ${mint.provider} has no ${key}s`
+        : `not one of the ${key}s of provider ${mint.provider}`;
+    report('ERROR', key, [...path, 'mint', key], problem);
+  }
+  const account = /^https:\/\/([a-z0-9]{3,24})\.blob\./.exec(resource)?.[1];
+  if (spec.type === 'azure' && account !== undefined && !spec.accounts.includes(account))
+    report(
+      'ERROR',
+      'account',
+      [...path, 'resource'],
+      `${account} is not one of the accounts of provider ${mint.provider}`,
+    );
 }
 
 function lintAudience({ grant, index, spec }: GrantAt, known: Known, report: Report): void {

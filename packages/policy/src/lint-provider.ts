@@ -14,8 +14,11 @@ export function lintProvider({ metadata, spec }: DocumentOf<'Provider'>, report:
     case 'aws':
       lintAws(spec, report);
       break;
+    case 'azure':
+      lintAzure(spec, report);
+      break;
     default:
-      spec.type satisfies never;
+      spec satisfies never;
   }
 }
 
@@ -73,6 +76,23 @@ function lintWithoutAccount(spec: Extract<ProviderSpec, { type: 'aws' }>, report
       'no-source-identity',
       ['spec', 'denyBy'],
       'roles without an account are not those of AWS, and only AWS knows SourceIdentity; write denyBy: sessionName',
+    );
+}
+
+function lintAzure(
+  { clients, accounts, correlationId }: Extract<ProviderSpec, { type: 'azure' }>,
+  report: Report,
+): void {
+  for (const [key, list] of Object.entries({ clients, accounts }))
+    for (const [index, one] of list.entries())
+      if (list.indexOf(one) !== index)
+        report('WARN', 'repeated', ['spec', key, index], `${one} stands twice`);
+  if (!correlationId)
+    report(
+      'WARN',
+      'no-correlation-id',
+      ['spec', 'correlationId'],
+      'storage logs will not name the issuance; only Azurite needs this off',
     );
 }
 

@@ -8,6 +8,7 @@ export const tokenType = {
   idToken: 'urn:ietf:params:oauth:token-type:id_token',
   accessToken: 'urn:ietf:params:oauth:token-type:access_token',
   awsCredentials: 'urn:mayfly:token-type:aws-credentials',
+  azureSas: 'urn:mayfly:token-type:azure-sas',
 } as const;
 
 /** JOSE `typ` of the tokens that the broker signs. */

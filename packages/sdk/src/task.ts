@@ -7,7 +7,7 @@ import type { ProofKey } from './proof.ts';
 import type { TaskEnd, TaskGrant } from './task-answers.ts';
 import type { Outcome, TaskCalls } from './task-calls.ts';
 import { type RequestOptions, ToolToken } from './tool-token.ts';
-import { awsCredentialsType } from './wire.ts';
+import { awsCredentialsType, azureSasType, subjectTokenType } from './wire.ts';
 
 export interface AskOptions {
   /** Verbs; default: all of the grant. */
@@ -87,7 +87,7 @@ export class Task implements AsyncDisposable {
   aws(tool: string, resource: string, options: AskOptions = {}): AwsCredentialProvider {
     return async () => {
       const issued = await this.#issue(tool, resource, options);
-      if (issued.issuedTokenType !== awsCredentialsType) throw wrongKind(tool, 'task.token');
+      if (issued.issuedTokenType !== awsCredentialsType) throw wrongKind(tool, issued);
       return parseAwsCredentials(issued.credential);
     };
   }
@@ -96,7 +96,8 @@ export class Task implements AsyncDisposable {
   async token(tool: string, resource: string, options: AskOptions = {}): Promise<ToolToken> {
     const issued = await this.#issue(tool, resource, options);
     const { credential: accessToken, tokenType, issuanceId, sentAt, lifeMs } = issued;
-    if (issued.issuedTokenType === awsCredentialsType) throw wrongKind(tool, 'task.aws');
+    // Anything else in an Authorization header would be shown to a server that it is not for.
+    if (issued.issuedTokenType !== subjectTokenType.access_token) throw wrongKind(tool, issued);
     return new ToolToken({
       accessToken,
       tokenType,
@@ -104,6 +105,16 @@ export class Task implements AsyncDisposable {
       expiresAt: new Date(sentAt.getTime() + lifeMs),
       proofKey: this.#proofKey,
     });
+  }
+
+  /**
+   * A URL that is its own credential for one blob or directory at Azure: `new BlobClient(await task.url(tool, resource))`.
+   * Whoever holds it may use it until it ends; ask again for each use rather than keep it.
+   */
+  async url(tool: string, resource: string, options: AskOptions = {}): Promise<string> {
+    const issued = await this.#issue(tool, resource, options);
+    if (issued.issuedTokenType !== azureSasType) throw wrongKind(tool, issued);
+    return issued.credential.reveal();
   }
 
   /** Headers of one request to a tool server at `url`, which is also the resource: `fetch(url, { headers: await ... })`. */
@@ -188,7 +199,14 @@ function left(state: Outcome | 'left'): TaskOver {
   return new TaskOver({ reason: 'task_ended', state, says: `the task has ended here: ${state}.` });
 }
 
-function wrongKind(tool: string, instead: string): Misconfigured {
+const methods: ReadonlyMap<string, string> = new Map([
+  [subjectTokenType.access_token, 'task.token'],
+  [awsCredentialsType, 'task.aws'],
+  [azureSasType, 'task.url'],
+]);
+
+function wrongKind(tool: string, { issuedTokenType }: Issued): Misconfigured {
   const says = `tool ${tool} gives another kind of credential.`;
+  const instead = methods.get(issuedTokenType) ?? 'a newer @mayfly/sdk';
   return new Misconfigured({ reason: 'wrong_credential_kind', says, todo: `Use ${instead}.` });
 }

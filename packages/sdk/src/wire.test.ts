@@ -4,6 +4,7 @@ import { taskIsOver } from './messages.ts';
 import {
   asTime,
   awsCredentialsType,
+  azureSasType,
   detailType,
   grantTypeTokenExchange,
   line,
@@ -18,6 +19,7 @@ test('the constants that the shipped package carries are those of the protocol',
     access_token: protocol.tokenType.accessToken,
   });
   expect(awsCredentialsType).toBe(protocol.tokenType.awsCredentials);
+  expect(azureSasType).toBe(protocol.tokenType.azureSas);
   expect(detailType).toBe(protocol.detailType);
 });
 

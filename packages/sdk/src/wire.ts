@@ -8,6 +8,7 @@ export const subjectTokenType = {
   access_token: 'urn:ietf:params:oauth:token-type:access_token',
 } as const;
 export const awsCredentialsType = 'urn:mayfly:token-type:aws-credentials';
+export const azureSasType = 'urn:mayfly:token-type:azure-sas';
 export const detailType = 'mayfly_tool_call';
 
 export type Json = Readonly<Record<string, unknown>>;

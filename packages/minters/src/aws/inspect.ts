@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { GetScopedCredentialsCommand, STSClient } from '@aws-sdk/client-sts';
 import { type CallContext, Fault, type Inspection } from '@mayfly/core';
 import { awsCall, clientOptions, isUnknownAction } from './call.ts';
-import { type DenyOptions, iamClient, readDenyPolicy } from './deny.ts';
+import { iamClient, type RevokerOptions, readDenyPolicy } from './deny.ts';
 import { baseSeconds } from './plan.ts';
 import { type AwsProvider, splitRole, stsEndpoint } from './provider.ts';
 import { assume, audience, type Session } from './session.ts';
@@ -19,7 +19,7 @@ const nothing = JSON.stringify({
  */
 export async function inspectAws(
   provider: AwsProvider,
-  options: DenyOptions,
+  options: RevokerOptions,
   context: CallContext,
 ): Promise<readonly Inspection[]> {
   const found: Inspection[] = [];
@@ -40,7 +40,7 @@ interface OfRole {
 
 async function lookAtRole(
   { provider, role }: OfRole,
-  { federation, connections }: DenyOptions,
+  { federation, connections }: RevokerOptions,
   context: CallContext,
 ): Promise<{ inspection: Inspection; session?: Session }> {
   const subject = `mint ${splitRole(role).name}`;
@@ -67,7 +67,7 @@ async function lookAtRole(
 async function lookForScoped(
   provider: AwsProvider,
   session: Session,
-  { options, context }: { options: DenyOptions; context: CallContext },
+  { options, context }: { options: RevokerOptions; context: CallContext },
 ): Promise<Inspection> {
   const client = new STSClient({
     ...clientOptions(stsEndpoint(provider), provider.region, options.connections),
@@ -95,7 +95,7 @@ async function lookForScoped(
 /** The reaper's identity reads the document of each role; that it may write cannot be seen without writing. */
 async function lookAtRevoker(
   provider: AwsProvider,
-  options: DenyOptions,
+  options: RevokerOptions,
   context: CallContext,
 ): Promise<Inspection[]> {
   if (provider.revoke === 'none')
@@ -122,7 +122,7 @@ async function lookAtRevoker(
 async function revokerNeeds(
   provider: AwsProvider,
   role: string,
-  { federation }: DenyOptions,
+  { federation }: RevokerOptions,
 ): Promise<string> {
   const Action = ['iam:PutRolePolicy', 'iam:GetRolePolicy', 'iam:DeleteRolePolicy'];
   const statement = JSON.stringify({ Effect: 'Allow', Action, Resource: role });
@@ -136,7 +136,7 @@ async function revokerNeeds(
 async function trustNeeded(
   { name, auth, roles: [role = ''] }: AwsProvider,
   purpose: 'mint' | 'revoke',
-  federation: DenyOptions['federation'],
+  federation: RevokerOptions['federation'],
 ): Promise<string> {
   const { partition, account } = splitRole(role);
   if (auth === 'ambient')

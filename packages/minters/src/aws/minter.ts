@@ -21,7 +21,13 @@ export function createAwsMinter(options: MinterServices): Minter {
   const bases = new BaseSessions();
   const connections = createConnections();
   const withoutScoped = new Map<string, number>();
-  const denyDocuments = createDenyDocuments({ ...options, connections });
+  const denyDocuments = createDenyDocuments({
+    ...options,
+    connections,
+    onWidened: (role, { step, ...cut }) => {
+      if (step === 'issued-before' && 'issuedBefore' in cut) bases.drop(role, new Date(cut.issuedBefore));
+    },
+  });
   const providerOf = (plan: MintPlan) => {
     const provider = options.provider(plan.provider);
     if (provider === undefined)

@@ -15,7 +15,7 @@ import {
   taskId,
 } from '../../test/plans.ts';
 import { checkBase, checkPlan } from '../check.ts';
-import { denyPolicy } from './deny.ts';
+import { denyPolicy } from './deny-policy.ts';
 import { createAwsMinter } from './minter.ts';
 import { planAws, planBase } from './plan.ts';
 

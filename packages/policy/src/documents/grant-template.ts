@@ -46,6 +46,7 @@ const mint = z.strictObject({
   server: name.optional(),
   role: z.string().min(1).max(2048).optional(),
   kmsKey: z.string().min(1).max(2048).optional(),
+  client: z.string().min(1).max(64).optional(),
   serviceAccount: notBuilt('service accounts as ceilings'),
 });
 

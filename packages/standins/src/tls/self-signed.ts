@@ -1,4 +1,4 @@
-import { generateKeyPairSync, sign } from 'node:crypto';
+import { generateKeyPairSync, randomUUID, sign } from 'node:crypto';
 
 export interface Certificate {
   /** PEM, both. */
@@ -10,7 +10,11 @@ export interface Certificate {
 export function selfSigned(): Certificate {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const algorithm = sequence(oid(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02)); // ecdsa-with-SHA256
-  const commonName = sequence(oid(0x55, 0x04, 0x03), der(0x0c, Buffer.from('mayfly stand-in')));
+  // Among several authorities of one name, a client would try the first alone.
+  const commonName = sequence(
+    oid(0x55, 0x04, 0x03),
+    der(0x0c, Buffer.from(`mayfly stand-in ${randomUUID()}`)),
+  );
   const name = sequence(der(0x31, commonName));
   const validity = sequence(der(0x17, Buffer.from('250101000000Z')), der(0x17, Buffer.from('490101000000Z')));
   const alternativeName = sequence(oid(0x55, 0x1d, 0x11), der(0x04, sequence(der(0x87, loopback))));

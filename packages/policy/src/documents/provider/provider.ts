@@ -1,13 +1,14 @@
 import { z } from 'zod';
 import { documentOf, notBuiltMessage, oneOf } from '../common.ts';
 import { awsEndpoints, awsProvider } from './aws.ts';
+import { azureEndpoints, azureProvider } from './azure.ts';
 
 /** A file each: what a Provider of this type says. */
-const specs = [awsProvider] as const;
+const specs = [awsProvider, azureProvider] as const;
 const types = specs.map(({ shape }) => shape.type.value);
 export type ProviderType = (typeof types)[number];
 
-const laterTypes = ['gcp', 'azure', 'kubernetes', 'github', 'gitlab', 'vault', 'postgres'];
+const laterTypes = ['gcp', 'kubernetes', 'github', 'gitlab', 'vault', 'postgres'];
 
 /** A cloud that credentials come from, with the ceilings they are cut from. `token` exists without a document. */
 export const provider = documentOf(
@@ -29,7 +30,9 @@ export function withEndpoints(spec: ProviderSpec): ProviderSpec {
   switch (spec.type) {
     case 'aws':
       return { ...spec, endpoints: { ...awsEndpoints(spec), ...spec.endpoints } };
+    case 'azure':
+      return { ...spec, endpoints: { ...azureEndpoints, ...spec.endpoints } };
     default:
-      return spec.type satisfies never;
+      return spec satisfies never;
   }
 }
