@@ -44,6 +44,8 @@ const database = z
   .refine((text) => /^postgres(ql)?:\/\//.test(text) && URL.canParse(text), 'not a postgres:// URL')
   .optional();
 
+const providerName = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);
+
 /** A secret is only ever a reference: `{env: NAME}`, `{file: PATH}`; the environment variable holds the file's path. */
 export const secretReference = z.union([
   z.strictObject({ file: z.string().min(1) }),
@@ -53,6 +55,25 @@ export const secretReference = z.union([
     .min(1)
     .transform((file) => ({ file })),
 ]);
+
+/** `PROVIDER=/FILE,...` in the environment, a mapping of names to references in mayfly.yaml. */
+const providerKeys = z
+  .union(
+    [
+      z
+        .string()
+        .transform((text) => text.split(',').map((part) => part.trim().split('=')))
+        .pipe(z.array(z.tuple([providerName, z.string().startsWith('/')])))
+        .refine((pairs) => new Set(pairs.map(([name]) => name)).size === pairs.length)
+        .transform((pairs) => Object.fromEntries(pairs.map(([name, file]) => [name, { file }]))),
+      z.record(
+        providerName,
+        z.union([z.strictObject({ file: z.string().min(1) }), z.strictObject({ env: z.string().min(1) })]),
+      ),
+    ],
+    { error: 'PROVIDER=/FILE, or a mapping of Providers to { file } or { env }' },
+  )
+  .default({});
 
 export const settings = {
   databaseUrl: {
@@ -141,7 +162,7 @@ export const settings = {
     type: list.refine((entries) => entries.every((entry) => splitTokenFile(entry) !== undefined), {
       error: 'entries such as https://10.0.0.1:6443=/var/run/secrets/kubernetes.io/serviceaccount/token',
     }),
-    says: 'ORIGIN=FILE: which bearer token file a TrustedIssuer may have shown to which https origin; loopback may be http',
+    says: 'ORIGIN=FILE: which bearer token file a TrustedIssuer or Provider may have shown to which https origin; loopback may be http',
   },
   spiffeEndpointSocket: {
     env: 'SPIFFE_ENDPOINT_SOCKET',
@@ -195,6 +216,11 @@ export const settings = {
     env: 'MAYFLY_PROVIDER_ENDPOINTS',
     type: list,
     says: 'exact origins that Provider documents may name',
+  },
+  providerKeys: {
+    env: 'MAYFLY_PROVIDER_KEYS',
+    type: providerKeys,
+    says: 'PROVIDER=FILE: private key, PEM, of a Provider whose cloud knows no federation (github), read at each use; docs/adr/0010',
   },
   mintDeadline: {
     env: 'MAYFLY_MINT_DEADLINE',

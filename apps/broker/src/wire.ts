@@ -14,6 +14,7 @@ import { rotateDueKeys } from './keys/rotation.ts';
 import type { Log } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { createMinterSet } from './minter-set.ts';
+import { createOperatorFiles } from './operator-files.ts';
 import { createPolicyCache, type PolicyCache } from './policy-cache.ts';
 import { createNonces, type Nonces } from './proof/nonce.ts';
 import { createProofs } from './proof/proofs.ts';
@@ -72,7 +73,8 @@ export async function wire({
   const report = reporter(log, metrics);
   const provider = (name: string) => policies.known()?.providers.get(name);
   const { deny } = store;
-  const minters = createMinterSet({ config, tokens, decorate, deny, provider, now, report });
+  const files = createOperatorFiles(config, env);
+  const minters = createMinterSet({ config, tokens, decorate, deny, files, provider, now, report });
   const policies: PolicyCache = createPolicyCache({
     store,
     brokerIssuer: config.issuer,

@@ -82,6 +82,17 @@ describe('what was delivered and must end', () => {
     },
   );
 
+  test('comes back by its backoff where only the replica that made it could delete it', async () => {
+    const world = await leftWith('revoking', 'deleted');
+    expect(await reapTo('wait-for-expiry', world)).toMatchObject({ ended: 0, waiting: 1, failed: 0 });
+    expect(world.reports).toEqual([]);
+    world.clock.advance(1);
+    expect(await reapTo('wait-for-expiry', world)).toMatchObject({ waiting: 1, calls: 1 });
+    world.clock.advance(2);
+    expect(await reapTo('gone', world)).toMatchObject({ ended: 1 });
+    expect(endsOf(world)).toEqual([['deleted', true]]);
+  });
+
   test('stays and is tried again, ever later, while the provider fails', async () => {
     const world = await leftWith('revoking');
     expect(await reapTo(lost, world)).toMatchObject({ ended: 0, waiting: 0, failed: 1, calls: 1 });
@@ -196,6 +207,20 @@ describe('what was delivered and only expires', () => {
     world.clock.advanceTo(notAfter);
     expect(await reapTo(lost, world)).toMatchObject({ calls: 0 });
     expect(endsOf(world)).toEqual([['expired', true]]);
+  });
+
+  test('is deleted at its expiry where it can be, and has expired whether or not that works', async () => {
+    for (const [outcome, reports] of [
+      ['gone', 0],
+      ['was-absent', 0],
+      [lost, 1],
+    ] as const) {
+      const world = await leftWith('delivered', 'deleted');
+      world.clock.advance(60);
+      expect(await reapTo(outcome, world)).toMatchObject({ failed: 0, calls: 1 });
+      expect(endsOf(world)).toEqual([['expired', true]]);
+      expect(world.reports).toHaveLength(reports);
+    }
   });
 
   test('and is claimed too early is put back', async () => {

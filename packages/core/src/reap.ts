@@ -81,9 +81,8 @@ async function settleTask(taskId: string, ports: ReapPorts): Promise<Settled> {
 
 async function settleIssuance(work: IssuanceWork, ports: ReapPorts): Promise<Settled> {
   const { plan, secondsPastNotAfter } = work;
-  if (work.state === 'delivered')
-    return secondsPastNotAfter >= 0 ? ended(work, 'expired', ports) : wait(work, ports);
-  if (secondsPastNotAfter > ports.skewSeconds) return ended(work, 'expired', ports);
+  if (work.state === 'delivered') return secondsPastNotAfter >= 0 ? expired(work, ports) : wait(work, ports);
+  if (secondsPastNotAfter > ports.skewSeconds) return expired(work, ports);
   // Never delivered: its secret left no process, and a cut would hit siblings. Deleted only where that hits it alone.
   if (work.state === 'reaped' && plan.ends.by !== 'deleted') return wait(work, ports);
   const minter = ports.minters.get(plan.kind);
@@ -96,10 +95,23 @@ async function settleIssuance(work: IssuanceWork, ports: ReapPorts): Promise<Set
     case 'was-absent':
       return whenAbsent(work, ports);
     case 'wait-for-expiry':
-      return wait(work, ports);
+      // Where another replica holds what deletes it, the claim's own backoff brings it there sooner or later.
+      return plan.ends.by === 'deleted' ? 'waiting' : wait(work, ports);
     default:
       return outcome satisfies never;
   }
+}
+
+// What deletion would have removed is only litter once the credential has expired: tried once, and nothing waits for it.
+async function expired(work: IssuanceWork, ports: ReapPorts): Promise<Settled> {
+  const { plan, issuanceId: id } = work;
+  const minter = ports.minters.get(plan.kind);
+  if (plan.ends.by === 'deleted' && minter !== undefined)
+    await minter.revoke(plan, { now: ports.now(), signal: ports.deadline() }).catch((error: unknown) => {
+      const detail = error instanceof Fault ? (error.detail ?? error.reason) : String(error);
+      ports.report('what an expired credential was bound to may be left behind', { id, detail });
+    });
+  return ended(work, 'expired', ports);
 }
 
 // A mint may still run elsewhere: absence is final after a second look at a thing that deletion removes. What was

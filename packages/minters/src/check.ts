@@ -1,12 +1,16 @@
 import type { BaseCheck, MintPlan, PlanCheck } from '@mayfly/core';
 import { checkAwsBase, checkAwsPlan } from './aws/check.ts';
 import { checkAzurePlan } from './azure/check.ts';
+import { checkGithubPlan } from './github/check.ts';
+import { checkKubernetesPlan } from './kubernetes/check.ts';
 import { checkTokenPlan } from './token/check.ts';
 
 const checks: ReadonlyMap<string, PlanCheck> = new Map([
   ['token', checkTokenPlan],
   ['aws', checkAwsPlan],
   ['azure', checkAzurePlan],
+  ['kubernetes', checkKubernetesPlan],
+  ['github', checkGithubPlan],
 ]);
 
 /** The independent check before every intent of an agent; a kind without one is refused. */

@@ -5,4 +5,6 @@ import type { MinterServices } from './services.ts';
 export const minterLoaders: Readonly<Record<string, (services: MinterServices) => Promise<Minter>>> = {
   aws: async (services) => (await import('./aws/minter.ts')).createAwsMinter(services),
   azure: async (services) => (await import('./azure/minter.ts')).createAzureMinter(services),
+  kubernetes: async (services) => (await import('./kubernetes/minter.ts')).createKubernetesMinter(services),
+  github: async (services) => (await import('./github/minter.ts')).createGithubMinter(services),
 };

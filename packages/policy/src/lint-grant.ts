@@ -39,7 +39,7 @@ export function lintGrant(at: GrantAt, known: Known, report: Report): void {
 function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefined {
   const { grant, index } = at;
   const path = ['spec', 'grants', index, 'mint'];
-  const { provider, access, server } = grant.mint;
+  const { provider, access, server, audience } = grant.mint;
   if (provider === 'token') {
     if (server === undefined) report('ERROR', 'server-missing', path, 'a tool token needs mint.server');
     else if (!known.has('ResourceServer', server))
@@ -61,6 +61,8 @@ function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefi
   const row = access === undefined ? undefined : accessRow(access);
   if (grant.mint.kmsKey !== undefined && row !== undefined && row.keyPermissions === undefined)
     report('ERROR', 'kmsKey', [...path, 'kmsKey'], `${row.access} takes no KMS key`);
+  if (audience !== undefined && row?.provider !== 'kubernetes')
+    report('ERROR', 'audience', [...path, 'audience'], 'only tokens of Kubernetes take an audience');
   if (row !== undefined && (spec === undefined ? row.provider !== 'token' : row.provider === spec.type))
     return row;
   const names = accessTable
@@ -81,6 +83,9 @@ function ceilingsOf(spec: ProviderSpec): Readonly<Partial<Record<string, readonl
       return { role: spec.roles, kmsKey: spec.kmsKeys ?? [] };
     case 'azure':
       return { client: spec.clients };
+    case 'kubernetes':
+    case 'github':
+      return {};
     default:
       return spec satisfies never;
   }
@@ -220,6 +225,14 @@ function lintLife(
       ttlPath,
       `${row.access} lives ${life.min} to ${life.max} s; this one ${defaultSeconds} to ${maxSeconds} s`,
     );
+  // Nothing lives longer than its task may, so what lives at least as long would never be minted.
+  if (life !== undefined && life.min > parseSeconds(spec.task.maxDuration))
+    report(
+      'ERROR',
+      'task-too-short',
+      ['spec', 'task', 'maxDuration'],
+      `${row?.access} lives at least ${life.min} s: no task of ${spec.task.maxDuration} could get one`,
+    );
   const server = grant.mint.server === undefined ? undefined : known.server(grant.mint.server);
   if (server?.spec.verification === 'offline' && maxSeconds > offlineSecondsMax)
     report(
@@ -229,14 +242,15 @@ function lintLife(
       `server ${server.metadata.name} verifies offline: at most ${offlineSecondsMax} s, not ${maxSeconds} s`,
     );
   if (grant.endsWithin === undefined || row === undefined) return;
-  // AWS denial has no guaranteed delay, so only the life bounds it; introspection is bounded by the server's cache.
+  // Where no delay is guaranteed only the life bounds it; introspection is bounded by the server's cache.
   const cached = server?.spec.verification === 'introspect' ? server.spec.cacheSeconds : maxSeconds;
-  const worst = Math.min(maxSeconds, cached);
+  const felt = grant.mint.audience === undefined ? row.endsWithinSeconds : undefined;
+  const worst = Math.min(maxSeconds, cached, felt ?? maxSeconds);
   if (parseSeconds(grant.endsWithin) < worst)
     report(
       'ERROR',
       'endsWithin-unreachable',
       [...path, 'endsWithin'],
-      `the worst case is ${worst} s (${cached < maxSeconds ? 'cacheSeconds of the server' : row.worst}); set ttl.max to ${grant.endsWithin} or endsWithin to ${worst}s`,
+      `the worst case is ${worst} s (${worst === felt ? row.ends : cached < maxSeconds ? 'cacheSeconds of the server' : row.worst}); set ttl.max to ${grant.endsWithin} or endsWithin to ${worst}s`,
     );
 }

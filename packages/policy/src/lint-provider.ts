@@ -17,9 +17,29 @@ export function lintProvider({ metadata, spec }: DocumentOf<'Provider'>, report:
     case 'azure':
       lintAzure(spec, report);
       break;
+    case 'kubernetes':
+      lintKubernetes(spec, report);
+      break;
+    case 'github':
+      break;
     default:
       spec satisfies never;
   }
+}
+
+function lintKubernetes(spec: Extract<ProviderSpec, { type: 'kubernetes' }>, report: Report): void {
+  for (const [index, account] of spec.serviceAccounts.entries())
+    if (spec.serviceAccounts.indexOf(account) !== index)
+      report('WARN', 'repeated', ['spec', 'serviceAccounts', index], 'this service account stands twice');
+  if ((spec.auth === 'tokenFile') !== (spec.tokenFile !== undefined))
+    report('ERROR', 'token-file', ['spec', 'auth'], 'auth: tokenFile and a tokenFile belong together');
+  if (spec.auth === 'tokenFile')
+    report(
+      'SECURITY',
+      'one-identity',
+      ['spec', 'tokenFile'],
+      'the same stored token mints and deletes; auth: federation has an identity for each and stores none',
+    );
 }
 
 function lintAws(spec: Extract<ProviderSpec, { type: 'aws' }>, report: Report): void {

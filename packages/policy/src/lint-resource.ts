@@ -108,7 +108,7 @@ function lintForm(at: ResourceAt, row: AccessRow): void {
     report(
       'ERROR',
       'resource-form',
-      'a tool token takes a plain https URI: no query, fragment, user name or %',
+      `${row.access} takes ${row.resource}: no query, fragment, user name or %`,
     );
 }
 

@@ -9,6 +9,8 @@ export const tokenType = {
   accessToken: 'urn:ietf:params:oauth:token-type:access_token',
   awsCredentials: 'urn:mayfly:token-type:aws-credentials',
   azureSas: 'urn:mayfly:token-type:azure-sas',
+  /** A string of ExecCredential JSON (client.authentication.k8s.io/v1), as kubectl takes it from a plugin. */
+  kubernetes: 'urn:mayfly:token-type:kubernetes',
 } as const;
 
 /** JOSE `typ` of the tokens that the broker signs. */

@@ -6,9 +6,16 @@ export { type AwsOptions, type AwsStandin, startAws } from './aws/server.ts';
 export { type Azurite, startAzurite } from './azure/azurite.ts';
 export { type AzureOptions, type AzureStandin, startAzure } from './azure/server.ts';
 export type { Assignment, AzureRecord } from './azure/state.ts';
+export { type GithubRecord, type GithubStandin, startGithub } from './github/server.ts';
 export { type AssertionRequest, type IssuerOptions, type LocalIssuer, startIssuer } from './issuer/issuer.ts';
 export type { IssuerClient } from './issuer/people.ts';
-export { type Cluster, type Pod, type ServiceAccount, startCluster } from './kubernetes/cluster.ts';
+export {
+  type Cluster,
+  type ClusterRecord,
+  type Pod,
+  type ServiceAccount,
+  startCluster,
+} from './kubernetes/cluster.ts';
 export { startWorkloadApi, type WorkloadApi, type WorkloadApiOptions } from './spiffe/workload-api.ts';
 export { type Certificate, selfSigned } from './tls/self-signed.ts';
 export { trust } from './tls/trust.ts';

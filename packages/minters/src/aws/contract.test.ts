@@ -85,7 +85,7 @@ function subject(revoke: 'deny-policy' | 'none') {
       failNext: (fault: CloudFault) => void arm(fault),
       plays: ['throttled', 'lies-identity'] as const,
       get hanging() {
-        return cloud.aws.faults.held;
+        return cloud.aws.faults.taken;
       },
       get minted() {
         return cloud.aws
@@ -95,7 +95,7 @@ function subject(revoke: 'deny-policy' | 'none') {
           .map(({ requestParameters }) => ({ issuanceId: String(requestParameters['roleSessionName']) }));
       },
       hold: () => {
-        const { held } = cloud.aws.faults;
+        const held = cloud.aws.faults.taken;
         return { held, release: arm('hangs') };
       },
       accepts,

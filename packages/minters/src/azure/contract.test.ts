@@ -16,7 +16,7 @@ const faults = {
   lies: { mode: 'lie_longer' },
   throttled: { mode: 'refuse', status: 429 },
 } as const satisfies Partial<Record<Fault, object>>;
-const played = (fault: Fault): fault is keyof typeof faults => Object.hasOwn(faults, fault);
+const isPlayed = (fault: Fault): fault is keyof typeof faults => Object.hasOwn(faults, fault);
 
 // The one call that mints is that for a key: a SAS is signed in memory, and Azure never hears of it before it is used.
 describeMinter('the Azure minter', () => {
@@ -29,10 +29,10 @@ describeMinter('the Azure minter', () => {
     resource: 'https://invoices.blob.core.windows.net/reports/2026q3/**',
     outside: 'https://archive.blob.core.windows.net/payroll/2026q3/a.pdf',
     cloud: {
-      failNext: (fault) => {
-        if (played(fault)) cloud.azure.faults.arm({ action: 'GetUserDelegationKey', ...faults[fault] });
-      },
       plays: ['throttled'],
+      failNext: (fault) => {
+        if (isPlayed(fault)) cloud.azure.faults.arm({ action: 'GetUserDelegationKey', ...faults[fault] });
+      },
       get hanging() {
         return cloud.azure.holding;
       },

@@ -29,4 +29,6 @@ export interface AccessRow {
   readonly ends: string;
   /** Why a credential may live so long after the end of its task, as the lint of `endsWithin` says it. */
   readonly worst: string;
+  /** Guaranteed delay of its end; left out: none is, and the longest life counts. */
+  readonly endsWithinSeconds?: number;
 }

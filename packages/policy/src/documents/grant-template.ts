@@ -11,6 +11,7 @@ import {
   role,
   subject,
   text,
+  uri,
 } from './common.ts';
 
 const param = z
@@ -47,6 +48,7 @@ const mint = z.strictObject({
   role: z.string().min(1).max(2048).optional(),
   kmsKey: z.string().min(1).max(2048).optional(),
   client: z.string().min(1).max(64).optional(),
+  audience: uri.optional(),
   serviceAccount: notBuilt('service accounts as ceilings'),
 });
 

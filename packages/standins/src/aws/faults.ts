@@ -25,12 +25,7 @@ interface Armed {
 
 export class Faults {
   #armed: Armed[] = [];
-  #held = Promise.withResolvers<void>();
-
-  /** Settles once the next call is held. */
-  get held(): Promise<void> {
-    return this.#held.promise;
-  }
+  #onTaken = Promise.withResolvers<void>();
 
   /** Returns the release of a held call. */
   arm(plan: FaultPlan): () => void {
@@ -49,11 +44,14 @@ export class Faults {
     );
     if (armed === undefined) return undefined;
     armed.left -= 1;
-    if (armed.plan.mode === 'hold') {
-      this.#held.resolve();
-      this.#held = Promise.withResolvers();
-    }
+    this.#onTaken.resolve();
+    this.#onTaken = Promise.withResolvers<void>();
     return armed;
+  }
+
+  /** Settles once the next armed call arrives. */
+  get taken(): Promise<void> {
+    return this.#onTaken.promise;
   }
 
   clear(): void {

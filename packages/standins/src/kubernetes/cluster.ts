@@ -1,172 +1,180 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer } from 'node:https';
-import { type CryptoKey, exportJWK, generateKeyPair, type JWK, jwtVerify, SignJWT } from 'jose';
+import { createServer, request as httpsRequest } from 'node:https';
+import { exportJWK, generateKeyPair } from 'jose';
+import { Faults } from '../aws/faults.ts';
+import { answerJson, bearerOf, type JsonAnswer, member, readJson } from '../json-api.ts';
 import { selfSigned } from '../tls/self-signed.ts';
+import { callOf, failure, runCall, signToken } from './api.ts';
+import { authenticate, brokerName, verifyAccountToken } from './authenticate.ts';
+import { type ClusterRecord, keyOf, type Pod, type Rule, type ServiceAccount, type State } from './state.ts';
 
-export interface ServiceAccount {
-  readonly namespace: string;
-  readonly name: string;
-  readonly uid: string;
-}
+export type { ClusterRecord, Pod, Rule, ServiceAccount } from './state.ts';
 
-export interface Pod {
-  readonly name: string;
-  readonly uid: string;
-  readonly account: ServiceAccount;
+export interface ClusterOptions {
+  readonly now?: () => Date;
+  /** How long a token that was good is believed without another look; 10 s in a real API server, here 0. */
+  readonly rememberMs?: number;
 }
 
 export interface Cluster {
-  /** Base URL of the API server, and `iss` of its tokens. */
+  /** Base URL of the API server, `iss` of its tokens and their audience where none is named. */
   readonly issuer: string;
   /** PEM of the authority that only this cluster's clients know. */
   readonly ca: string;
   /** What the broker's own pod shows: keys and reviews are for authenticated callers. */
   readonly brokerToken: string;
+  /** Its user name, for `allow`. */
+  readonly brokerName: string;
   createServiceAccount(namespace: string, name: string): ServiceAccount;
   createPod(account: ServiceAccount, name: string): Pod;
+  createConfigMap(namespace: string, name: string, data: Readonly<Record<string, string>>): void;
+  /** Users of another issuer: their `sub` is their name here. */
+  trust(issuer: string, audience: string): void;
+  /** RBAC; a user without rules may do nothing. */
+  allow(user: string, rules: readonly Rule[]): void;
   /** A projected token, as the kubelet asks for it (TokenRequest). */
   token(pod: Pod, options: { audience: string; expirationSeconds?: number }): Promise<string>;
   /** Its tokens still verify, and a review refuses them. */
   deletePod(pod: Pod): void;
+  /** Names of the Secrets that are there. */
+  secrets(): readonly string[];
   /** From now on a review answers 500. */
   breakReviews(): void;
+  /** By `create secrets`, `delete secrets`, `create serviceaccounts/token`. */
+  readonly faults: Faults;
+  ledger(): readonly ClusterRecord[];
+  /** The status of a call with this bearer, by a client that knows the authority. */
+  ask(method: string, path: string, bearer: string): Promise<number>;
   /** Paths that were asked for with the broker's token. */
   readonly asked: readonly string[];
   close(): Promise<void>;
 }
 
-interface State {
-  readonly issuer: string;
-  readonly brokerToken: string;
-  readonly jwk: JWK;
-  readonly publicKey: CryptoKey;
-  readonly pods: Map<string, Pod>;
-  readonly asked: string[];
-  broken: boolean;
-}
-
 const nodeUid = randomUUID();
-const bodyBytesMax = 65_536;
 
-/** An API server on loopback as far as attestation goes: tokens, keys behind authentication, TokenReview. */
-export async function startCluster(): Promise<Cluster> {
+/** An API server on loopback as far as tokens go: TokenRequest, TokenReview, keys, RBAC, Secrets that tokens are bound to. */
+export async function startCluster({
+  now = () => new Date(),
+  rememberMs = 0,
+}: ClusterOptions = {}): Promise<Cluster> {
   const { privateKey, publicKey } = await generateKeyPair('RS256');
   const kid = randomBytes(8).toString('hex');
   const { key, cert } = selfSigned();
   const server = createServer({ key, cert });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const bound = server.address();
-  const issuer = `https://127.0.0.1:${typeof bound === 'object' ? bound?.port : 0}`;
   const state: State = {
-    issuer,
+    issuer: `https://127.0.0.1:${typeof bound === 'object' ? bound?.port : 0}`,
     brokerToken: `${randomBytes(16).toString('base64url')}.broker.token`,
     jwk: { ...(await exportJWK(publicKey)), kid, alg: 'RS256', use: 'sig' },
-    publicKey,
-    pods: new Map(),
-    asked: [],
-    broken: false,
+    ...{ privateKey, publicKey, kid, now, rememberMs, broken: false, faults: new Faults() },
+    ...{ accounts: new Map(), pods: new Map(), secrets: new Map(), configMaps: new Map() },
+    ...{ rules: new Map(), seen: new Map(), trusted: [], ledger: [], asked: [] },
   };
   server.on('request', (request, response) => void answer(request, response, state));
+  return clusterOf(state, cert, async () => {
+    state.faults.clear();
+    await new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+  });
+}
+
+function clusterOf(state: State, ca: string, close: () => Promise<void>): Cluster {
+  const { issuer, brokerToken, faults, asked } = state;
   return {
-    issuer,
-    ca: cert,
-    brokerToken: state.brokerToken,
-    asked: state.asked,
-    createServiceAccount: (namespace, name) => ({ namespace, name, uid: randomUUID() }),
+    ...{ issuer, ca, brokerToken, brokerName, faults, asked, close },
+    createServiceAccount: (namespace, name) => {
+      const account = { namespace, name, uid: randomUUID() };
+      state.accounts.set(keyOf(namespace, name), account);
+      return account;
+    },
     createPod: (account, name) => {
       const pod = { name, uid: randomUUID(), account };
       state.pods.set(pod.uid, pod);
       return pod;
     },
-    token: (pod, { audience, expirationSeconds = 600 }) => {
-      const iat = Math.floor(Date.now() / 1000);
-      const claims = { ...boundTo(pod), aud: [audience], iss: issuer, iat, nbf: iat, jti: randomUUID() };
-      const payload = { ...claims, exp: iat + expirationSeconds };
-      return new SignJWT(payload).setProtectedHeader({ alg: 'RS256', kid }).sign(privateKey);
+    createConfigMap: (namespace, name, data) => void state.configMaps.set(keyOf(namespace, name), data),
+    trust: (external, audience) => void state.trusted.push({ issuer: external, audience }),
+    allow: (user, rules) => void state.rules.set(user, [...(state.rules.get(user) ?? []), ...rules]),
+    token: ({ name, uid, account }, { audience, expirationSeconds = 600 }) => {
+      const exp = Math.floor(state.now().getTime() / 1000) + expirationSeconds;
+      const more = { node: { name: 'node-1', uid: nodeUid }, pod: { name, uid } };
+      return signToken(account, { state, audiences: [audience], exp, jti: randomUUID(), more });
     },
     deletePod: ({ uid }) => void state.pods.delete(uid),
+    secrets: () => [...state.secrets.keys()],
     breakReviews: () => {
       state.broken = true;
     },
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
+    ledger: () => [...state.ledger],
+    ask: (method, path, bearer) => statusOf(`${issuer}${path}`, { method, bearer, ca }),
   };
 }
 
-function boundTo({ name, uid, account }: Pod) {
-  return {
-    sub: usernameOf(account),
-    'kubernetes.io': {
-      namespace: account.namespace,
-      node: { name: 'node-1', uid: nodeUid },
-      pod: { name, uid },
-      serviceaccount: { name: account.name, uid: account.uid },
-    },
-  };
-}
-
-function usernameOf({ namespace, name }: ServiceAccount): string {
-  return `system:serviceaccount:${namespace}:${name}`;
-}
-
-async function answer(request: IncomingMessage, response: ServerResponse, state: State): Promise<void> {
-  const say = (status: number, body: unknown) =>
-    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-  if (request.headers.authorization !== `Bearer ${state.brokerToken}`)
-    return void say(401, { kind: 'Status', status: 'Failure', code: 401 });
-  const { url = '', method } = request;
-  state.asked.push(url);
-  if (url === '/.well-known/openid-configuration')
-    return void say(200, { issuer: state.issuer, jwks_uri: `${state.issuer}/openid/v1/jwks` });
-  if (url === '/openid/v1/jwks') return void say(200, { keys: [state.jwk] });
-  if (url !== '/apis/authentication.k8s.io/v1/tokenreviews' || method !== 'POST')
-    return void say(404, { kind: 'Status', status: 'Failure', code: 404 });
-  if (state.broken) return void say(500, { kind: 'Status', status: 'Failure', code: 500 });
-  const asked: unknown = JSON.parse(await readText(request));
-  say(201, {
-    apiVersion: 'authentication.k8s.io/v1',
-    kind: 'TokenReview',
-    status: await review(asked, state),
+function statusOf(
+  url: string,
+  { method, bearer, ca }: { method: string; bearer: string; ca: string },
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const headers = { authorization: `Bearer ${bearer}` };
+    const sent = httpsRequest(url, { method, ca, headers }, (answered) => {
+      answered.resume();
+      answered.on('end', () => resolve(answered.statusCode ?? 0));
+    });
+    sent.on('error', reject);
+    sent.end();
   });
 }
 
-/** Signature, expiry, audience, and whether the pod that the token is bound to is still there. */
-async function review(asked: unknown, { issuer, publicKey, pods }: State): Promise<unknown> {
-  const spec: unknown = Reflect.get(Object(asked), 'spec');
-  const audiences: unknown = Reflect.get(Object(spec), 'audiences');
-  try {
-    const token = String(Reflect.get(Object(spec), 'token'));
-    const { payload } = await jwtVerify(token, publicKey, { issuer, algorithms: ['RS256'] });
-    const bound: unknown = payload['kubernetes.io'];
-    const pod = pods.get(String(Reflect.get(Object(Reflect.get(Object(bound), 'pod')), 'uid')));
-    const known = [payload.aud].flat().filter((one) => Array.isArray(audiences) && audiences.includes(one));
-    if (pod === undefined || known.length === 0)
-      return { authenticated: false, user: {}, error: 'invalid token' };
-    const extra = {
-      'authentication.kubernetes.io/pod-name': [pod.name],
-      'authentication.kubernetes.io/pod-uid': [pod.uid],
-    };
-    const { uid } = pod.account;
-    const groups = ['system:serviceaccounts', 'system:authenticated'];
-    return {
-      authenticated: true,
-      audiences: known,
-      user: { username: usernameOf(pod.account), uid, groups, extra },
-    };
-  } catch {
-    return { authenticated: false, user: {}, error: 'invalid token' };
-  }
+async function answer(request: IncomingMessage, response: ServerResponse, state: State): Promise<void> {
+  const { url = '', method = '' } = request;
+  const body = method === 'GET' ? undefined : await readJson(request);
+  const bearer = bearerOf(request);
+  const call = callOf(method, url, body);
+  const run = async (lie: Parameters<Parameters<typeof answerJson>[0]['run']>[0]): Promise<JsonAnswer> => {
+    const user = await authenticate(bearer, state);
+    if (user === undefined) return failure(401, 'Unauthorized');
+    if (call !== undefined) return runCall(call, { user, body, lie, state });
+    return bearer === state.brokerToken ? forBroker(method, url, { body, state }) : failure(404, 'NotFound');
+  };
+  const action = call === undefined ? '' : `${call.verb} ${call.resource}`;
+  await answerJson({ response, faults: state.faults, action, run });
 }
 
-async function readText(request: IncomingMessage): Promise<string> {
-  let text = '';
-  for await (const chunk of request) {
-    text += String(chunk);
-    if (text.length > bodyBytesMax) throw new RangeError('too large');
-  }
-  return text;
+/** What the broker asks when it attests: keys and reviews. */
+async function forBroker(
+  method: string,
+  url: string,
+  { body, state }: { body: unknown; state: State },
+): Promise<JsonAnswer> {
+  const { issuer, jwk, asked, broken } = state;
+  asked.push(url);
+  if (url === '/.well-known/openid-configuration')
+    return { status: 200, body: { issuer, jwks_uri: `${issuer}/openid/v1/jwks` } };
+  if (url === '/openid/v1/jwks') return { status: 200, body: { keys: [jwk] } };
+  if (url !== '/apis/authentication.k8s.io/v1/tokenreviews' || method !== 'POST')
+    return failure(404, 'NotFound');
+  if (broken) return failure(500, 'InternalError');
+  const status = await review(body, state);
+  return { status: 201, body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', status } };
+}
+
+async function review(body: unknown, state: State): Promise<unknown> {
+  const audiences = member(body, 'spec', 'audiences');
+  const wanted = Array.isArray(audiences) ? audiences.map(String) : [state.issuer];
+  const verified = await verifyAccountToken(String(member(body, 'spec', 'token')), wanted, state);
+  if (verified === undefined) return { authenticated: false, user: {}, error: 'invalid token' };
+  const { username, uid, audiences: known, pod } = verified;
+  const extra =
+    pod === undefined
+      ? {}
+      : {
+          'authentication.kubernetes.io/pod-name': [pod.name],
+          'authentication.kubernetes.io/pod-uid': [pod.uid],
+        };
+  const groups = ['system:serviceaccounts', 'system:authenticated'];
+  return { authenticated: true, audiences: known, user: { username, uid, groups, extra } };
 }

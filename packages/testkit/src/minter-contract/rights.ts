@@ -1,7 +1,13 @@
 import { expect } from '@jest/globals';
-import { type MintPlan, Refusal } from '@mayfly/core';
 import { withSeed } from '../random.ts';
-import { type Claim, checkOf, type MinterUnderTest, planOf, type Scope, type Wanted } from './subject.ts';
+import {
+  type Claim,
+  checkOf,
+  type MinterUnderTest,
+  planOrRefusal,
+  type Scope,
+  type Wanted,
+} from './subject.ts';
 
 /** Enough to meet every pair of parts that a generator of a few choices each can make. */
 const scopesMax = 2_000;
@@ -42,13 +48,4 @@ async function holdsScope(given: MinterUnderTest, scope: Scope): Promise<boolean
   // One assertion a scope: thousands of them are slow.
   if (wrong.length > 0) expect({ scope, wrong }).toEqual({ scope, wrong: [] });
   return true;
-}
-
-function planOrRefusal(subject: MinterUnderTest): MintPlan | undefined {
-  try {
-    return planOf(subject);
-  } catch (error) {
-    if (error instanceof Refusal) return undefined;
-    throw error;
-  }
 }

@@ -1,5 +1,12 @@
 import { expect } from '@jest/globals';
-import type { Minted, Minter, MintPlan, MintRequest, PlanCheck } from '@mayfly/core';
+import {
+  type Minted,
+  type Minter,
+  type MintPlan,
+  type MintRequest,
+  type PlanCheck,
+  Refusal,
+} from '@mayfly/core';
 import type { Action } from '@mayfly/protocol';
 import type { CloudFault } from '../fake-cloud.ts';
 import type { Random } from '../random.ts';
@@ -74,6 +81,19 @@ export function planOf({ minter, request }: MinterUnderTest, change: Partial<Min
   return minter.plan({ ...request, ...change });
 }
 
+/** Undefined where the minter says that the provider cannot narrow this far, or has no such ceiling. */
+export function planOrRefusal(
+  subject: MinterUnderTest,
+  change: Partial<MintRequest> = {},
+): MintPlan | undefined {
+  try {
+    return planOf(subject, change);
+  } catch (error) {
+    if (error instanceof Refusal) return undefined;
+    throw error;
+  }
+}
+
 export function mintOf({ minter, request }: MinterUnderTest, plan: MintPlan, signal = never) {
   return minter.mint(plan, { now: request.now, signal });
 }
@@ -102,6 +122,14 @@ export function readBack(plan: MintPlan): MintPlan {
 /** What `revoke` may say once the credential was minted. */
 export function endOf({ ends }: MintPlan): 'gone' | 'wait-for-expiry' {
   return ends.by === 'expired' ? 'wait-for-expiry' : 'gone';
+}
+
+/** What it may say where it may know nothing of a credential: before the mint, again, or after a lost answer. */
+export function endsWithout(plan: MintPlan): readonly string[] {
+  const { ends } = plan;
+  // Nothing was promised of when: a process that does not hold what it needs to end it says so.
+  const unpromised = ends.by !== 'expired' && ends.guaranteedSeconds === undefined;
+  return [endOf(plan), 'was-absent', ...(unpromised ? ['wait-for-expiry'] : [])];
 }
 
 export async function faultOf(run: Promise<unknown>): Promise<unknown> {

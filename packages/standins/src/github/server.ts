@@ -1,0 +1,280 @@
+import { createHash, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { decodeProtectedHeader, jwtVerify } from 'jose';
+import { Faults } from '../aws/faults.ts';
+import { answerJson, bearerOf, type JsonAnswer, type Lie, member, readJson } from '../json-api.ts';
+
+type Level = 'read' | 'write';
+
+export interface InstallationSeed {
+  readonly appId: string;
+  readonly installationId: string;
+  readonly owner: string;
+  /** What the App was given; a token has no more. */
+  readonly permissions: Readonly<Record<string, Level>>;
+  /** Names of the private repositories that the App was installed on. */
+  readonly repositories: readonly string[];
+}
+
+/** One line of the organization's audit log, with the hash of the token as GitHub has it (base64 of SHA-256). */
+export interface GithubRecord {
+  readonly at: string;
+  readonly action: string;
+  readonly installationId: string | null;
+  readonly hashedToken: string | null;
+  readonly repository: string | null;
+  readonly status: number;
+}
+
+export interface GithubStandin {
+  /** Base URL of the REST API. */
+  readonly url: string;
+  /** PEM (PKCS#1, as GitHub hands it out) of the App's private key. */
+  createInstallation(seed: InstallationSeed): string;
+  /** All its tokens are refused from now on. */
+  suspend(installationId: string): void;
+  /** By `create token`, `delete token`, `read contents`, `write contents`. */
+  readonly faults: Faults;
+  ledger(): readonly GithubRecord[];
+  close(): Promise<void>;
+}
+
+interface Installation extends InstallationSeed {
+  readonly key: KeyObject;
+  suspended: boolean;
+}
+
+interface Token {
+  readonly installation: Installation;
+  readonly repositories: readonly string[];
+  readonly permissions: Readonly<Record<string, Level>>;
+  readonly expiresAt: Date;
+}
+
+interface State {
+  readonly installations: Map<string, Installation>;
+  readonly tokens: Map<string, Token>;
+  readonly files: Map<string, string>;
+  readonly ledger: GithubRecord[];
+  readonly faults: Faults;
+  now(): Date;
+}
+
+/** Of every installation token. */
+const tokenMs = 3_600_000;
+/** Longest `exp - iat` of an App's own token. */
+const assertionSecondsMax = 600;
+
+/** GitHub's REST API as far as installation tokens go, and the contents of private repositories behind them. */
+export async function startGithub({
+  now = () => new Date(),
+}: {
+  now?: () => Date;
+} = {}): Promise<GithubStandin> {
+  const server = createServer((request, response) => void answer(request, response, state));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const bound = server.address();
+  const state: State = {
+    ...{
+      installations: new Map(),
+      tokens: new Map(),
+      files: new Map(),
+      ledger: [],
+      faults: new Faults(),
+      now,
+    },
+  };
+  return {
+    url: `http://127.0.0.1:${typeof bound === 'object' ? bound?.port : 0}`,
+    faults: state.faults,
+    createInstallation: (seed) => {
+      const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+      state.installations.set(seed.installationId, { ...seed, key: publicKey, suspended: false });
+      return String(privateKey.export({ type: 'pkcs1', format: 'pem' }));
+    },
+    suspend: (installationId) => {
+      const installation = state.installations.get(installationId);
+      if (installation !== undefined) installation.suspended = true;
+    },
+    ledger: () => [...state.ledger],
+    close: async () => {
+      state.faults.clear();
+      await new Promise<void>((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      });
+    },
+  };
+}
+
+async function answer(request: IncomingMessage, response: ServerResponse, state: State): Promise<void> {
+  const { method = '', url = '' } = request;
+  const body = method === 'GET' ? undefined : await readJson(request);
+  const bearer = bearerOf(request);
+  const route = `${method} ${url.split('?')[0]}`;
+  const [, installationId] = /^POST \/app\/installations\/([0-9]+)\/access_tokens$/.exec(route) ?? [];
+  const [, verb, owner = '', repository = '', file = ''] =
+    /^(GET|PUT) \/repos\/([^/]+)\/([^/]+)\/contents\/(.+)$/.exec(route) ?? [];
+  const calls = (): { action: string; run: (lie: Lie) => JsonAnswer | Promise<JsonAnswer> } => {
+    if (installationId !== undefined)
+      return {
+        action: 'create token',
+        run: (lie) => createToken(installationId, { bearer, body, lie, state }),
+      };
+    if (route === 'DELETE /installation/token')
+      return { action: 'delete token', run: () => deleteToken(bearer, state) };
+    if (verb !== undefined)
+      return {
+        action: verb === 'GET' ? 'read contents' : 'write contents',
+        run: () =>
+          contents(verb === 'GET' ? 'read' : 'write', { bearer, owner, repository, file, body, state }),
+      };
+    return { action: '', run: () => problem(404, 'Not Found') };
+  };
+  await answerJson({ response, faults: state.faults, ...calls() });
+}
+
+interface Creating {
+  readonly bearer: string;
+  readonly body: unknown;
+  readonly lie: Lie;
+  readonly state: State;
+}
+
+async function createToken(
+  installationId: string,
+  { bearer, body, lie, state }: Creating,
+): Promise<JsonAnswer> {
+  const record = (status: number, hashedToken: string | null = null) =>
+    void state.ledger.push({
+      ...{ at: state.now().toISOString(), action: 'create token', installationId, hashedToken },
+      ...{ repository: null, status },
+    });
+  const refuse = (status: number, message: string) => {
+    record(status);
+    return problem(status, message);
+  };
+  const installation = state.installations.get(installationId);
+  if (!(await isApp(bearer, installation, state)) || installation === undefined)
+    return refuse(401, 'A JSON web token could not be decoded');
+  if (installation.suspended) return refuse(403, 'This installation has been suspended');
+  const repositories = member(body, 'repositories') ?? [];
+  const permissions = member(body, 'permissions') ?? installation.permissions;
+  if (!Array.isArray(repositories) || !repositories.every((one) => installation.repositories.includes(one)))
+    return refuse(422, 'There is at least one repository that does not exist or is not accessible');
+  if (!isWithin(permissions, installation.permissions))
+    return refuse(422, 'The permissions requested are not granted to this installation.');
+  const named = repositories.map(String);
+  const expiresAt = new Date(Math.floor(state.now().getTime() / 1000) * 1000 + tokenMs);
+  const token = `ghs_${randomBytes(27).toString('base64url')}`;
+  const given = { ...permissions, metadata: 'read' as const };
+  const selected = lie === 'lie_identity' || named.length === 0 ? installation.repositories : named;
+  state.tokens.set(token, { installation, repositories: selected, permissions: given, expiresAt });
+  record(201, hashOf(token));
+  const said = new Date(expiresAt.getTime() + (lie === 'lie_longer' ? tokenMs : 0));
+  return {
+    status: 201,
+    body: {
+      token,
+      expires_at: said.toISOString().replace('.000Z', 'Z'),
+      permissions: given,
+      repository_selection: named.length === 0 ? 'all' : 'selected',
+      ...(named.length === 0
+        ? {}
+        : { repositories: selected.map((name) => ({ name, full_name: `${installation.owner}/${name}` })) }),
+    },
+  };
+}
+
+/** RS256 by the App's key, `iss` the App, not from the future, ten minutes at most. */
+async function isApp(
+  bearer: string,
+  installation: Installation | undefined,
+  { now }: State,
+): Promise<boolean> {
+  if (installation === undefined) return false;
+  try {
+    if (decodeProtectedHeader(bearer).alg !== 'RS256') return false;
+    const options = { algorithms: ['RS256'], issuer: installation.appId, currentDate: now() };
+    const { payload } = await jwtVerify(bearer, installation.key, options);
+    const { iat = Number.NaN, exp = Number.NaN } = payload;
+    return iat * 1000 <= now().getTime() && exp - iat <= assertionSecondsMax;
+  } catch {
+    return false;
+  }
+}
+
+function isWithin(asked: unknown, given: Readonly<Record<string, Level>>): asked is Record<string, Level> {
+  return Object.entries(Object(asked)).every(([name, level]) => {
+    const most = name === 'metadata' ? 'read' : Object.hasOwn(given, name) ? given[name] : undefined;
+    return level === most || (level === 'read' && most === 'write');
+  });
+}
+
+function liveToken(bearer: string, { tokens, now }: State): Token | undefined {
+  const token = tokens.get(bearer);
+  return token === undefined || token.expiresAt <= now() || token.installation.suspended ? undefined : token;
+}
+
+function deleteToken(bearer: string, state: State): JsonAnswer {
+  const token = liveToken(bearer, state);
+  const status = token === undefined ? 401 : 204;
+  state.tokens.delete(bearer);
+  state.ledger.push({
+    ...{
+      at: state.now().toISOString(),
+      action: 'delete token',
+      hashedToken: hashOf(bearer),
+      repository: null,
+    },
+    ...{ installationId: token?.installation.installationId ?? null, status },
+  });
+  return status === 204 ? { status } : problem(401, 'Bad credentials');
+}
+
+interface ContentsCall {
+  readonly bearer: string;
+  readonly owner: string;
+  readonly repository: string;
+  readonly file: string;
+  readonly body: unknown;
+  readonly state: State;
+}
+
+/** A private repository that a token does not see is not there; a permission that it lacks is 403. */
+function contents(needed: Level, { bearer, owner, repository, file, body, state }: ContentsCall): JsonAnswer {
+  const token = liveToken(bearer, state);
+  const name = `${owner}/${repository}`;
+  const seen = token?.installation.owner === owner && token.repositories.includes(repository);
+  const level = token?.permissions['contents'];
+  const say = (answered: JsonAnswer) => {
+    state.ledger.push({
+      ...{ at: state.now().toISOString(), action: `${needed} contents`, hashedToken: hashOf(bearer) },
+      installationId: token?.installation.installationId ?? null,
+      ...{ repository: name, status: answered.status },
+    });
+    return answered;
+  };
+  if (token === undefined) return say(problem(401, 'Bad credentials'));
+  if (!seen) return say(problem(404, 'Not Found'));
+  if (level === undefined || (needed === 'write' && level !== 'write'))
+    return say(problem(403, 'Resource not accessible by integration'));
+  const at = `${name}/${file}`;
+  if (needed === 'write') {
+    state.files.set(at, String(member(body, 'content')));
+    return say({ status: 201, body: { content: { path: file } } });
+  }
+  const content = state.files.get(at) ?? Buffer.from(`# ${name}\n`).toString('base64');
+  return say({ status: 200, body: { type: 'file', path: file, encoding: 'base64', content } });
+}
+
+function hashOf(token: string): string {
+  return createHash('sha256').update(token).digest('base64');
+}
+
+function problem(status: number, message: string): JsonAnswer {
+  return {
+    status,
+    body: { message, documentation_url: 'https://docs.github.com/rest', status: String(status) },
+  };
+}
