@@ -1,83 +1,12 @@
 import { AssumeRoleWithWebIdentityCommand, STSClient } from '@aws-sdk/client-sts';
 import { afterAll, describe, expect } from '@jest/globals';
-import type { MintRequest, Provider } from '@mayfly/core';
-import { uuidV7 } from '@mayfly/protocol';
-import { createAwsMinter } from '../../packages/minters/src/aws/minter.ts';
-import { checkPlan } from '../../packages/minters/src/check.ts';
-import { MemoryDenyStore } from '../../packages/minters/test/deny-store.ts';
-import { awsRequest } from '../../packages/minters/test/plans.ts';
 import { describeMinter } from '../../packages/testkit/src/contracts.ts';
-import { type Account, openAccount } from './account.ts';
-import { type Federation, startFederation } from './federation.ts';
 import { cephTest, endpoint } from './here.ts';
+import { openScene, providerOf, underTest } from './scene.ts';
 
 // The AWS minter, unchanged, against a system that is not AWS, and what that system asks of our assertions.
-const name = 'ceph';
-const federation = endpoint === undefined ? undefined : await startFederation();
-const scene = federation === undefined ? undefined : await openScene(String(endpoint), federation);
-afterAll(() => federation?.close());
-
-interface Scene {
-  readonly federation: Federation;
-  readonly account: Account;
-}
-
-async function openScene(ceph: string, issuer: Federation): Promise<Scene> {
-  const account = await openAccount(ceph, issuer.issuer, name);
-  await account.pin(issuer.thumbprints());
-  return { federation: issuer, account };
-}
-
-function providerOf({ task, reaper }: Account, auth: 'webIdentity' | 'ambient'): Provider {
-  return {
-    name,
-    type: 'aws',
-    spec: {
-      type: 'aws',
-      region: 'eu-west-1',
-      roles: [task],
-      auth,
-      revoke: 'deny-policy',
-      revoker: { role: reaper },
-      denyBy: 'sessionName',
-      endpoints: { sts: endpoint, iam: endpoint },
-    },
-  };
-}
-
-/** One minute from now, in a grant of its own. */
-function requestOf({ bucket }: Account, provider: Provider): MintRequest {
-  const now = new Date();
-  const id = () => uuidV7(now.getTime(), crypto.getRandomValues(new Uint8Array(10)));
-  return awsRequest({
-    provider,
-    now,
-    notAfter: new Date((Math.floor(now.getTime() / 1000) + 60) * 1000),
-    issuanceId: id(),
-    taskId: id(),
-    grantId: id(),
-    identifier: `arn:aws:s3:::${bucket}/t1/a`,
-    mint: { provider: name, access: 's3.object' },
-  });
-}
-
-function underTest({ account, federation: { sign } }: Scene, auth: 'webIdentity' | 'ambient') {
-  const provider = providerOf(account, auth);
-  const minter = createAwsMinter({
-    federation: { sign },
-    deny: new MemoryDenyStore(() => new Date()),
-    provider: () => provider,
-    now: () => new Date(),
-    report: () => undefined,
-  });
-  return {
-    minter,
-    check: checkPlan,
-    request: requestOf(account, provider),
-    resource: `arn:aws:s3:::${account.bucket}/t1/**`,
-    outside: `arn:aws:s3:::${account.bucket}/t2/a`,
-  };
-}
+const scene = await openScene();
+afterAll(() => scene?.federation.close());
 
 if (scene !== undefined)
   for (const auth of ['webIdentity', 'ambient'] as const)
@@ -127,7 +56,7 @@ describe('assertions of the federation issuer', () => {
     );
   };
   const of = (more: object = {}) =>
-    issuer.sign({ provider: name, purpose: 'mint', audience: 'sts.amazonaws.com', ...more });
+    issuer.sign({ provider: 'ceph', purpose: 'mint', audience: 'sts.amazonaws.com', ...more });
 
   cephTest('are taken for their own role', async () => {
     expect(await said(of())).toBe('taken');
