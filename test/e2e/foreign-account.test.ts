@@ -1,8 +1,13 @@
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type AwsStandin, startAws } from '@mayfly/standins';
 import { runDemo } from '../../apps/cli/src/dev/demo.ts';
-import { startWorld, type World } from './world.ts';
+import { freePort, startWorld, type World } from './world.ts';
 
 // `mayfly dev --aws-endpoint`: an account that is empty but for its owner, here a stand-in of its own.
 let aws: AwsStandin;
@@ -60,3 +65,60 @@ test('the account is set up by the owner’s keys, twice, and the demo holds the
     }
   }
 }, 90_000);
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+/** `npm start -- --once`, as a newcomer types it. */
+async function once(endpoint: string, keys: Readonly<Record<string, string>>) {
+  const dir = mkdtempSync(join(tmpdir(), 'mayfly-foreign-'));
+  chmodSync(dir, 0o711);
+  const listen = [
+    '--listen',
+    `127.0.0.1:${await freePort()}`,
+    '--ops-listen',
+    `127.0.0.1:${await freePort()}`,
+  ];
+  const args = [
+    'start',
+    '--silent',
+    '--',
+    '--once',
+    '--aws-endpoint',
+    endpoint,
+    '--data-dir',
+    join(dir, 'data'),
+  ];
+  const { PATH = '', HOME = '' } = process.env;
+  const options = { cwd: root, env: { PATH, HOME, ...keys }, timeout: 60_000 };
+  return new Promise<{ code: number; out: string; err: string }>((resolve) => {
+    execFile('npm', [...args, ...listen], options, (error, out, err) => {
+      rmSync(dir, { recursive: true, force: true });
+      resolve({ code: error === null ? 0 : Number(error.code), out, err });
+    });
+  });
+}
+
+test('npm start -- --once --aws-endpoint: every step held there, exit 0; no ledger is claimed', async () => {
+  const { accessKeyId, secretAccessKey } = aws.root;
+  const keys = { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey };
+  const { code, out } = await once(aws.url, keys);
+  expect([code, out]).toEqual([0, expect.stringContaining(`200 by ${new URL(aws.url).host}`)]);
+  expect(out).toMatch(/6 audit +rows rehashed, the cloud shows no ledger/);
+  const wrong = await once(aws.url, { ...keys, AWS_SECRET_ACCESS_KEY: 'wrong' });
+  expect(wrong.code).toBe(3);
+}, 90_000);
+
+const refused: [string, string, Record<string, string>][] = [
+  [
+    'an endpoint beyond loopback',
+    'https://s3.example',
+    { AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' },
+  ],
+  ['a path', 'http://127.0.0.1:1/x', { AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' }],
+  ['no keys of the owner', 'http://127.0.0.1:1', {}],
+];
+
+test.each(refused)('%s is refused before anything starts', async (_, endpoint, keys) => {
+  const { code, err } = await once(endpoint, keys);
+  expect([code, err]).toEqual([2, expect.stringContaining('--aws-endpoint: ')]);
+});
