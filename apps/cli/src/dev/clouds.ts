@@ -65,9 +65,28 @@ function seedAccount(aws: AwsStandin, federationIssuer: string): void {
       },
     ],
   });
+  // Whatever is written on a task role, it never exceeds this; the reaper may write on no role without it.
+  const boundary = aws.createPolicy('mayfly-boundary', {
+    Version: '2012-10-17',
+    Statement: [
+      {
+        Effect: 'Allow',
+        Action: [
+          's3:*',
+          'kms:*',
+          'secretsmanager:GetSecretValue',
+          'dynamodb:*',
+          'sqs:*',
+          'lambda:InvokeFunction',
+        ],
+        Resource: '*',
+      },
+    ],
+  });
   aws.createRole({
     name: 'finance',
     path: '/mayfly/',
+    boundary,
     trust: trust('mint', ['sts:AssumeRoleWithWebIdentity', 'sts:SetSourceIdentity'], {
       StringLike: { 'sts:SourceIdentity': 'mf-*' },
     }),
@@ -86,6 +105,7 @@ function seedAccount(aws: AwsStandin, federationIssuer: string): void {
       },
     },
   });
+  const taskRoles = `arn:aws:iam::${aws.account}:role/mayfly/*`;
   aws.createRole({
     name: 'reaper',
     path: '/mayfly/',
@@ -96,9 +116,11 @@ function seedAccount(aws: AwsStandin, federationIssuer: string): void {
         Statement: [
           {
             Effect: 'Allow',
-            Action: ['iam:PutRolePolicy', 'iam:GetRolePolicy', 'iam:DeleteRolePolicy'],
-            Resource: `arn:aws:iam::${aws.account}:role/mayfly/*`,
+            Action: ['iam:PutRolePolicy', 'iam:DeleteRolePolicy'],
+            Resource: taskRoles,
+            Condition: { StringEquals: { 'iam:PermissionsBoundary': boundary } },
           },
+          { Effect: 'Allow', Action: 'iam:GetRolePolicy', Resource: taskRoles },
         ],
       },
     },

@@ -10,11 +10,14 @@ export interface SeedRole {
   /** Inline policies by name. */
   readonly policies: Readonly<Record<string, unknown>>;
   readonly maxSessionSeconds?: number;
+  /** ARN of the managed policy that is its permissions boundary. */
+  readonly boundary?: string;
 }
 
 /** What an account holds before anybody calls; each answers the ARN of what it made. */
 export interface Seeds {
   createRole(role: SeedRole): string;
+  createPolicy(name: string, document: unknown): string;
   createOidcProvider(url: string, clientIds: readonly string[]): string;
   putObject(bucket: string, key: string, body: string): void;
   /** From now on the bucket's objects are encrypted under this key, each by itself or under a key of the bucket. */
@@ -33,6 +36,11 @@ export function createSeeds(state: AwsState, now: () => Date): Seeds {
     createOidcProvider: (url, clientIds) => {
       const arn = `arn:aws:iam::${state.account}:oidc-provider/${url.replace(/^https?:\/\//, '')}`;
       state.providers.set(arn, { arn, url, clientIds });
+      return arn;
+    },
+    createPolicy: (name, document) => {
+      const arn = `arn:aws:iam::${state.account}:policy/${name}`;
+      state.managed.set(arn, parsePolicy(JSON.stringify(document)));
       return arn;
     },
     putObject: (bucket, key, body) => {
@@ -71,7 +79,7 @@ export function createSeeds(state: AwsState, now: () => Date): Seeds {
 }
 
 function seedRole(
-  { name, path = '/', trust, policies, maxSessionSeconds = 3600 }: SeedRole,
+  { name, path = '/', trust, policies, boundary, maxSessionSeconds = 3600 }: SeedRole,
   state: AwsState,
   created: Date,
 ): string {
@@ -89,7 +97,7 @@ function seedRole(
     id: `AROA${identifier(17)}`,
     trust: parsePolicy(JSON.stringify(trust)),
     maxSessionSeconds,
-    boundaryArn: undefined,
+    boundaryArn: boundary,
     inline,
     created,
   });
