@@ -10,7 +10,10 @@ const common = {
   testEnvironment: 'node',
   modulePathIgnorePatterns: ['/dist/'],
 };
-/** `unit`: beside the code, no process, no database. `system`: test/ and *.pg.test.ts, real servers on loopback. */
+/**
+ * `unit`: beside the code, no process, no database. `system`: test/ and *.pg.test.ts, real servers on loopback. `ceph`:
+ * test/ceph, against the Ceph that `npm run test:ceph` starts.
+ */
 export default {
   projects: [
     {
@@ -23,7 +26,13 @@ export default {
       ...common,
       displayName: 'system',
       testMatch: ['<rootDir>/test/**/*.test.ts', '<rootDir>/{apps,packages}/**/*.pg.test.ts'],
-      testPathIgnorePatterns: ['/node_modules/', '/test/bench/'],
+      testPathIgnorePatterns: ['/node_modules/', '/test/bench/', '/test/ceph/'],
+    },
+    {
+      ...common,
+      displayName: 'ceph',
+      testMatch: ['<rootDir>/test/ceph/**/*.test.ts'],
+      testPathIgnorePatterns: ['/node_modules/'],
     },
   ],
   testTimeout: 30_000,

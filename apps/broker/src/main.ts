@@ -5,6 +5,7 @@ export { federationDocument } from './http/metadata.ts';
 export { openApi } from './http/openapi.ts';
 export type { Route } from './http/route.ts';
 export { routes } from './http/routes.ts';
+export { inspectProviders } from './inspect-providers.ts';
 export { isKekOpenToAll, readInstallationKek } from './keys/key-encryption-key.ts';
 export {
   algorithmsOf,

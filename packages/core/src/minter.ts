@@ -87,6 +87,14 @@ export interface Minted {
   readonly keyHash: string | null;
 }
 
+/** One thing about a Provider that was looked at where it is. */
+export interface Inspection {
+  readonly subject: string;
+  readonly ok: boolean;
+  /** What was seen, or what is missing, as the statement to add. Holds nothing that the provider wrote. */
+  readonly says: string;
+}
+
 /** Effects a call may use. `signal` aborts at the mint deadline. */
 export interface CallContext {
   readonly now: Date;
@@ -112,6 +120,8 @@ export interface Minter {
   mint(plan: MintPlan, context: CallContext): Promise<Minted>;
   /** Idempotent, and right when mint never ran, half ran, or still runs elsewhere. */
   revoke(plan: MintPlan, context: CallContext): Promise<'gone' | 'was-absent' | 'wait-for-expiry'>;
+  /** For `mayfly doctor`: what the provider can do and what is missing, seen from its answers. Changes nothing there. */
+  inspect?(provider: Provider, context: CallContext): Promise<readonly Inspection[]>;
   /** Looks again at denials last seen longer ago than this; what somebody has undone is queued to be taken back anew. */
   watch?(olderThanSeconds: number, context: CallContext & { readonly newId: () => string }): Promise<void>;
 }

@@ -239,14 +239,37 @@ export interface DenyStore {
    * `null` when another writer holds it. `entries` is everything still needed, at `version`.
    */
   request(role: string, add: readonly DenyEntry[], leaseSeconds: number): Promise<DenyWrite | null>;
-  /** Records that this version was read back; false when a newer one was requested meanwhile (fencing). */
-  acknowledge(role: string, version: number): Promise<boolean>;
+  /** Records that this version was read back, and what it says of others; false when a newer one was requested meanwhile (fencing). */
+  acknowledge(role: string, version: number, widened?: DenyWidened | null): Promise<boolean>;
   /** A write that surely changed nothing gives the writer's lease of its version back, so that the next try need not wait. */
   release(role: string, version: number): Promise<void>;
   /** Documents with entries that were last read more than `olderThanSeconds` ago; `shrinks`: some entry is needed no longer. */
   due(olderThanSeconds: number): Promise<readonly DenyDue[]>;
   /** The document was read and is the acknowledged one; false verdicts put the role's issuances back to revoking. */
   observed(role: string, verdict: { intact: boolean; audit: AuditEvent | null }): Promise<void>;
+  /** Acknowledged documents that hit others too and of which nobody was told yet. */
+  untold(): Promise<readonly DenyUntold[]>;
+  /** Tells the log once for this version; nothing when it was told, or when a newer version stands. */
+  told(role: string, version: number, audit: AuditEvent): Promise<void>;
+}
+
+/** What a document denies that could not name each session: step by step wider. */
+export type DenyWidened =
+  /** Every SourceIdentity that starts so. */
+  | { readonly step: 'cohort'; readonly prefixes: readonly string[] }
+  /** Every session of the role issued before then, RFC 3339. */
+  | { readonly step: 'issued-before'; readonly issuedBefore: string }
+  /** Every session of the role. */
+  | { readonly step: 'everything' };
+
+export interface DenyUntold {
+  readonly provider: string;
+  readonly role: string;
+  readonly version: number;
+  readonly entries: number;
+  readonly widened: DenyWidened;
+  /** Grants with a live credential in this role that are denied and that nobody has ended. */
+  readonly innocents: number;
 }
 
 export interface DenyDue {
@@ -258,6 +281,8 @@ export interface DenyDue {
   readonly shrinks: boolean;
   /** This version was read back once; else its write is unfinished. */
   readonly acknowledged: boolean;
+  /** As it was acknowledged. */
+  readonly widened: DenyWidened | null;
 }
 
 export interface DenyEntry {

@@ -19,6 +19,7 @@ export interface Cloud {
   /** Purposes of the assertions that were signed, in order. */
   readonly signed: string[];
   now(): Date;
+  newId(): string;
   advance(seconds: number): void;
   /** A plan of the minter for this role, at the time of this cloud. */
   plan(minter: Minter, more?: Partial<MintRequest>): MintPlan;
@@ -82,6 +83,7 @@ export async function startCloud(
     reports,
     signed,
     now,
+    newId: () => fresh(1),
     advance: (seconds) => {
       offsetMs += seconds * 1000;
     },

@@ -1,10 +1,20 @@
-import type { AuditEvent, DenyDue, DenyEntry, DenyStore, DenyWrite } from '@mayfly/core';
+import type {
+  AuditEvent,
+  DenyDue,
+  DenyEntry,
+  DenyStore,
+  DenyUntold,
+  DenyWidened,
+  DenyWrite,
+} from '@mayfly/core';
 
 interface Document {
   readonly provider: string;
   readonly entries: Map<string, number>;
   version: number;
   acknowledged: number;
+  widened: DenyWidened | null;
+  told: boolean;
   writerUntil: number;
   readAt: number;
 }
@@ -36,7 +46,8 @@ export class MemoryDenyStore implements DenyStore {
 
   async request(role: string, add: readonly DenyEntry[], leaseSeconds: number): Promise<DenyWrite | null> {
     const now = this.#now().getTime();
-    const fresh = { entries: new Map(), version: 0, acknowledged: 0, writerUntil: 0, readAt: 0 };
+    const never = { version: 0, acknowledged: 0, writerUntil: 0, readAt: 0 };
+    const fresh = { ...never, entries: new Map(), widened: null, told: true };
     const document = this.#documents.get(role) ?? { provider: add[0]?.provider ?? '', ...fresh };
     this.#documents.set(role, document);
     if (document.writerUntil > now) return null;
@@ -51,9 +62,12 @@ export class MemoryDenyStore implements DenyStore {
     return { version: document.version, entries: [...document.entries.keys()].sort() };
   }
 
-  async acknowledge(role: string, version: number): Promise<boolean> {
+  async acknowledge(role: string, version: number, widened: DenyWidened | null = null): Promise<boolean> {
     const document = this.#documents.get(role);
     if (document?.version !== version) return false;
+    const same = JSON.stringify(widened) === JSON.stringify(document.widened);
+    document.told = widened === null || (same && document.told);
+    document.widened = widened;
     document.acknowledged = version;
     document.readAt = this.#now().getTime();
     document.writerUntil = 0;
@@ -70,7 +84,8 @@ export class MemoryDenyStore implements DenyStore {
     return [...this.#documents]
       .filter(([, one]) => one.entries.size > 0 && one.writerUntil <= now)
       .filter(([, one]) => one.readAt < now - olderThanSeconds * 1000)
-      .map(([role, { provider, version, acknowledged, entries }]) => ({
+      .map(([role, { provider, version, acknowledged, entries, widened }]) => ({
+        widened,
         provider,
         role,
         version,
@@ -89,5 +104,22 @@ export class MemoryDenyStore implements DenyStore {
     document.readAt = this.#now().getTime();
     if (!intact) document.acknowledged = 0;
     if (audit !== null) this.audits.push(audit);
+  }
+
+  /** Nobody counts here: what others hold is known to the real stores. */
+  async untold(): Promise<readonly DenyUntold[]> {
+    return [...this.#documents].flatMap(
+      ([role, { provider, version, acknowledged, entries, widened, told }]) =>
+        widened === null || told || acknowledged !== version
+          ? []
+          : [{ provider, role, version, entries: entries.size, widened, innocents: 7 }],
+    );
+  }
+
+  async told(role: string, version: number, audit: AuditEvent): Promise<void> {
+    const document = this.#documents.get(role);
+    if (document === undefined || document.version !== version || document.told) return;
+    document.told = true;
+    this.audits.push(audit);
   }
 }

@@ -65,6 +65,35 @@ export function prefixRequest(more: Partial<MintRequest> = {}): MintRequest {
   });
 }
 
+export const kmsKey = 'arn:aws:kms:eu-west-1:123456789012:key/0a1b2c3d-0000-4000-8000-1234567890ab';
+
+const of = (service: string, rest: string) => `arn:aws:${service}:eu-west-1:123456789012:${rest}`;
+
+/** One identifier of each access beside S3, and the bound of a grant that holds it. */
+export const awsThings = {
+  'secretsmanager.secret': of('secretsmanager', 'secret:team/db-AbCd12'),
+  'dynamodb.items': of('dynamodb', 'table/orders/items/customer-17'),
+  'sqs.queue': of('sqs', 'reports'),
+  'lambda.function': of('lambda', 'function:resize:prod'),
+} as const;
+
+/** For one thing of another access; under `kmsKey` where that is asked for. */
+export function thingRequest(
+  access: keyof typeof awsThings,
+  actions: MintRequest['actions'],
+  more: Partial<MintRequest> = {},
+): MintRequest {
+  const mint = { provider: 'prod-aws', access };
+  return awsRequest({ access, identifier: awsThings[access], actions, mint, ...more });
+}
+
+/** The same under a KMS key that grant and provider name. */
+export function underKey(request: MintRequest): MintRequest {
+  const { mint, provider } = request;
+  const spec = { ...provider.spec, kmsKeys: [kmsKey] };
+  return { ...request, mint: { ...mint, kmsKey }, provider: { ...provider, spec } };
+}
+
 export function tokenRequest(more: Partial<MintRequest> = {}): MintRequest {
   return awsRequest({
     tool: 'report.post',
@@ -83,7 +112,7 @@ export type Allowed = Parameters<PlanCheck>[1];
 /** What the exchange passes to the check beside the plan of this request. */
 export function allowedFor(request: MintRequest, more: Partial<Allowed> = {}): Allowed {
   const { identifier, actions, provider } = request;
-  const resource = identifier.replace(/[^/]*\/?$/, '**');
+  const resource = identifier.startsWith('arn:aws:s3:') ? identifier.replace(/[^/]*\/?$/, '**') : identifier;
   return {
     resource,
     actions,

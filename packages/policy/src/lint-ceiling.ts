@@ -5,12 +5,12 @@ import { lintAzureGrant } from './lint-azure.ts';
 import type { GrantAt } from './lint-grant.ts';
 
 /** What in a `mint:` block picks among the ceilings of its provider, by the type of provider that has such. */
-export const ceilingKeys = ['role', 'client', 'serviceAccount'] as const;
+export const ceilingKeys = ['role', 'client', 'serviceAccount', 'kmsKey'] as const;
 
 function ceilingsOf(spec: ProviderSpec): Readonly<Partial<Record<string, readonly string[]>>> {
   switch (spec.type) {
     case 'aws':
-      return { role: spec.roles };
+      return { role: spec.roles, kmsKey: spec.kmsKeys ?? [] };
     case 'azure':
       return { client: spec.clients };
     case 'gcp':

@@ -60,6 +60,8 @@ function lintMint(at: GrantAt, known: Known, report: Report): AccessRow | undefi
   const spec = known.provider(provider)?.spec;
   lintCeiling(at, spec, report);
   const row = access === undefined ? undefined : accessRow(access);
+  if (grant.mint.kmsKey !== undefined && row !== undefined && row.keyPermissions === undefined)
+    report('ERROR', 'kmsKey', [...path, 'kmsKey'], `${row.access} takes no KMS key`);
   if (audience !== undefined && row?.provider !== 'kubernetes')
     report('ERROR', 'audience', [...path, 'audience'], 'only tokens of Kubernetes take an audience');
   if (row !== undefined && (spec === undefined ? row.provider !== 'token' : row.provider === spec.type))

@@ -64,6 +64,8 @@ function lintAws(spec: Extract<ProviderSpec, { type: 'aws' }>, report: Report): 
       ['spec', 'revoke'],
       'the minting identity would also write deny policies; name a revoker role',
     );
+  if (!spec.roles.every((role) => /^[^:]*:[^:]*:iam::[0-9]{12}:/.test(role)))
+    lintWithoutAccount(spec, report);
   // IAM takes a role's bare name in the caller's own account: a denial would land on a namesake there.
   const revoker = spec.revoke === 'none' ? undefined : spec.revoker?.role;
   for (const [index, role] of spec.roles.entries())
@@ -80,6 +82,24 @@ function lintAws(spec: Extract<ProviderSpec, { type: 'aws' }>, report: Report): 
       'revoker-is-ceiling',
       ['spec', 'revoker', 'role'],
       'the role of the reaper must not be one that credentials are cut from',
+    );
+}
+
+/** Only AWS has accounts: such a role is one of another system, which has its own addresses and no SourceIdentity. */
+function lintWithoutAccount(spec: Extract<ProviderSpec, { type: 'aws' }>, report: Report): void {
+  if (spec.endpoints?.sts === undefined || spec.endpoints.iam === undefined)
+    report(
+      'ERROR',
+      'role-without-account',
+      ['spec', 'roles'],
+      'a role of AWS names its account of 12 digits; for another system name its endpoints sts and iam',
+    );
+  if (spec.revoke !== 'none' && spec.denyBy !== 'sessionName')
+    report(
+      'ERROR',
+      'no-source-identity',
+      ['spec', 'denyBy'],
+      'roles without an account are not those of AWS, and only AWS knows SourceIdentity; write denyBy: sessionName',
     );
 }
 

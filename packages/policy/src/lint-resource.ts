@@ -101,6 +101,7 @@ function lintForm(at: ResourceAt, row: AccessRow): void {
   const tail = slash < 0 ? '' : rest.slice(slash + 1);
   lintHead(at, row, head);
   if (row.tail === 'key') lintKey(at, row, tail);
+  else if (row.tail === 'name') lintName(at, row, rest);
   else if (row.tail === 'none' && slash >= 0)
     report('ERROR', 'resource-form', `nothing follows the ${row.head.what}: ${row.resource}`);
   else if (/[?#%@\\]/.test(rest.replaceAll(variable, 'x')))
@@ -134,8 +135,24 @@ function lintHead({ spec, report }: ResourceAt, row: AccessRow, head: string): v
   if (!new RegExp(form).test(sample)) report('ERROR', 'resource-form', `"${sample}" is no name of a ${what}`);
 }
 
-function lintKey({ report }: ResourceAt, row: AccessRow, key: string): void {
-  if (key === '') {
+/** A name that may hold slashes: whole, as the access opens it, or a folder of names. */
+function lintName({ report }: ResourceAt, row: AccessRow, name: string): void {
+  // A variable may bring the characters that end the ARN.
+  const sample = name.replaceAll(variable, '-xxxxxx');
+  if (!/^[A-Za-z0-9/_+=.@*-]+$/.test(sample))
+    report('ERROR', 'resource-form', `"${sample}" is no name of a ${row.head.what}: ${row.resource}`);
+  else if (!/-[A-Za-z0-9]{6}$|\*$/.test(sample))
+    report(
+      'ERROR',
+      'resource-form',
+      `the full ARN ends in the six characters that AWS has put after the name: ${row.resource}`,
+    );
+}
+
+function lintKey({ report }: ResourceAt, row: AccessRow, tail: string): void {
+  const start = row.keyStart ?? '';
+  const key = tail.slice(start.length);
+  if (!tail.startsWith(start) || key === '') {
     report('ERROR', 'resource-form', `a key must follow the ${row.head.what}: ${row.resource}`);
     return;
   }

@@ -1,6 +1,8 @@
+export { allows, type Context as PolicyContext, parsePolicy } from './aws/evaluate.ts';
 export type { FaultPlan } from './aws/faults.ts';
 export type { LedgerRecord } from './aws/ledger.ts';
-export { type AwsOptions, type AwsStandin, type SeedRole, startAws } from './aws/server.ts';
+export type { SeedRole } from './aws/seed.ts';
+export { type AwsOptions, type AwsStandin, startAws } from './aws/server.ts';
 export { type Azurite, startAzurite } from './azure/azurite.ts';
 export { type AzureOptions, type AzureStandin, startAzure } from './azure/server.ts';
 export type { QueueRight, SeedQueue } from './azure/service-bus.ts';

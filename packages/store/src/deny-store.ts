@@ -1,4 +1,4 @@
-import type { DenyDue, DenyStore } from '@mayfly/core';
+import type { DenyDue, DenyStore, DenyUntold } from '@mayfly/core';
 import { z } from 'zod';
 import type { Database } from './database.ts';
 import { encodeAudit } from './encode.ts';
@@ -14,9 +14,10 @@ export function createDenyStore(database: Database): DenyStore {
       const [row] = await database.call<{ r: unknown }>('deny_request', text, values);
       return write.parse(row?.r ?? null);
     },
-    acknowledge: async (role, version) => {
-      const text = 'select deny_acknowledge($1, $2) as ok';
-      const [row] = await database.call<{ ok: boolean }>('deny_acknowledge', text, [role, version]);
+    acknowledge: async (role, version, how = null) => {
+      const text = 'select deny_acknowledge($1, $2, $3::jsonb) as ok';
+      const values = [role, version, how === null ? null : JSON.stringify(how)];
+      const [row] = await database.call<{ ok: boolean }>('deny_acknowledge', text, values);
       return row?.ok === true;
     },
     release: async (role, version) => {
@@ -24,11 +25,11 @@ export function createDenyStore(database: Database): DenyStore {
       await database.call('deny_release', text, [role, version]);
     },
     due: async (olderThanSeconds) => {
-      const text = `select d.role, d.provider, d.version::int as version, array_agg(e.source_identity order by e.source_identity) as entries, bool_or(e.needed_until < clock_timestamp() - interval '5 minutes') as shrinks, d.acked_version = d.version as acknowledged
+      const text = `select d.role, d.provider, d.version::int as version, array_agg(e.source_identity order by e.source_identity) as entries, bool_or(e.needed_until < clock_timestamp() - interval '5 minutes') as shrinks, d.acked_version = d.version as acknowledged, d.widened
         from deny_document d join deny_entry e on e.role = d.role
         where (d.read_at is null or d.read_at < clock_timestamp() - make_interval(secs => $1))
           and (d.writer_until is null or d.writer_until < clock_timestamp())
-        group by d.role, d.provider, d.version, d.acked_version
+        group by d.role, d.provider, d.version, d.acked_version, d.widened
         having max(e.needed_until) > clock_timestamp() - interval '1 day'`;
       return database.call<DenyDue & Record<string, unknown>>('deny_due', text, [olderThanSeconds]);
     },
@@ -43,6 +44,12 @@ export function createDenyStore(database: Database): DenyStore {
       }
       const event = audit === null ? null : JSON.stringify(encodeAudit(audit));
       await database.call('deny_reopen', 'select deny_reopen($1, $2::jsonb)', [role, event]);
+    },
+    untold: async () =>
+      database.call<DenyUntold & Record<string, unknown>>('deny_untold', 'select * from deny_untold()', []),
+    told: async (role, version, audit) => {
+      const values = [role, version, JSON.stringify(encodeAudit(audit))];
+      await database.call('deny_tell', 'select deny_tell($1, $2, $3::jsonb)', values);
     },
   };
 }

@@ -237,6 +237,9 @@ create table deny_document (
   provider text not null,
   version bigint not null default 0,
   acked_version bigint not null default 0,
+  -- What the acknowledged version says that could not name each session, and whether the log was told.
+  widened jsonb,
+  told boolean not null default true,
   writer_until timestamptz,
   read_at timestamptz
 );

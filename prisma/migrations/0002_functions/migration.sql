@@ -535,11 +535,32 @@ begin
     coalesce((select jsonb_agg(source_identity order by source_identity) from deny_entry where role = doc_role), '[]'));
 end $$;
 
-create function deny_acknowledge(doc_role text, doc_version bigint) returns boolean language plpgsql as $$
+create function deny_acknowledge(doc_role text, doc_version bigint, how jsonb) returns boolean language plpgsql as $$
 begin
-  update deny_document set acked_version = doc_version, read_at = clock_timestamp(), writer_until = null
+  update deny_document set acked_version = doc_version, read_at = clock_timestamp(), writer_until = null,
+    told = how is null or (told and widened is not distinct from how), widened = how
   where role = doc_role and version = doc_version;
   return found;
+end $$;
+
+-- Documents that hit others too and of which the log was not told; innocents: live grants in the role that nobody ended.
+create function deny_untold() returns table (provider text, role text, version integer, entries integer, widened jsonb, innocents integer)
+language sql stable as $$
+  select d.provider, d.role, d.version::int, (select count(*)::int from deny_entry e where e.role = d.role), d.widened,
+    (select count(distinct w.reach)::int from work w join issuance i on i.id = w.id and i.intended_at = w.intended_at
+     where w.state in ('intended', 'delivered') and w.not_after > clock_timestamp() and i.plan->'body'->>'role' = d.role
+       and not exists (select from deny_entry e where e.role = d.role and e.source_identity = w.reach)
+       and case d.widened->>'step'
+         when 'cohort' then exists (select from jsonb_array_elements_text(d.widened->'prefixes') p where starts_with(w.reach, p))
+         when 'issued-before' then i.intended_at < (d.widened->>'issuedBefore')::timestamptz
+         else true end)
+  from deny_document d where not d.told and d.widened is not null and d.acked_version = d.version
+$$;
+
+create function deny_tell(doc_role text, doc_version bigint, e jsonb) returns void language plpgsql as $$
+begin
+  update deny_document set told = true where role = doc_role and version = doc_version and not told;
+  if found then perform append_audit(e); end if;
 end $$;
 
 -- A document that was read and is not ours: everything it should have denied goes back to revoking.

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { expect, test } from '@jest/globals';
 import {
   Keyring,
@@ -43,6 +43,8 @@ test.each(signingPurposes)(
     expect(ring.signer(purpose, at(publishLeadMs)).kid).toBe(next.id);
     const { keys } = ring.jwks(purpose, now);
     expect(keys.map(({ kid }) => kid)).toEqual([first.id, next.id]);
+    // The one that signs is the first: some verifiers try no other.
+    expect(ring.jwks(purpose, at(publishLeadMs)).keys.map(({ kid }) => kid)).toEqual([next.id, first.id]);
     for (const key of keys) {
       expect(Object.keys(key)).not.toEqual(expect.arrayContaining(['d']));
       expect([key.use, key.alg]).toEqual(['sig', purpose === 'token' ? 'ES256' : 'RS256']);
@@ -51,6 +53,22 @@ test.each(signingPurposes)(
     expect(publishLeadMs).toBeGreaterThan(300_000);
   },
 );
+
+test('keys shown to clouds carry their certificate, and no others do', async () => {
+  for (const purpose of signingPurposes) {
+    const key = await makeSigningKey(purpose, { kek, now, activeFrom: now });
+    const [published] = new Keyring([key], kek).jwks(purpose, now).keys;
+    const [again] = new Keyring([key], kek).jwks(purpose, now).keys;
+    if (purpose !== 'federation') expect(published).not.toHaveProperty('x5c');
+    else expect(certifiedModulus(published?.x5c)).toBe(published?.n);
+    expect(again).toEqual(published);
+  }
+});
+
+function certifiedModulus(x5c: readonly string[] | undefined): string | undefined {
+  const certificate = new X509Certificate(Buffer.from(x5c?.[0] ?? '', 'base64'));
+  return certificate.publicKey.export({ format: 'jwk' }).n;
+}
 
 test('a retired key neither signs nor is published from its time on', async () => {
   const first = await makeSigningKey('token', { kek, now, activeFrom: now });

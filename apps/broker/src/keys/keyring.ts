@@ -8,6 +8,7 @@ import {
 } from 'node:crypto';
 import { promisify } from 'node:util';
 import { calculateJwkThumbprint, exportJWK, type JWK } from 'jose';
+import { selfSigned } from './certificate.ts';
 import { unwrapKey, wrapKey } from './wrap.ts';
 
 export const signingPurposes = ['token', 'federation', 'sign-in'] as const;
@@ -77,9 +78,14 @@ export class Keyring {
     return newest;
   }
 
-  /** What verifiers fetch: also the next key, and the last one until its tokens are dead. */
+  /**
+   * What verifiers fetch: also the next key, and the last one until its tokens are dead. The one that signs stands first,
+   * because Ceph tries no other.
+   */
   jwks(purpose: SigningPurpose, now: Date): { keys: JWK[] } {
-    const live = this.verifiers(purpose, now);
+    const age = ({ activeFrom }: SigningKey) =>
+      activeFrom <= now ? now.getTime() - activeFrom.getTime() : activeFrom.getTime();
+    const live = this.verifiers(purpose, now).toSorted((left, right) => age(left) - age(right));
     return { keys: live.map(({ publicJwk, kid, alg }) => ({ ...publicJwk, kid, alg, use: 'sig' })) };
   }
 
@@ -154,5 +160,9 @@ function openKey(stored: StoredKey, kek: Buffer): SigningKey {
   if (publicJwk === null) throw new Error(`key ${kid} has no public part`);
   const der = unwrapKey(kek, stored.wrapped, stored);
   const privateKey = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
-  return { kid, alg, privateKey, publicJwk, activeFrom, retiredAt };
+  const key = { kid, alg, privateKey, publicJwk, activeFrom, retiredAt };
+  if (stored.purpose !== 'federation') return key;
+  // Ceph verifies by certificate alone; AWS, Google and Microsoft read the key beside it.
+  const x5c = [selfSigned({ kid, privateKey, notBefore: activeFrom })];
+  return { ...key, publicJwk: { ...publicJwk, x5c } };
 }

@@ -6,6 +6,7 @@ import { fail } from '../exit.ts';
 
 interface DevFlags {
   readonly once?: boolean;
+  readonly awsEndpoint?: string;
   readonly dataDir: string;
   readonly listen: string;
   readonly opsListen: string;
@@ -27,6 +28,7 @@ export function registerDev(program: Command): void {
       'everything on loopback with sample documents: real PostgreSQL, broker, local issuers, stand-in AWS',
     )
     .option('--once', 'run the demo once and exit 0 only if every step held')
+    .option('--aws-endpoint <url>', 'STS, IAM and S3 on loopback, such as Ceph, in place of the stand-in AWS')
     .option('--data-dir <dir>', 'data directory', dataDir)
     .option('--listen <address>', 'address of the broker', process.env['MAYFLY_LISTEN'] ?? '127.0.0.1:8080')
     .option(
@@ -54,8 +56,9 @@ async function runDev(flags: DevFlags): Promise<void> {
   console.log(
     `Mayfly dev  (Node ${process.versions.node}, PostgreSQL 18 embedded, data in ${flags.dataDir})`,
   );
+  if (flags.awsEndpoint !== undefined) checkForeign(flags.awsEndpoint);
   const environment = await startDev(flags);
-  const steps = await demo(environment);
+  const steps = await demo(environment, flags.awsEndpoint);
   const held = steps.every((step) => step.held);
   if (flags.once) {
     await environment.stop();
@@ -68,12 +71,27 @@ async function runDev(flags: DevFlags): Promise<void> {
   await environment.stop();
 }
 
-async function demo({ clouds, running, file }: DevEnvironment): Promise<readonly Step[]> {
+function checkForeign(endpoint: string): void {
+  const url = URL.parse(endpoint);
+  if (url === null || url.hostname !== '127.0.0.1' || url.origin !== endpoint)
+    fail(
+      2,
+      '--aws-endpoint: http://127.0.0.1:PORT; from elsewhere the broker’s keys on loopback cannot be fetched',
+    );
+  if (!process.env['AWS_ACCESS_KEY_ID'] || !process.env['AWS_SECRET_ACCESS_KEY'])
+    fail(2, '--aws-endpoint: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of who may make roles there');
+}
+
+async function demo(
+  { clouds, running, file }: DevEnvironment,
+  foreign: string | undefined,
+): Promise<readonly Step[]> {
   const { workloads, people } = clouds;
   const target = {
     broker: running.url,
     s3: file.aws,
-    ledger: file.aws,
+    ledger: foreign === undefined ? file.aws : null,
+    ...(foreign === undefined ? {} : { cloud: new URL(foreign).host }),
     workload: () => workloads.assertion({ subject: 'reconciler', audience: running.url }),
     person: () =>
       people.assertion({

@@ -6,6 +6,7 @@ import {
   configSchema,
   createClockWatch,
   createLog,
+  inspectProviders,
   isKekOpenToAll,
   loadKeys,
   nextRotations,
@@ -42,7 +43,9 @@ export function registerServer(program: Command): void {
     .option('--plan', 'only say what would be applied')
     .action((flags: { config?: string; plan?: boolean }) => runMigrate(flags));
   withConfig(
-    program.command('doctor').description('checks database, keys, clock and policy of this installation'),
+    program
+      .command('doctor')
+      .description('checks database, keys, clock, policy and providers of this installation'),
   )
     .option('-o, --output <format>', 'table or json', 'table')
     .action((flags: { config?: string; output: string }) => doctor(flags));
@@ -160,6 +163,11 @@ async function doctor(flags: { config?: string; output: string }): Promise<void>
         says: `epoch ${epoch}, ${documents.length} documents, all rows authentic`,
       },
       signInCheck(config, documents),
+      ...(await inspectProviders({ config, store, ring })).map(({ provider, subject, ok, says }) => ({
+        check: `provider ${provider}: ${subject}`,
+        ok,
+        says,
+      })),
     ];
   });
   printRows(checks, { format: parseFormat(flags.output), columns: ['check', 'ok', 'says'] });

@@ -65,9 +65,28 @@ function seedAccount(aws: AwsStandin, federationIssuer: string): void {
       },
     ],
   });
+  // Whatever is written on a task role, it never exceeds this; the reaper may write on no role without it.
+  const boundary = aws.createPolicy('mayfly-boundary', {
+    Version: '2012-10-17',
+    Statement: [
+      {
+        Effect: 'Allow',
+        Action: [
+          's3:*',
+          'kms:*',
+          'secretsmanager:GetSecretValue',
+          'dynamodb:*',
+          'sqs:*',
+          'lambda:InvokeFunction',
+        ],
+        Resource: '*',
+      },
+    ],
+  });
   aws.createRole({
     name: 'finance',
     path: '/mayfly/',
+    boundary,
     trust: trust('mint', ['sts:AssumeRoleWithWebIdentity', 'sts:SetSourceIdentity'], {
       StringLike: { 'sts:SourceIdentity': 'mf-*' },
     }),
@@ -81,10 +100,12 @@ function seedAccount(aws: AwsStandin, federationIssuer: string): void {
             Resource: 'arn:aws:s3:::invoices/*',
           },
           { Effect: 'Allow', Action: 's3:ListBucket', Resource: 'arn:aws:s3:::invoices' },
+          ...servicePermissions(aws.account),
         ],
       },
     },
   });
+  const taskRoles = `arn:aws:iam::${aws.account}:role/mayfly/*`;
   aws.createRole({
     name: 'reaper',
     path: '/mayfly/',
@@ -95,13 +116,48 @@ function seedAccount(aws: AwsStandin, federationIssuer: string): void {
         Statement: [
           {
             Effect: 'Allow',
-            Action: ['iam:PutRolePolicy', 'iam:GetRolePolicy', 'iam:DeleteRolePolicy'],
-            Resource: `arn:aws:iam::${aws.account}:role/mayfly/*`,
+            Action: ['iam:PutRolePolicy', 'iam:DeleteRolePolicy'],
+            Resource: taskRoles,
+            Condition: { StringEquals: { 'iam:PermissionsBoundary': boundary } },
           },
+          { Effect: 'Allow', Action: 'iam:GetRolePolicy', Resource: taskRoles },
         ],
       },
     },
   });
+  seedServices(aws);
   for (const name of ['2026q3/a.pdf', '2026q3/b.pdf', '2026q4/a.pdf'])
     aws.putObject('invoices', name, `invoice ${name}\n`);
+}
+
+const keyId = '0a1b2c3d-4e5f-4a6b-8c7d-123456789abc';
+
+/** What the task role may at most for examples/aws-services.yaml. */
+function servicePermissions(account: string): object[] {
+  const of = (service: string, rest: string) => `arn:aws:${service}:eu-west-1:${account}:${rest}`;
+  const allow = (Action: readonly string[], ...Resource: string[]) => ({ Effect: 'Allow', Action, Resource });
+  return [
+    allow(['s3:GetObject', 's3:PutObject'], 'arn:aws:s3:::contracts/*'),
+    allow(['s3:ListBucket'], 'arn:aws:s3:::contracts'),
+    allow(['kms:Decrypt', 'kms:GenerateDataKey'], of('kms', `key/${keyId}`)),
+    allow(['secretsmanager:GetSecretValue'], of('secretsmanager', 'secret:desk/*')),
+    allow(
+      ['GetItem', 'Query', 'PutItem', 'UpdateItem', 'DeleteItem'].map((one) => `dynamodb:${one}`),
+      of('dynamodb', 'table/order*'),
+    ),
+    allow(['sqs:SendMessage', 'sqs:ReceiveMessage', 'sqs:DeleteMessage'], of('sqs', '*')),
+    allow(['lambda:InvokeFunction'], of('lambda', 'function:quote:*')),
+  ];
+}
+
+/** What examples/aws-services.yaml names, and a neighbour of each. */
+function seedServices(aws: AwsStandin): void {
+  for (const name of ['c1017/2026.pdf', 'c2034/2026.pdf'])
+    aws.putObject('contracts', name, `contract ${name}\n`);
+  aws.encryptBucket('contracts', aws.createKey(keyId));
+  aws.createSecret('desk/mail', 'correct horse', { suffix: 'Ab12Cd' });
+  aws.createSecret('desk/payroll', 'battery staple', { suffix: 'Ef34Gh' });
+  for (const name of ['answers', 'questions']) aws.createQueue(name);
+  for (const name of ['orders', 'order-log']) aws.createTable(name, { partition: 'customer', sort: 'order' });
+  for (const alias of ['prod', 'test']) aws.createFunction('quote', alias, () => ({ quote: alias }));
 }

@@ -11,6 +11,7 @@ import {
   startBroker,
 } from '@mayfly/broker';
 import { devClientId, type LocalClouds, startClouds } from './clouds.ts';
+import { type ForeignAccount, prepareAccount } from './foreign-account.ts';
 
 /** How another process of this machine finds a running `mayfly dev`: <dataDir>/dev.json, mode 0600. */
 export interface DevFile {
@@ -37,6 +38,8 @@ export interface DevOptions {
   readonly log?: Log;
   readonly latencyMs?: number;
   readonly scopedSessions?: boolean;
+  /** STS, IAM and S3 of another system on loopback, in place of the stand-in; its owner's keys from the environment. */
+  readonly awsEndpoint?: string;
   /** Beside the local issuers. */
   readonly allowLoopbackIssuers?: readonly string[];
   readonly settings?: Readonly<Record<string, unknown>>;
@@ -59,6 +62,7 @@ export async function startDev(options: DevOptions): Promise<DevEnvironment> {
     assertionBearer,
   });
   try {
+    const foreign = options.awsEndpoint === undefined ? undefined : await prepareAccount(options.awsEndpoint);
     const config = completeConfig({
       dataDir: options.dataDir,
       listen: options.listen,
@@ -80,16 +84,17 @@ export async function startDev(options: DevOptions): Promise<DevEnvironment> {
       config,
       env: {},
       environment: 'dev',
-      documents: devDocuments(clouds, options.edit),
+      documents: devDocuments({ clouds, foreign, edit: options.edit }),
       ...(options.log ? { log: options.log } : {}),
       ...(options.decorate ? { decorate: options.decorate } : {}),
       ...(options.say ? { say: options.say } : {}),
     });
+    await foreign?.trustFederation(config.federationIssuer);
     const file: DevFile = {
       broker: running.url,
       workloads: clouds.workloads.issuer,
       people: clouds.people.issuer,
-      aws: clouds.aws.url,
+      aws: foreign?.endpoint ?? clouds.aws.url,
       assertionBearer,
     };
     writeDevFile(options.dataDir, file);
@@ -114,14 +119,22 @@ function writeDevFile(dataDir: string, file: DevFile): void {
 }
 
 /** The files of examples/, with the addresses that this start was given. */
-function devDocuments(clouds: LocalClouds, edit: (text: string) => string = (text) => text) {
+function devDocuments(made: {
+  clouds: LocalClouds;
+  foreign: ForeignAccount | undefined;
+  edit: DevOptions['edit'];
+}) {
+  const { clouds, foreign, edit = (text: string) => text } = made;
   const addresses = new Map([
     ['http://127.0.0.1:4600', clouds.workloads.issuer],
     ['http://127.0.0.1:4601', clouds.people.issuer],
-    ['http://127.0.0.1:4566', clouds.aws.url],
+    ['http://127.0.0.1:4566', foreign?.endpoint ?? clouds.aws.url],
   ]);
   // In one pass and whole: a free port such as 46017 would be taken for 4601 and a digit.
   const moved = (text: string) =>
     text.replaceAll(/http:\/\/127\.0\.0\.1:[0-9]+/g, (address) => addresses.get(address) ?? address);
-  return readFolder(examples).map(({ file, text }) => ({ file, text: edit(moved(text)) }));
+  return readFolder(examples).map(({ file, text }) => ({
+    file,
+    text: edit(moved(foreign?.edit(text) ?? text)),
+  }));
 }

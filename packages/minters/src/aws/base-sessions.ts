@@ -1,3 +1,4 @@
+import { baseSeconds } from './plan.ts';
 import type { Session } from './session.ts';
 
 /** Sessions remembered: one per open (grant, generation) in use here; the soonest to expire goes first. */
@@ -15,6 +16,13 @@ export class BaseSessions {
     return session !== undefined && session.expiresAt.getTime() >= until.getTime() + marginMs
       ? session
       : undefined;
+  }
+
+  /** Forgets those of a role that were issued before; a new one opens again. */
+  drop(role: string, issuedBefore: Date): void {
+    for (const [key, { expiresAt }] of this.#sessions)
+      if (key.startsWith(`${role}\n`) && expiresAt.getTime() - baseSeconds * 1000 < issuedBefore.getTime())
+        this.#sessions.delete(key);
   }
 
   keep(role: string, reach: string, session: Session, now: Date): void {

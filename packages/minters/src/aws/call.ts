@@ -76,6 +76,13 @@ export function isUnknownAction(error: unknown): boolean {
   return name === 'InvalidAction' || httpStatus(cause) === 405;
 }
 
+/** No such role or policy. Ceph answers without a code. */
+export function isAbsent(error: unknown): boolean {
+  if (!(error instanceof Fault)) return false;
+  const { cause } = error;
+  return (cause instanceof Error && cause.name === 'NoSuchEntityException') || httpStatus(cause) === 404;
+}
+
 function httpStatus(cause: unknown): number | undefined {
   const metadata = Reflect.get(Object(cause), '$metadata');
   const status = Reflect.get(Object(metadata), 'httpStatusCode');

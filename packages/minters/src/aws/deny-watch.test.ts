@@ -9,7 +9,8 @@ import type { Minter } from '@mayfly/core';
 import { uuidV7 } from '@mayfly/protocol';
 import { type LocalIssuer, startIssuer } from '@mayfly/standins';
 import { type Cloud, outcome, startCloud } from '../../test/cloud.ts';
-import { denyPolicy, denyPolicyName } from './deny.ts';
+import { denyPolicyName } from './deny.ts';
+import { denyPolicy } from './deny-policy.ts';
 import { createAwsMinter } from './minter.ts';
 
 let issuer: LocalIssuer;

@@ -5,7 +5,8 @@ import type { Minted, Minter, MintPlan } from '@mayfly/core';
 import { uuidV7 } from '@mayfly/protocol';
 import { type LocalIssuer, startIssuer } from '@mayfly/standins';
 import { type Cloud, outcome, startCloud } from '../../test/cloud.ts';
-import { denyPolicy, denyPolicyName } from './deny.ts';
+import { denyPolicyName } from './deny.ts';
+import { denyPolicy } from './deny-policy.ts';
 import { createAwsMinter } from './minter.ts';
 
 let issuer: LocalIssuer;
@@ -248,43 +249,6 @@ test('a deadline cuts the write, and what it did is unknown', async () => {
   const told = await outcome(() => minter.revoke(planOf(1), cloud.context(AbortSignal.timeout(300))));
   release();
   expect(told).toMatch(/^provider_unavailable \(unknown\): PutRolePolicy: /);
-});
-
-test('a full document is a fault that says what to do, and 8,240 characters are not full', () => {
-  const entries = (count: number) =>
-    Array.from({ length: count }, (_, index) => `mf-${String(index).padStart(26, '0')}-1`);
-  let count = 200;
-  while (denyPolicyFits(count + 1)) count += 1;
-  expect(denyPolicy({ version: 1, entries: entries(count) }).length).toBeLessThanOrEqual(8_240);
-  expect(count).toBeGreaterThan(230);
-  function denyPolicyFits(size: number): boolean {
-    try {
-      return denyPolicy({ version: 1, entries: entries(size) }) !== '';
-    } catch (error) {
-      expect(error).toMatchObject({
-        reason: 'provider_refused',
-        effect: 'none',
-        detail: expect.stringMatching(/^deny document full: \d+ entries; spread the provider/),
-      });
-      return false;
-    }
-  }
-});
-
-test('a denial that does not fit is a fault, and the document that stands stays', async () => {
-  await revoke(planOf(1));
-  const stands = await seen();
-  const neededUntil = new Date(cloud.now().getTime() + 900_000);
-  const many = Array.from({ length: 300 }, (_, index) => ({
-    provider: 'prod-aws',
-    sourceIdentity: `mf-${String(index).padStart(26, '0')}-1`,
-    neededUntil,
-  }));
-  await cloud.store.request(cloud.role, many, 0);
-  expect(await outcome(() => revoke(planOf(2)))).toMatch(
-    /^provider_refused \(none\): deny document full: 302 entries/,
-  );
-  expect(await seen()).toBe(stands);
 });
 
 test('a provider that is gone is a fault', async () => {

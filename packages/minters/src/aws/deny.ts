@@ -5,16 +5,22 @@ import {
   IAMClient,
   PutRolePolicyCommand,
 } from '@aws-sdk/client-iam';
-import { auditEvent, type CallContext, type DenyDue, type DenyWrite, Fault } from '@mayfly/core';
+import {
+  auditEvent,
+  type CallContext,
+  type DenyDue,
+  type DenyWidened,
+  type DenyWrite,
+  Fault,
+} from '@mayfly/core';
 import type { MinterServices } from '../services.ts';
-import { awsCall, type Connections, clientOptions } from './call.ts';
+import { awsCall, type Connections, clientOptions, isAbsent } from './call.ts';
+import { denyAlarmFraction, denyCharactersMax, denyPolicy, widen, wider } from './deny-policy.ts';
 import { baseSeconds } from './plan.ts';
 import { type AwsProvider, iamEndpoint, parseAwsProvider, splitRole } from './provider.ts';
 import { assume, type Session } from './session.ts';
 
 export const denyPolicyName = 'mayfly-deny';
-/** Inline policies of a role: 10,240 characters in all, 2,000 of them kept for its own (cloud-aws.md section 3). */
-const documentCharactersMax = 8_240;
 /** Kills on one role that arrive together become one document. */
 const gatherMs = 25;
 /** A writer that died holds the role no longer than this; one write and its read-back take far less. */
@@ -24,7 +30,8 @@ const revokerMarginMs = 60_000;
 export interface DenyTarget {
   readonly provider: string;
   readonly role: string;
-  readonly sourceIdentity: string;
+  /** A SourceIdentity, or the session name where there is none. */
+  readonly reach: string;
 }
 
 /** One deny document per role: regenerated from rows, written by one writer, acknowledged after its read-back. */
@@ -35,9 +42,15 @@ export interface DenyDocuments {
   watch(olderThanSeconds: number, context: CallContext, newId: () => string): Promise<void>;
 }
 
-/** What the documents need of their minter. */
-export interface DenyOptions extends MinterServices {
+/** What the reaper's identity needs of its minter. */
+export interface RevokerOptions extends MinterServices {
   readonly connections: Connections;
+}
+
+/** What the documents need beside that. */
+export interface DenyOptions extends RevokerOptions {
+  /** Sessions of the role are denied that nobody named: what is kept of them opens nothing any more. */
+  onWidened(role: string, widened: DenyWidened): void;
 }
 
 interface Batch {
@@ -72,9 +85,9 @@ export function createDenyDocuments(options: DenyOptions): DenyDocuments {
     const provider = providerOf(options, name);
     // Entries are needed until no session of this identity can live: the base is the longest.
     const neededUntil = new Date(context.now.getTime() + baseSeconds * 1000);
-    const entries = targets.map(({ provider: of, sourceIdentity }) => ({
+    const entries = targets.map(({ provider: of, reach }) => ({
       provider: of,
-      sourceIdentity,
+      sourceIdentity: reach,
       neededUntil,
     }));
     const document = await options.deny.request(role, entries, writerLeaseSeconds);
@@ -86,19 +99,21 @@ export function createDenyDocuments(options: DenyOptions): DenyDocuments {
     await publish(document, { provider, role, context });
   };
   const publish = async (document: DenyWrite, call: Publishing) => {
+    let widened: DenyWidened | null;
     try {
-      await writeAndRead(document, call, { options, revokers });
+      widened = await writeAndRead(document, call, { options, revokers });
     } catch (error) {
       // Surely unchanged: another may write at once. In doubt the lease runs out first.
       if (error instanceof Fault && error.effect === 'none')
         await options.deny.release(call.role, document.version);
       throw error;
     }
-    if (!(await options.deny.acknowledge(call.role, document.version)))
+    if (!(await options.deny.acknowledge(call.role, document.version, widened)))
       throw new Fault('provider_unavailable', {
         effect: 'none',
         detail: 'a newer deny document was requested meanwhile',
       });
+    reportRoom(document, { role: call.role, widened, options });
   };
   return {
     deny,
@@ -112,6 +127,7 @@ export function createDenyDocuments(options: DenyOptions): DenyDocuments {
           failures.push(error);
         }
       }
+      await tell({ context, newId }, options);
       if (failures.length > 0) throw failures[0];
     },
   };
@@ -121,26 +137,91 @@ interface Publishing {
   readonly provider: AwsProvider;
   readonly role: string;
   readonly context: CallContext;
+  /** What the document said before, where nothing was added since: a cut then stays where it is. */
+  readonly before?: DenyWidened | null;
 }
 
+/** How far the document had to be widened to fit. */
 async function writeAndRead(
   document: DenyWrite,
-  { provider, role, context }: Publishing,
+  { provider, role, context, before = null }: Publishing,
   parts: { options: DenyOptions; revokers: Map<string, Session> },
-): Promise<void> {
+): Promise<DenyWidened | null> {
   const client = await iamClient(provider, context, parts);
-  await put(client, role, document, context.signal);
-  const seen = await read(client, role, context.signal).catch((error: unknown) => {
+  const needed = widen(document, context.now);
+  const first = needed?.step === 'issued-before' && before?.step === needed.step ? before : needed;
+  const widened = await putWhatFits(client, role, { document, first, context });
+  const seen = await readDenyPolicy(client, role, context.signal).catch((error: unknown) => {
     if (!(error instanceof Fault)) throw error;
     // The document was written, whatever the failed look says of itself.
     const { reason, detail = reason } = error;
     throw new Fault(reason, { effect: 'unknown', detail, cause: error });
   });
-  if (seen !== wanted(document))
+  if (seen !== wanted(document, widened))
     throw new Fault('provider_unavailable', {
       effect: 'unknown',
       detail: 'read-back shows another deny document',
     });
+  return widened;
+}
+
+/** Wider where IAM has no room: the kill comes first, and who else is hit is counted and told. */
+async function putWhatFits(
+  client: IAMClient,
+  role: string,
+  { document, first, context }: { document: DenyWrite; first: DenyWidened | null; context: CallContext },
+): Promise<DenyWidened | null> {
+  let widened = first;
+  for (;;) {
+    try {
+      await put(client, role, { text: wanted(document, widened), signal: context.signal });
+      return widened;
+    } catch (error) {
+      const next = isFull(error) ? wider(widened, context.now) : null;
+      if (next === null) throw error;
+      widened = next;
+    }
+  }
+}
+
+function isFull(error: unknown): boolean {
+  const cause = error instanceof Fault ? error.cause : undefined;
+  return cause instanceof Error && cause.name === 'LimitExceededException';
+}
+
+interface Room {
+  readonly role: string;
+  readonly widened: DenyWidened | null;
+  readonly options: DenyOptions;
+}
+
+function reportRoom({ version, entries }: DenyWrite, { role, widened, options }: Room): void {
+  if (widened !== null) {
+    options.onWidened(role, widened);
+    const { step } = widened;
+    options.report('the deny document could not name each session, and hits others', {
+      ...{ role, version, step, entries: entries.length, alarm: 'deny_widened' },
+    });
+    return;
+  }
+  const characters = denyPolicy({ version, entries }).length;
+  if (characters < denyCharactersMax * denyAlarmFraction) return;
+  options.report('the deny document is filling; spread the provider over more roles', {
+    ...{ role, version, entries: entries.length, characters, charactersMax: denyCharactersMax },
+    alarm: 'deny_slots',
+  });
+}
+
+/** Every step wider is an event of its own, with the count of those it hits unjustly. */
+async function tell(
+  { context, newId }: Pick<Looking, 'context' | 'newId'>,
+  { deny }: DenyOptions,
+): Promise<void> {
+  for (const { role, version, widened, entries, innocents } of await deny.untold()) {
+    const body = { role, version, ...widened, entries, innocents };
+    const event = { type: 'deny.widened', actor: 'mayfly', body };
+    await deny.told(role, version, auditEvent({ newId, now: context.now }, event));
+  }
 }
 
 interface Looking {
@@ -163,8 +244,8 @@ async function lookAt(
   const { role, version, shrinks, acknowledged } = due;
   const provider = providerOf(options, due.provider);
   const client = await iamClient(provider, context, { options, revokers });
-  const seen = await read(client, role, context.signal);
-  const intact = seen === wanted(due);
+  const seen = await readDenyPolicy(client, role, context.signal);
+  const intact = seen === wanted(due, due.widened);
   // What was requested and never acknowledged is only unfinished: no alarm, it is written now.
   if (!intact && acknowledged) {
     options.report('deny document is not the one acknowledged; written again', {
@@ -178,41 +259,25 @@ async function lookAt(
   } else if (intact) await options.deny.observed(role, { intact, audit: null });
   if (intact && !shrinks) return;
   const document = await options.deny.request(role, [], writerLeaseSeconds);
-  if (document !== null) await publish(document, { provider, role, context });
+  const before = acknowledged ? due.widened : null;
+  if (document !== null) await publish(document, { provider, role, context, before });
 }
 
-/** One Deny of everything for these SourceIdentities; a positive operator, so that other sessions are untouched. */
-export function denyPolicy({ version, entries }: Pick<DenyWrite, 'version' | 'entries'>): string {
-  const text = JSON.stringify({
-    Version: '2012-10-17',
-    Statement: [
-      {
-        Sid: `MayflyDenyV${version}`,
-        Effect: 'Deny',
-        Action: '*',
-        Resource: '*',
-        Condition: { StringEquals: { 'aws:SourceIdentity': entries } },
-      },
-    ],
-  });
-  if (text.length <= documentCharactersMax) return text;
-  const detail = `deny document full: ${entries.length} entries; spread the provider over more roles`;
-  throw new Fault('provider_refused', { effect: 'none', detail });
-}
-
-function wanted(document: Pick<DenyWrite, 'version' | 'entries'>): string | null {
-  return document.entries.length === 0 ? null : denyPolicy(document);
+function wanted(
+  document: Pick<DenyWrite, 'version' | 'entries'>,
+  widened: DenyWidened | null,
+): string | null {
+  return document.entries.length === 0 ? null : denyPolicy(document, widened);
 }
 
 async function put(
   client: IAMClient,
   role: string,
-  document: DenyWrite,
-  abortSignal: AbortSignal,
+  { text, signal: abortSignal }: { text: string | null; signal: AbortSignal },
 ): Promise<void> {
   const name = { RoleName: splitRole(role).name, PolicyName: denyPolicyName };
-  if (document.entries.length > 0) {
-    const command = new PutRolePolicyCommand({ ...name, PolicyDocument: denyPolicy(document) });
+  if (text !== null) {
+    const command = new PutRolePolicyCommand({ ...name, PolicyDocument: text });
     await awsCall('PutRolePolicy', () => client.send(command, { abortSignal }));
     return;
   }
@@ -221,7 +286,12 @@ async function put(
   );
 }
 
-async function read(client: IAMClient, role: string, abortSignal: AbortSignal): Promise<string | null> {
+/** Null where there is none. */
+export async function readDenyPolicy(
+  client: IAMClient,
+  role: string,
+  abortSignal: AbortSignal,
+): Promise<string | null> {
   const command = new GetRolePolicyCommand({ RoleName: splitRole(role).name, PolicyName: denyPolicyName });
   const answer = await ignoreAbsent(awsCall('GetRolePolicy', () => client.send(command, { abortSignal })));
   return answer?.PolicyDocument === undefined ? null : decodeURIComponent(answer.PolicyDocument);
@@ -231,17 +301,16 @@ async function ignoreAbsent<T>(call: Promise<T>): Promise<T | undefined> {
   try {
     return await call;
   } catch (error) {
-    const cause = error instanceof Fault ? error.cause : undefined;
-    if (cause instanceof Error && cause.name === 'NoSuchEntityException') return undefined;
+    if (isAbsent(error)) return undefined;
     throw error;
   }
 }
 
 /** The reaper's own identity, apart from the minter's: it may write this one policy and nothing else. */
-async function iamClient(
+export async function iamClient(
   provider: AwsProvider,
   context: CallContext,
-  { options, revokers }: { options: DenyOptions; revokers: Map<string, Session> },
+  { options, revokers }: { options: RevokerOptions; revokers: Map<string, Session> },
 ): Promise<IAMClient> {
   const base = clientOptions(iamEndpoint(provider), provider.region, options.connections);
   const role = provider.revoker?.role;
@@ -259,7 +328,7 @@ async function iamClient(
 function assumeRevoker(
   provider: AwsProvider,
   role: string,
-  { options, context }: { options: DenyOptions; context: CallContext },
+  { options, context }: { options: RevokerOptions; context: CallContext },
 ): Promise<Session> {
   const sessionName = `mayfly-reaper-${createHash('sha256').update(`${role}${context.now.getTime()}`).digest('hex').slice(0, 16)}`;
   const request = {

@@ -5,6 +5,7 @@ import type { MinterServices } from '../services.ts';
 import { BaseSessions } from './base-sessions.ts';
 import { awsCall, type Connections, clientOptions, createConnections, isUnknownAction } from './call.ts';
 import { createDenyDocuments, type DenyDocuments } from './deny.ts';
+import { inspectAws } from './inspect.ts';
 import { type AwsBody, awsBody, baseSeconds, planAws, planBase } from './plan.ts';
 import { type AwsProvider, parseAwsProvider, stsEndpoint } from './provider.ts';
 import { assume, checkCredentials, lying, type Session } from './session.ts';
@@ -20,7 +21,13 @@ export function createAwsMinter(options: MinterServices): Minter {
   const bases = new BaseSessions();
   const connections = createConnections();
   const withoutScoped = new Map<string, number>();
-  const denyDocuments = createDenyDocuments({ ...options, connections });
+  const denyDocuments = createDenyDocuments({
+    ...options,
+    connections,
+    onWidened: (role, { step, ...cut }) => {
+      if (step === 'issued-before' && 'issuedBefore' in cut) bases.drop(role, new Date(cut.issuedBefore));
+    },
+  });
   const providerOf = (plan: MintPlan) => {
     const provider = options.provider(plan.provider);
     if (provider === undefined)
@@ -65,6 +72,8 @@ export function createAwsMinter(options: MinterServices): Minter {
       return answer(session, plan);
     },
     revoke: (plan, context) => revoke(plan, context, denyDocuments),
+    inspect: (provider, context) =>
+      inspectAws(parseAwsProvider(provider), { ...options, connections }, context),
     watch: (olderThanSeconds, { newId, ...context }) => denyDocuments.watch(olderThanSeconds, context, newId),
   };
 }
@@ -138,7 +147,7 @@ async function revoke(
   documents: DenyDocuments,
 ): Promise<'gone' | 'wait-for-expiry'> {
   if (plan.ends.by !== 'denied') return 'wait-for-expiry';
-  const { role, sourceIdentity } = awsBody.parse(plan.body);
-  await documents.deny({ provider: plan.provider, role, sourceIdentity }, context);
+  const { role } = awsBody.parse(plan.body);
+  await documents.deny({ provider: plan.provider, role, reach: plan.reach }, context);
   return 'gone';
 }

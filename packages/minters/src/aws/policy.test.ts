@@ -65,7 +65,7 @@ test('s3.prefix read and list: the objects beneath it, and the bucket under the 
   expect(compiled).toEqual({
     text: whole(
       allow('s3:GetObject', 'invoices/2026q3/*', account),
-      allow('s3:ListBucket', 'invoices', `"s3:prefix":"2026q3/",${account}`),
+      allow('s3:ListBucket', 'invoices', `${account},"s3:prefix":"2026q3/"`),
     ),
     permissions: ['s3:GetObject', 's3:ListBucket'],
   });

@@ -1,11 +1,14 @@
 import { Refusal } from '@mayfly/core';
+import { type PolicyRow, policyRows, type StatementRow } from './rows.ts';
 
 export interface PolicyInput {
   readonly access: string;
   readonly identifier: string;
   readonly actions: readonly string[];
-  /** Account that owns the role and so the bucket: against bucket sniping. */
+  /** Account that owns the role and so the resource: against sniping. Without twelve digits there are no accounts. */
   readonly account: string;
+  /** The KMS key that the resource is encrypted under, where the grant names one. */
+  readonly kmsKey?: string | undefined;
   readonly notAfter: Date;
 }
 
@@ -18,96 +21,114 @@ export interface CompiledPolicy {
 /** The packed limit cannot be computed offline; the plain one is 2,048 characters (cloud-aws.md section 3). */
 const policyCharactersMax = 1_800;
 
+type Values = Readonly<Record<string, string | readonly string[]>>;
+
 interface Statement {
   readonly Effect: 'Allow';
   readonly Action: readonly string[];
   readonly Resource: string;
-  readonly Condition: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly Condition: Readonly<Record<string, Values>>;
 }
-
-type Row = (input: PolicyInput, target: S3Target) => Statement[];
-
-interface S3Target {
-  readonly partition: string;
-  readonly bucket: string;
-  readonly key: string;
-}
-
-/** Native permissions per verb, one row per access. Never negated operators, NotAction, wildcard services or `${*}`. */
-const objectPermissions: ReadonlyMap<string, readonly string[]> = new Map([
-  ['read', ['s3:GetObject']],
-  ['write', ['s3:PutObject']],
-  ['delete', ['s3:DeleteObject']],
-]);
-
-const rows: Readonly<Record<string, Row>> = {
-  's3.object': (input, { partition, bucket, key }) => {
-    if (key.endsWith('/')) throw malformed('s3.object opens one key, not a prefix');
-    return objectStatements(input, `arn:${partition}:s3:::${bucket}/${key}`);
-  },
-  's3.prefix': (input, { partition, bucket, key }) => {
-    if (!key.endsWith('/')) throw malformed('s3.prefix opens one prefix ending in /');
-    const objects = objectStatements(input, `arn:${partition}:s3:::${bucket}/${key}*`);
-    if (!input.actions.includes('list')) return objects;
-    const condition = {
-      ...bounds(input),
-      StringEquals: { 's3:prefix': key, 'aws:ResourceAccount': input.account },
-    };
-    const list = ['s3:ListBucket'];
-    return [
-      ...objects,
-      { Effect: 'Allow', Action: list, Resource: `arn:${partition}:s3:::${bucket}`, Condition: condition },
-    ];
-  },
-};
 
 /** The session policy of one tool on one resource, with its absolute end in every statement. Pure. */
 export function compilePolicy(input: PolicyInput): CompiledPolicy {
-  const row = Object.hasOwn(rows, input.access) ? rows[input.access] : undefined;
+  const row = Object.hasOwn(policyRows, input.access) ? policyRows[input.access] : undefined;
   if (row === undefined) throw new Refusal('tool_not_granted', { detail: `no access row ${input.access}` });
-  const statements = row(input, parseS3(input.identifier));
-  const text = JSON.stringify({ Version: '2012-10-17', Statement: statements });
+  const parts = { ...partsOf(input, row), ...keyParts(input, row) };
+  const statements = row.statements.flatMap((one) => compileStatement(one, { input, parts }));
   if (statements.length === 0)
     throw new Refusal('action_outside_grant', { detail: 'no permission for these actions' });
+  const text = JSON.stringify({ Version: '2012-10-17', Statement: statements });
   if (text.length > policyCharactersMax) throw malformed('the session policy would be too long');
   return { text, permissions: statements.flatMap(({ Action }) => Action) };
 }
 
-function objectStatements(input: PolicyInput, resource: string): Statement[] {
-  const statements: Statement[] = [];
-  const condition = { ...bounds(input), StringEquals: { 'aws:ResourceAccount': input.account } };
-  const permissions = input.actions.flatMap((action) => objectPermissions.get(action) ?? []);
-  if (permissions.length > 0)
-    statements.push({ Effect: 'Allow', Action: permissions, Resource: resource, Condition: condition });
-  // `create` is a write that must not overwrite: the request has to carry If-None-Match: *.
-  if (input.actions.includes('create') && !input.actions.includes('write')) {
-    const StringEquals = { 'aws:ResourceAccount': input.account, 's3:if-none-match': '*' };
-    statements.push({
+type Parts = Readonly<Record<string, string>>;
+
+const accountForm = /^[0-9]{12}$/;
+
+function compileStatement(
+  row: StatementRow,
+  { input, parts }: { input: PolicyInput; parts: Parts },
+): Statement[] {
+  const { actions } = input;
+  if (isOnKey(row) && input.kmsKey === undefined) return [];
+  if (row.without !== undefined && actions.includes(row.without)) return [];
+  if (row.beside !== undefined && !actions.includes(row.beside)) return [];
+  const permissions = Object.entries(row.permissions).flatMap(([verb, native]) =>
+    actions.includes(verb) ? native : [],
+  );
+  if (permissions.length === 0) return [];
+  const account = row.account === undefined ? input.account : fill(row.account, parts);
+  const { StringEquals = {}, ...others } = row.conditions ?? {};
+  // A key that Ceph lacks would deny all.
+  const owner = accountForm.test(account) ? { 'aws:ResourceAccount': account } : {};
+  const equal = { ...owner, ...fillAll(StringEquals, parts) };
+  return [
+    {
       Effect: 'Allow',
-      Action: ['s3:PutObject'],
-      Resource: resource,
-      Condition: { ...bounds(input), StringEquals },
-    });
-  }
-  return statements;
+      Action: [...new Set(permissions)],
+      Resource: fill(row.resource, parts),
+      Condition: {
+        DateLessThan: { 'aws:CurrentTime': input.notAfter.toISOString().replace('.000Z', 'Z') },
+        ...(Object.keys(equal).length === 0 ? {} : { StringEquals: equal }),
+        ...Object.fromEntries(Object.entries(others).map(([name, one]) => [name, fillAll(one, parts)])),
+      },
+    },
+  ];
 }
 
-function bounds({ notAfter }: PolicyInput): { DateLessThan: Record<string, string> } {
-  return { DateLessThan: { 'aws:CurrentTime': notAfter.toISOString().replace('.000Z', 'Z') } };
+function isOnKey({ account }: StatementRow): boolean {
+  return account === '{keyAccount}';
 }
 
-const s3Arn = /^arn:(aws[a-z-]*):s3:::([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\/([\s\S]+)$/;
+/** Once, so that what is filled in is never read as a template itself. */
+function fill(template: string, parts: Parts): string {
+  return template.replace(/\{([a-zA-Z]+)\}/g, (_, name: string) => {
+    const part = parts[name];
+    if (part === undefined) throw malformed(`the identifier has no ${name}`);
+    return part;
+  });
+}
+
+function fillAll(values: Values, parts: Parts): Values {
+  const filled = Object.entries(values).map(([name, value]) => [
+    name,
+    typeof value === 'string' ? fill(value, parts) : value.map((one) => fill(one, parts)),
+  ]);
+  return Object.fromEntries(filled);
+}
+
 // In a policy `*`, `?` and `${` are wild; the rest is refused because two parsers read it differently. AWS policies
 // allow only U+0020..U+00FF beside tab and line ends.
 const unsafeKey = /[*?\\,"]|\$\{|(?:^|\/)\.{1,2}(?:\/|$)|\/\/|^\/|[^\u0020-\u00ff]|[\u007f-\u009f]/u;
+/** S3's longest key; no other part of an identifier may be longer. */
+const keyCharactersMax = 1_024;
 
-function parseS3(identifier: string): S3Target {
-  const [, partition, bucket, key] = s3Arn.exec(identifier) ?? [];
-  if (partition === undefined || bucket === undefined || key === undefined)
-    throw malformed('not an S3 ARN with a key');
-  if (key.length > 1024 || unsafeKey.test(key))
+function partsOf({ access, identifier, account }: PolicyInput, row: PolicyRow): Parts {
+  const groups = row.form.exec(identifier)?.groups;
+  if (groups === undefined) throw malformed(`not ${row.what}`);
+  const { key = '' } = groups;
+  if (key.length > keyCharactersMax || unsafeKey.test(key))
     throw malformed('the key holds what a policy would read as more than one');
-  return { partition, bucket, key };
+  if (row.size === 'one' && key.endsWith('/')) throw malformed(`${access} opens one key, not a prefix`);
+  if (row.size === 'prefix' && !key.endsWith('/')) throw malformed(`${access} opens one prefix ending in /`);
+  if ((groups['account'] ?? account) !== account) throw malformed('the account is not that of the role');
+  return { ...groups, identifier };
+}
+
+// A key by its id: an alias may be pointed at another key, and a policy does not follow it.
+const keyArn =
+  /^arn:aws(?:-us-gov)?:kms:(?<keyRegion>[a-z]{2}(?:-[a-z]+)+-[0-9]):(?<keyAccount>[0-9]{12}):key\/(?:[0-9a-f-]{36}|mrk-[0-9a-f]{32})$/;
+
+function keyParts({ kmsKey, access }: PolicyInput, row: PolicyRow): Parts {
+  if (kmsKey === undefined) return {};
+  const groups = keyArn.exec(kmsKey)?.groups;
+  if (groups === undefined)
+    throw new Refusal('tool_not_granted', { detail: 'mint.kmsKey is no ARN of a key' });
+  if (!row.statements.some(isOnKey))
+    throw new Refusal('tool_not_granted', { detail: `${access} takes no KMS key` });
+  return { ...groups, kmsKey };
 }
 
 function malformed(detail: string): Refusal {

@@ -1,7 +1,10 @@
 import { type Provider, Refusal } from '@mayfly/core';
 import { z } from 'zod';
 
-const roleArn = z.string().regex(/^arn:aws[a-z-]*:iam::[0-9]{12}:role\/[\w+=,.@/-]{1,512}$/);
+// Ceph has a tenant or nothing where AWS has an account of twelve digits.
+const roleArn = z
+  .string()
+  .regex(/^arn:aws[a-z-]*:iam::(?:[0-9]{12}|[A-Za-z_]\w{0,62})?:role\/[\w+=,.@/-]{1,512}$/);
 
 const spec = z.object({
   type: z.literal('aws'),
@@ -9,6 +12,7 @@ const spec = z.object({
     .string()
     .regex(/^[a-z]{2}(-[a-z]+)+-[0-9]$/, { error: 'a region; the global endpoint knows no scoped sessions' }),
   roles: z.array(roleArn).min(1),
+  kmsKeys: z.array(z.string()).nullish(),
   auth: z.enum(['webIdentity', 'ambient']),
   revoke: z.enum(['deny-policy', 'none']),
   revoker: z.object({ role: roleArn }).nullish(),
@@ -29,10 +33,11 @@ export function parseAwsProvider(provider: Provider): AwsProvider {
   return { ...parsed.data, name: provider.name };
 }
 
-/** `arn:aws:iam::123456789012:role/mayfly/finance` -> partition, account, role name (without path). */
-export function splitRole(arn: string): { partition: string; account: string; name: string } {
+/** `arn:aws:iam::123456789012:role/mayfly/finance` -> partition, account, path with name, name. */
+export function splitRole(arn: string): { partition: string; account: string; path: string; name: string } {
   const [, partition = '', , , account = '', resource = ''] = arn.split(':');
-  return { partition, account, name: resource.slice(resource.lastIndexOf('/') + 1) };
+  const path = resource.slice('role/'.length);
+  return { partition, account, path, name: path.slice(path.lastIndexOf('/') + 1) };
 }
 
 export function stsEndpoint({ region, endpoints }: AwsProvider): string {

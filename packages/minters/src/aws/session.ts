@@ -43,7 +43,7 @@ export interface SessionContext {
 }
 
 /** What AWS's OIDC provider expects as audience of an assertion. */
-const audience = 'sts.amazonaws.com';
+export const audience = 'sts.amazonaws.com';
 
 /** AssumeRoleWithWebIdentity with our own assertion, or AssumeRole with the broker's ambient identity. */
 export async function assume(request: SessionRequest, context: SessionContext): Promise<Session> {
@@ -55,9 +55,12 @@ export async function assume(request: SessionRequest, context: SessionContext): 
     context,
   );
   const { Credentials, AssumedRoleUser, SourceIdentity } = answer;
-  const { partition, account, name } = splitRole(request.role);
-  const arn = `arn:${partition}:sts::${account}:assumed-role/${name}/${request.sessionName}`;
-  if (AssumedRoleUser?.Arn !== arn) throw lying('another identity than asked for');
+  const { partition, account, path, name } = splitRole(request.role);
+  // AWS leaves the role's path out, Ceph does not.
+  const arn = [name, path]
+    .map((one) => `arn:${partition}:sts::${account}:assumed-role/${one}/${request.sessionName}`)
+    .find((one) => one === AssumedRoleUser?.Arn);
+  if (arn === undefined) throw lying('another identity than asked for');
   // A denial names the SourceIdentity: a session without it could not be taken back.
   if (isDeniable(provider) && (SourceIdentity ?? null) !== request.sourceIdentity)
     throw lying('another SourceIdentity than asked for');

@@ -107,7 +107,7 @@ test.each([
 ])(
   'an unwanted %d says whether something may have happened, and nothing that was written',
   async (status, says) => {
-    const refusal = refusalOf('Thing', { status, body: { message: 'SECRET' } });
+    const refusal = refusalOf('Thing', { status, text: 'SECRET', body: { message: 'SECRET' } });
     expect(await fault(Promise.reject(refusal))).toBe(says);
     expect(JSON.stringify(refusal)).not.toContain('SECRET');
   },

@@ -7,6 +7,14 @@ const awsEnds = 'denied (deny policy on the role, typically seconds, not guarant
 const onlyIfAbsent = { 's3:if-none-match': '*' };
 const awsWorst = 'a denial has no guaranteed delay, so the longest ttl counts';
 const bucket = { what: 'bucket', form: '^[a-z0-9.-]{1,63}$' };
+const always = { enforcedBy: 'provider', lifeSeconds: awsLife, ends: awsEnds, worst: awsWorst } as const;
+/** Region and account stand in the ARN and are written out. */
+const owned = (service: string) => `^arn:aws[a-z-]*:${service}:[a-z0-9-]+:[0-9]{12}:`;
+const sealed = ['kms:GenerateDataKey', 'kms:Decrypt'];
+const objectKey = { read: ['kms:Decrypt'], create: sealed, write: sealed };
+const oneKey = { 'dynamodb:LeadingKeys': 'KEY' };
+// An answer with what was there before would be a read.
+const oneKeyBlind = { ...oneKey, 'dynamodb:ReturnValues': 'NONE, unless read is granted too' };
 
 export const awsAccess: readonly AccessRow[] = [
   {
@@ -24,10 +32,8 @@ export const awsAccess: readonly AccessRow[] = [
       delete: ['s3:DeleteObject'],
     },
     conditions: { create: onlyIfAbsent },
-    enforcedBy: 'provider',
-    lifeSeconds: awsLife,
-    ends: awsEnds,
-    worst: awsWorst,
+    keyPermissions: objectKey,
+    ...always,
   },
   {
     access: 's3.prefix',
@@ -45,9 +51,61 @@ export const awsAccess: readonly AccessRow[] = [
       delete: ['s3:DeleteObject'],
     },
     conditions: { list: { 's3:prefix': 'PREFIX/' }, create: onlyIfAbsent },
-    enforcedBy: 'provider',
-    lifeSeconds: awsLife,
-    ends: awsEnds,
-    worst: awsWorst,
+    keyPermissions: objectKey,
+    ...always,
+  },
+  {
+    access: 'secretsmanager.secret',
+    provider: 'aws',
+    resource: 'arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-SUFFIX',
+    start: `${owned('secretsmanager')}secret:`,
+    head: { what: 'secret', form: '^[A-Za-z0-9_+=.@-]{1,512}$' },
+    tail: 'name',
+    size: 'one',
+    permissions: { read: ['secretsmanager:GetSecretValue'] },
+    conditions: { read: { 'secretsmanager:VersionStage': 'AWSCURRENT, and no VersionId' } },
+    keyPermissions: { read: ['kms:Decrypt'] },
+    ...always,
+  },
+  {
+    access: 'dynamodb.items',
+    provider: 'aws',
+    resource: 'arn:aws:dynamodb:REGION:ACCOUNT:table/TABLE/items/KEY',
+    start: `${owned('dynamodb')}table/`,
+    head: { what: 'table', form: '^[A-Za-z0-9_.-]{3,255}$' },
+    tail: 'key',
+    keyStart: 'items/',
+    size: 'one',
+    permissions: {
+      read: ['dynamodb:GetItem', 'dynamodb:Query'],
+      write: ['dynamodb:PutItem', 'dynamodb:UpdateItem'],
+      delete: ['dynamodb:DeleteItem'],
+    },
+    conditions: { read: oneKey, write: oneKeyBlind, delete: oneKeyBlind },
+    ...always,
+  },
+  {
+    access: 'sqs.queue',
+    provider: 'aws',
+    resource: 'arn:aws:sqs:REGION:ACCOUNT:QUEUE',
+    start: owned('sqs'),
+    head: { what: 'queue', form: '^[A-Za-z0-9_-]{1,80}(?:\\.fifo)?$' },
+    tail: 'none',
+    size: 'one',
+    permissions: { send: ['sqs:SendMessage'], receive: ['sqs:ReceiveMessage', 'sqs:DeleteMessage'] },
+    conditions: {},
+    ...always,
+  },
+  {
+    access: 'lambda.function',
+    provider: 'aws',
+    resource: 'arn:aws:lambda:REGION:ACCOUNT:function:NAME:ALIAS',
+    start: `${owned('lambda')}function:`,
+    head: { what: 'function', form: '^[A-Za-z0-9_-]{1,64}:[A-Za-z0-9_-]{1,128}$' },
+    tail: 'none',
+    size: 'one',
+    permissions: { invoke: ['lambda:InvokeFunction'] },
+    conditions: {},
+    ...always,
   },
 ];

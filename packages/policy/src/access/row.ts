@@ -11,14 +11,18 @@ export interface AccessRow {
   readonly start: string;
   /** What stands up to the next `/`, which the template's author must write out: who chooses it chooses whose data it is. */
   readonly head: { readonly what: string; readonly form: string };
-  /** What follows the head: nothing, a key of any text, or a path of a URI. */
-  readonly tail: 'none' | 'key' | 'path';
+  /** What follows the head: nothing, a key of any text, a name that goes on or ends, or a path of a URI. */
+  readonly tail: 'none' | 'key' | 'name' | 'path';
+  /** What a key starts with, where the provider's own ARNs have no place for it. */
+  readonly keyStart?: string;
   /** `one`: exactly one thing; `prefix`: everything under one prefix ending in `/`. */
   readonly size: 'one' | 'prefix';
   /** Native permissions of each verb that the access knows. */
   readonly permissions: Readonly<Partial<Record<Action, readonly string[]>>>;
   /** Condition keys that narrow a verb's permissions beyond the resource, with the value they are held to. */
   readonly conditions: Readonly<Partial<Record<Action, Readonly<Record<string, string>>>>>;
+  /** Permissions on the customer's key that `mint.kmsKey` names; absent where none is taken. */
+  readonly keyPermissions?: Readonly<Partial<Record<Action, readonly string[]>>>;
   /** `nobody`: the credential opens more than the resource, and only a template that accepts that gets one. */
   readonly enforcedBy: 'provider' | 'tool server' | 'nobody';
   /** Shortest and longest life of one credential. */

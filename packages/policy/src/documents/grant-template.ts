@@ -46,6 +46,7 @@ const mint = z.strictObject({
   access: z.string().min(1).max(64).optional(),
   server: name.optional(),
   role: z.string().min(1).max(2048).optional(),
+  kmsKey: z.string().min(1).max(2048).optional(),
   client: z.string().min(1).max(64).optional(),
   audience: uri.optional(),
   serviceAccount: z.string().min(1).max(254).optional(),

@@ -97,6 +97,12 @@ export const iamActions: Readonly<Record<string, Handler>> = {
     state.providers.set(arn, { arn, url, clientIds: list(params, 'ClientIDList') });
     return { OpenIDConnectProviderArn: arn };
   },
+  DeleteOpenIDConnectProvider: (call) => {
+    const arn = required(call.params, 'OpenIDConnectProviderArn');
+    authorize(call, arn);
+    if (!call.state.providers.delete(arn)) throw new AwsError('NoSuchEntity', 404);
+    return {};
+  },
   ListOpenIDConnectProviders: (call) => {
     authorize(call, '*');
     return { OpenIDConnectProviderList: [...call.state.providers.keys()].map((Arn) => ({ Arn })) };

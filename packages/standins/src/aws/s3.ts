@@ -1,17 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import { authorize as authorizeCaller, type Caller, may } from './authorize.ts';
 import { AwsError, denied, escapeXml } from './errors.ts';
-import { allows, type Context } from './evaluate.ts';
-import { identityLayers, principalContext } from './principal.ts';
-import type { Principal } from './sigv4.ts';
-import type { AwsState, StoredObject } from './state.ts';
+import type { Context } from './evaluate.ts';
+import { useKey } from './kms.ts';
+import type { StoredObject } from './state.ts';
 
-export interface S3Call {
+export interface S3Call extends Caller {
   readonly request: IncomingMessage;
   readonly body: Buffer;
-  readonly principal: Principal;
-  readonly state: AwsState;
-  readonly now: Date;
 }
 
 export interface S3Answer {
@@ -75,6 +72,7 @@ function getObject(call: S3Call, bucket: string, key: string): Partial<S3Answer>
   authorize(call, 's3:GetObject', `${bucket}/${key}`);
   const object = bucketOf(call, bucket).get(key);
   if (object === undefined) throw missing(call, bucket);
+  useBucketKey(call, 'kms:Decrypt', `${bucket}/${key}`);
   const { body, contentType, etag, modified } = object;
   const headers = {
     'content-type': contentType,
@@ -87,7 +85,7 @@ function getObject(call: S3Call, bucket: string, key: string): Partial<S3Answer>
 
 // Whether a key exists is told only to those who may list.
 function missing(call: S3Call, bucket: string): AwsError {
-  return may(call, 's3:ListBucket', bucket)
+  return may(call, { action: 's3:ListBucket', resource: `arn:aws:s3:::${bucket}` })
     ? new AwsError('NoSuchKey', 404)
     : denied('s3:ListBucket', bucket);
 }
@@ -102,6 +100,7 @@ function putObject(call: S3Call, bucket: string, key: string): Partial<S3Answer>
     ifNoneMatch === undefined ? {} : { 's3:if-none-match': ifNoneMatch },
   );
   const objects = bucketOf(call, bucket);
+  useBucketKey(call, 'kms:GenerateDataKey', `${bucket}/${key}`);
   if (ifNoneMatch === '*' && objects.has(key)) throw new AwsError('PreconditionFailed', 412);
   const content = decodeBody(request, body);
   const etag = `"${createHash('md5').update(content).digest('hex')}"`;
@@ -167,7 +166,7 @@ function headBucket(call: S3Call, bucket: string): Partial<S3Answer> {
 }
 
 function listBuckets(call: S3Call): Partial<S3Answer> {
-  if (!may(call, 's3:ListAllMyBuckets', '*')) throw denied('s3:ListAllMyBuckets', '*');
+  authorizeCaller(call, { action: 's3:ListAllMyBuckets', resource: '*' });
   const rows = [...call.state.buckets.keys()].map(
     (name) => `<Bucket><Name>${escapeXml(name)}</Name></Bucket>`,
   );
@@ -183,19 +182,17 @@ function bucketOf({ state }: S3Call, bucket: string): Map<string, StoredObject> 
   return found;
 }
 
-function authorize(call: S3Call, action: string, path: string, extra: Context = {}): void {
-  if (!may(call, action, path, extra)) throw denied(action, `arn:aws:s3:::${path}`);
+function authorize(call: S3Call, action: string, path: string, context: Context = {}): void {
+  authorizeCaller(call, { action, resource: `arn:aws:s3:::${path}`, context });
 }
 
-function may({ principal, state, now }: S3Call, action: string, path: string, extra: Context = {}): boolean {
-  const { session } = principal;
-  if (session === undefined) return true; // The account's root.
-  const context = { ...principalContext(principal, { state, now }), ...extra };
-  return allows(identityLayers(session, { state, now }), {
-    action,
-    resource: `arn:aws:s3:::${path}`,
-    context,
-  });
+/** Where the bucket is encrypted, its key has to open too: S3 asks for its caller, under the context of the data. */
+function useBucketKey(call: S3Call, action: 'kms:Decrypt' | 'kms:GenerateDataKey', path: string): void {
+  const bucket = path.slice(0, path.indexOf('/'));
+  const encryption = call.state.encryption.get(bucket);
+  if (encryption === undefined) return;
+  const named = `arn:aws:s3:::${encryption.context === 'bucket' ? bucket : path}`;
+  useKey(call, { key: encryption.kmsKey, action, via: 's3', context: { 'aws:s3:arn': named } });
 }
 
 /** SDK v3 streams over plain http as aws-chunked with a trailer; the chunks are taken apart here. */

@@ -2,13 +2,16 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AwsError } from './errors.ts';
-import { parsePolicy } from './evaluate.ts';
 import { type FaultPlan, Faults } from './faults.ts';
 import { iamActions } from './iam.ts';
+import type { JsonCall, JsonService } from './json-service.ts';
+import { invoke, isInvocation } from './lambda.ts';
 import { Ledger, type LedgerRecord, userIdentity } from './ledger.ts';
 import { serveS3, target } from './s3.ts';
+import { createSeeds, type Seeds } from './seed.ts';
+import { jsonServices } from './services.ts';
 import { type Principal, verifySignature } from './sigv4.ts';
-import { type AwsState, emptyState, identifier, type Session } from './state.ts';
+import { type AwsState, emptyState, type Session } from './state.ts';
 import { stsActions } from './sts.ts';
 import { verifyWebIdentity } from './web-identity.ts';
 import { type Outcome, writeOutcome } from './write.ts';
@@ -27,25 +30,13 @@ export interface AwsOptions {
   readonly propagationMs?: number;
 }
 
-export interface AwsStandin {
+export interface AwsStandin extends Seeds {
   readonly url: string;
   readonly account: string;
   readonly root: { readonly accessKeyId: string; readonly secretAccessKey: string };
   readonly faults: Faults;
   ledger(sinceSeq?: number): readonly LedgerRecord[];
-  createRole(role: SeedRole): string;
-  putObject(bucket: string, key: string, body: string): void;
-  createOidcProvider(url: string, clientIds: readonly string[]): string;
   close(): Promise<void>;
-}
-
-export interface SeedRole {
-  readonly name: string;
-  readonly path?: string;
-  readonly trust: unknown;
-  /** Inline policies by name. */
-  readonly policies: Readonly<Record<string, unknown>>;
-  readonly maxSessionSeconds?: number;
 }
 
 interface Context {
@@ -56,7 +47,7 @@ interface Context {
   now(): Date;
 }
 
-/** STS, IAM and S3 of one account on one loopback port, for unmodified clients. */
+/** STS, IAM, S3 and the services of the access table, of one account on one loopback port, for unmodified clients. */
 export async function startAws(options: AwsOptions = {}): Promise<AwsStandin> {
   const state = emptyState(options.account ?? '123456789012', options.region ?? 'eu-west-1');
   const context: Context = {
@@ -81,13 +72,7 @@ export async function startAws(options: AwsOptions = {}): Promise<AwsStandin> {
     root: { accessKeyId: state.root.accessKeyId, secretAccessKey: state.root.secret },
     faults: context.faults,
     ledger: (since = 0) => context.ledger.since(since),
-    createRole: (role) => seedRole(role, context),
-    putObject: (bucket, key, body) => seedObject({ bucket, key, body }, context),
-    createOidcProvider: (url, clientIds) => {
-      const arn = `arn:aws:iam::${state.account}:oidc-provider/${url.replace(/^https?:\/\//, '')}`;
-      state.providers.set(arn, { arn, url, clientIds });
-      return arn;
-    },
+    ...createSeeds(state, context.now),
     close: () =>
       new Promise((resolve) => {
         context.faults.clear();
@@ -95,41 +80,6 @@ export async function startAws(options: AwsOptions = {}): Promise<AwsStandin> {
         server.closeAllConnections();
       }),
   };
-}
-
-function seedRole(
-  { name, path = '/', trust, policies, maxSessionSeconds = 3600 }: SeedRole,
-  { state, now }: Context,
-): string {
-  const arn = `arn:aws:iam::${state.account}:role${path}${name}`;
-  const inline = new Map(
-    Object.entries(policies).map(([policyName, document]) => {
-      const text = JSON.stringify(document);
-      return [policyName, { text, policy: parsePolicy(text), effectiveAt: 0 }] as const;
-    }),
-  );
-  const id = `AROA${identifier(17)}`;
-  state.roles.set(name, {
-    name,
-    path,
-    arn,
-    id,
-    trust: parsePolicy(JSON.stringify(trust)),
-    maxSessionSeconds,
-    boundaryArn: undefined,
-    inline,
-    created: now(),
-  });
-  return arn;
-}
-
-function seedObject(
-  { bucket, key, body }: { bucket: string; key: string; body: string },
-  { state, now }: Context,
-): void {
-  const objects = state.buckets.get(bucket) ?? new Map();
-  state.buckets.set(bucket, objects);
-  objects.set(key, { body: Buffer.from(body), contentType: 'text/plain', etag: '"seed"', modified: now() });
 }
 
 async function serve(request: IncomingMessage, response: ServerResponse, context: Context): Promise<void> {
@@ -167,12 +117,19 @@ function refusal({ code = 'InternalFailure', status = 500 }: FaultPlan, service:
 }
 
 export interface CallInfo {
-  readonly service: 'sts' | 'iam' | 's3';
+  readonly service: 'sts' | 'iam' | 's3' | 'lambda' | JsonService['service'];
   readonly action: string;
   readonly params: URLSearchParams;
+  readonly json?: JsonService;
 }
 
 function describeCall(request: IncomingMessage, body: Buffer): CallInfo {
+  const [prefix = '', operation = ''] = String(request.headers['x-amz-target'] ?? '').split('.');
+  const json = jsonServices.get(prefix);
+  if (json !== undefined)
+    return { service: json.service, action: operation, params: new URLSearchParams(), json };
+  if (request.method === 'POST' && isInvocation(request))
+    return { service: 'lambda', action: 'Invoke', params: new URLSearchParams() };
   const type = String(request.headers['content-type'] ?? '');
   const query =
     request.method === 'POST' && request.url === '/' && type.startsWith('application/x-www-form-urlencoded');
@@ -239,6 +196,13 @@ async function dispatch(
     if (principal === undefined) throw new AwsError('AccessDenied', 403);
     return { kind: 's3', answer: serveS3({ request, body, principal, state, now }) };
   }
+  if (call.service === 'lambda' || call.json !== undefined) {
+    if (principal === undefined) throw new AwsError('MissingAuthenticationToken', 403);
+    const caller = { principal, state, now };
+    return call.json === undefined
+      ? { kind: 'lambda', answer: invoke(caller, request, body) }
+      : { kind: 'json', result: operate(call, { ...caller, input: parseInput(body) }) };
+  }
   if (call.service === 'iam') {
     const handler = iamActions[call.action];
     if (handler === undefined || principal === undefined) throw new AwsError('InvalidAction', 400);
@@ -264,6 +228,21 @@ async function dispatch(
     verifyWebIdentity,
   });
   return { kind: 'query', result, session };
+}
+
+function operate({ json, action }: CallInfo, call: JsonCall): Record<string, unknown> {
+  const operations = json?.operations ?? {};
+  const operation = Object.hasOwn(operations, action) ? operations[action] : undefined;
+  if (operation === undefined) throw new AwsError('UnknownOperationException', 400);
+  return operation(call);
+}
+
+function parseInput(body: Buffer): Record<string, unknown> {
+  try {
+    return Object(JSON.parse(body.toString('utf8')));
+  } catch {
+    throw new AwsError('SerializationException', 400);
+  }
 }
 
 interface Recording {

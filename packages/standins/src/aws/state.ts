@@ -49,6 +49,30 @@ export interface StoredObject {
   readonly modified: Date;
 }
 
+export interface Message {
+  readonly id: string;
+  readonly body: string;
+  receipt: string | undefined;
+  /** Milliseconds; hidden until then once it was received. */
+  visibleAt: number;
+}
+
+/** Attributes in DynamoDB's wire form: `{ id: { S: 'a' } }`. */
+export type Item = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
+export interface StoredTable {
+  readonly partition: string;
+  readonly sort: string | undefined;
+  readonly items: Map<string, Item>;
+}
+
+export interface StoredSecret {
+  readonly arn: string;
+  readonly name: string;
+  readonly kmsKey: string | undefined;
+  readonly versions: { readonly id: string; stage: string | undefined; readonly value: string }[];
+}
+
 /** All of one account, in memory. */
 export interface AwsState {
   readonly account: string;
@@ -60,6 +84,15 @@ export interface AwsState {
   readonly providers: Map<string, OidcProvider>;
   readonly sessions: Map<string, Session>;
   readonly buckets: Map<string, Map<string, StoredObject>>;
+  /** Buckets whose objects are encrypted under a key, and what the encryption context names. */
+  readonly encryption: Map<string, { readonly kmsKey: string; readonly context: 'object' | 'bucket' }>;
+  /** Key material by ARN. */
+  readonly keys: Map<string, Buffer>;
+  readonly queues: Map<string, Message[]>;
+  readonly tables: Map<string, StoredTable>;
+  readonly secrets: Map<string, StoredSecret>;
+  /** By `NAME:QUALIFIER`. */
+  readonly functions: Map<string, (payload: string) => unknown>;
 }
 
 export function emptyState(account: string, region: string): AwsState {
@@ -72,6 +105,12 @@ export function emptyState(account: string, region: string): AwsState {
     providers: new Map(),
     sessions: new Map(),
     buckets: new Map(),
+    encryption: new Map(),
+    keys: new Map(),
+    queues: new Map(),
+    tables: new Map(),
+    secrets: new Map(),
+    functions: new Map(),
   };
 }
 

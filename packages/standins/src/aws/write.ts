@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { type AwsError, escapeXml } from './errors.ts';
 import type { FaultPlan } from './faults.ts';
+import type { LambdaAnswer } from './lambda.ts';
 import type { S3Answer } from './s3.ts';
 import type { CallInfo } from './server.ts';
 import type { Session } from './state.ts';
@@ -12,6 +13,8 @@ export type Outcome =
       readonly session: Session | undefined;
     }
   | { readonly kind: 's3'; readonly answer: S3Answer }
+  | { readonly kind: 'json'; readonly result: Readonly<Record<string, unknown>> }
+  | { readonly kind: 'lambda'; readonly answer: LambdaAnswer }
   | { readonly kind: 'error'; readonly service: string; readonly error: AwsError };
 
 const namespaces: Readonly<Record<string, string>> = {
@@ -36,6 +39,21 @@ export function writeOutcome(
     response.writeHead(status, { ...headers, 'x-amz-request-id': requestId }).end(body);
     return;
   }
+  if (outcome.kind === 'json') {
+    writeJson(response, { status: 200, requestId }, outcome.result);
+    return;
+  }
+  if (outcome.kind === 'lambda') {
+    const { payload, version } = outcome.answer;
+    response
+      .writeHead(200, { 'x-amz-executed-version': version, 'x-amzn-requestid': requestId })
+      .end(payload);
+    return;
+  }
+  if (outcome.kind === 'error' && (call.service === 'lambda' || call.json !== undefined)) {
+    writeJsonError(response, outcome.error, { call, requestId });
+    return;
+  }
   const { status, text } =
     outcome.kind === 'error'
       ? errorText(outcome.error, call, requestId)
@@ -46,6 +64,46 @@ export function writeOutcome(
       'x-amzn-requestid': requestId,
     })
     .end(text);
+}
+
+function writeJson(
+  response: ServerResponse,
+  {
+    status,
+    requestId,
+    headers = {},
+  }: { status: number; requestId: string; headers?: Record<string, string> },
+  body: unknown,
+): void {
+  response
+    .writeHead(status, {
+      'content-type': 'application/x-amz-json-1.0',
+      'x-amzn-requestid': requestId,
+      ...headers,
+    })
+    .end(JSON.stringify(body));
+}
+
+/** What the query protocols call otherwise. */
+const jsonCodes: Readonly<Record<string, string>> = {
+  AccessDenied: 'AccessDeniedException',
+  ExpiredToken: 'ExpiredTokenException',
+  InvalidAccessKeyId: 'UnrecognizedClientException',
+  InvalidToken: 'UnrecognizedClientException',
+  SignatureDoesNotMatch: 'InvalidSignatureException',
+};
+
+// SQS and Lambda say 403 to what is denied, the others 400.
+function writeJsonError(
+  response: ServerResponse,
+  { code, status, message }: AwsError,
+  { call: { service }, requestId }: { call: CallInfo; requestId: string },
+): void {
+  const told = jsonCodes[code] ?? code;
+  const forbids = service === 'sqs' || service === 'lambda';
+  const shown = status >= 500 || status === 404 || (status === 403 && forbids) ? status : 400;
+  const headers = { 'x-amzn-errortype': told };
+  writeJson(response, { status: shown, requestId, headers }, { __type: told, message, Message: message });
 }
 
 function errorText(

@@ -1,4 +1,5 @@
-import type { DenyDue, DenyEntry, DenyStore, DenyWrite } from '@mayfly/core';
+import type { DenyDue, DenyEntry, DenyStore, DenyUntold, DenyWidened, DenyWrite } from '@mayfly/core';
+import { uuidTime } from '@mayfly/protocol';
 import type { DenyDocumentRow, MemoryRows } from './rows.ts';
 
 /** Kept longer than any session can live, for the clocks and caches of the cloud. */
@@ -11,10 +12,12 @@ export function createMemoryDenyStore(rows: MemoryRows): DenyStore {
   return {
     request: async (role, add, leaseSeconds) =>
       rows.atomically(() => requestWrite(rows, { role, add, leaseSeconds })),
-    acknowledge: async (role, version) => {
+    acknowledge: async (role, version, widened = null) => {
       const row = rows.denyDocuments.get(role);
       if (row?.version !== version) return false;
-      const acked = { ackedVersion: version, readAt: rows.now(), writerUntil: null };
+      const same = JSON.stringify(widened) === JSON.stringify(row.widened);
+      const told = widened === null || (same && row.told);
+      const acked = { ackedVersion: version, readAt: rows.now(), writerUntil: null, widened, told };
       rows.denyDocuments.set(role, { ...row, ...acked });
       return true;
     },
@@ -33,6 +36,14 @@ export function createMemoryDenyStore(rows: MemoryRows): DenyStore {
         reopen(rows, role);
         if (audit !== null) rows.append(audit);
       }),
+    untold: async () => [...rows.denyDocuments.values()].flatMap((row) => untoldOf(rows, row)),
+    told: async (role, version, audit) =>
+      rows.atomically(() => {
+        const row = rows.denyDocuments.get(role);
+        if (row === undefined || row.version !== version || row.told) return;
+        rows.denyDocuments.set(role, { ...row, told: true });
+        rows.append(audit);
+      }),
   };
 }
 
@@ -40,7 +51,10 @@ function requestWrite(
   rows: MemoryRows,
   { role, add, leaseSeconds }: { role: string; add: readonly DenyEntry[]; leaseSeconds: number },
 ): DenyWrite | null {
-  const nothing = { version: 0, ackedVersion: 0, writerUntil: null, readAt: null };
+  const nothing = {
+    ...{ version: 0, ackedVersion: 0, writerUntil: null, readAt: null },
+    ...{ widened: null, told: true },
+  };
   const row = rows.denyDocuments.get(role) ?? { role, provider: add[0]?.provider ?? '', ...nothing };
   if (row.writerUntil !== null && row.writerUntil > rows.now()) return null;
   for (const { sourceIdentity, neededUntil } of add) {
@@ -63,7 +77,7 @@ function entriesOf(rows: MemoryRows, role: string) {
 }
 
 function dueOf(rows: MemoryRows, row: DenyDocumentRow, olderThanSeconds: number): DenyDue[] {
-  const { role, provider, version, ackedVersion, readAt, writerUntil } = row;
+  const { role, provider, version, ackedVersion, readAt, writerUntil, widened } = row;
   const entries = entriesOf(rows, role);
   if (entries.length === 0) return [];
   if (readAt !== null && readAt >= rows.inSeconds(-olderThanSeconds)) return [];
@@ -71,7 +85,43 @@ function dueOf(rows: MemoryRows, row: DenyDocumentRow, olderThanSeconds: number)
   const shrinks = entries.some(({ neededUntil }) => neededUntil < rows.inSeconds(-keptSeconds));
   if (entries.every(({ neededUntil }) => neededUntil <= rows.inSeconds(-watchedSeconds))) return [];
   const names = entries.map((entry) => entry.sourceIdentity);
-  return [{ role, provider, version, entries: names, shrinks, acknowledged: ackedVersion === version }];
+  const acknowledged = ackedVersion === version;
+  return [{ role, provider, version, entries: names, shrinks, acknowledged, widened }];
+}
+
+function untoldOf(rows: MemoryRows, row: DenyDocumentRow): DenyUntold[] {
+  const { role, provider, version, ackedVersion, widened, told } = row;
+  if (widened === null || told || ackedVersion !== version) return [];
+  const denied = new Set(entriesOf(rows, role).map(({ sourceIdentity }) => sourceIdentity));
+  const hit = new Set<string>();
+  for (const [id, { state }] of rows.work) {
+    const issuance = rows.issuances.get(id);
+    if (issuance?.plan === undefined || issuance.plan === null) continue;
+    const { plan, record } = issuance;
+    const live =
+      (state === 'delivered' || state === 'intended') && (record.notAfter ?? rows.now()) > rows.now();
+    if (
+      live &&
+      plan.body['role'] === role &&
+      !denied.has(plan.reach) &&
+      hits(widened, plan.reach, uuidTime(id))
+    )
+      hit.add(plan.reach);
+  }
+  return [{ provider, role, version, entries: denied.size, widened, innocents: hit.size }];
+}
+
+function hits(widened: DenyWidened, reach: string, issuedAt: Date): boolean {
+  switch (widened.step) {
+    case 'cohort':
+      return widened.prefixes.some((prefix) => reach.startsWith(prefix));
+    case 'issued-before':
+      return issuedAt < new Date(widened.issuedBefore);
+    case 'everything':
+      return true;
+    default:
+      return widened satisfies never;
+  }
 }
 
 /** Everything that the document should have denied and that can still live goes back to revoking. */

@@ -1,5 +1,5 @@
 import { canonicalText } from '@mayfly/audit';
-import type { AuditEvent, Grant, IssuanceRecord, MintPlan, Task, TaskState } from '@mayfly/core';
+import type { AuditEvent, DenyWidened, Grant, IssuanceRecord, MintPlan, Task, TaskState } from '@mayfly/core';
 import type { EndMethod } from '@mayfly/protocol';
 
 export interface TaskRow {
@@ -56,6 +56,8 @@ export interface DenyDocumentRow {
   readonly provider: string;
   readonly version: number;
   readonly ackedVersion: number;
+  readonly widened: DenyWidened | null;
+  readonly told: boolean;
   readonly writerUntil: Date | null;
   readonly readAt: Date | null;
 }

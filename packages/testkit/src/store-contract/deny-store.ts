@@ -7,6 +7,7 @@ export function describeDenyStore(scene: () => Scene): void {
   describe('deny documents: one writer', () => testWriters(scene));
   describe('deny documents: looked at again', () => testLooks(scene));
   describe('deny documents: not ours any more', () => testForeign(scene));
+  describe('deny documents: wider than they should be', () => testWidened(scene));
 }
 
 const leaseSeconds = 30;
@@ -87,7 +88,14 @@ function testLooks(scene: () => Scene): void {
     await deny.acknowledge(role, 1);
     expect(await due(role)).toBeUndefined();
     await readAgo(role, 11);
-    const document = { role, provider: 'cloud', version: 1, entries: ['mf-a-1'], shrinks: false };
+    const document = {
+      role,
+      provider: 'cloud',
+      version: 1,
+      entries: ['mf-a-1'],
+      shrinks: false,
+      widened: null,
+    };
     expect(await due(role)).toEqual({ ...document, acknowledged: true });
     await deny.observed(role, { intact: true, audit: null });
     expect(await due(role)).toBeUndefined();
@@ -162,5 +170,87 @@ function testForeign(scene: () => Scene): void {
     await deny.request(other, [await entry(scene(), 'mf-else-1')], leaseSeconds);
     await deny.observed(other, { intact: false, audit: null });
     expect(await work(id)).toBeUndefined();
+  });
+}
+
+function testWidened(scene: () => Scene): void {
+  const untold = async (role: string) =>
+    (await scene().store.deny.untold()).find((document) => document.role === role);
+  const cohort = (...prefixes: string[]) => ({ step: 'cohort', prefixes }) as const;
+
+  test('a document that names each is nothing to tell', async () => {
+    const { deny } = scene().store;
+    const role = roleOf(scene());
+    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await deny.acknowledge(role, 1, null);
+    expect(await untold(role)).toBeUndefined();
+  });
+
+  test('it counts live grants of the role that are hit and that nobody has ended', async () => {
+    const { deny, newId, queue } = scene().store;
+    const [role, other] = [roleOf(scene()), roleOf(scene())];
+    const task = await scene().opened();
+    const [mark, apart] = [`mf-${newId()}`, `mf-apart-${newId()}`];
+    const reaches = [`${mark}-killed`, `${mark}-1`, `${mark}-1`, `${mark}-2`, `${apart}-1`];
+    for (const reach of reaches) await scene().delivered(task, { role, reach });
+    await scene().delivered(task, { role: other, reach: `${mark}-3` });
+    const { plan } = await scene().delivered(task, { role, reach: `${mark}-4` });
+    const audit = await scene().event('credential.ended', task.id, plan.issuanceId);
+    await queue.settle([{ issuanceId: plan.issuanceId, method: 'denied', evidence: {}, audit }]);
+    await deny.request(role, [await entry(scene(), `${mark}-killed`)], leaseSeconds);
+    const widened = cohort(mark);
+    await deny.acknowledge(role, 1, widened);
+    const told = { role, provider: 'cloud', version: 1, entries: 1, widened };
+    expect(await untold(role)).toEqual({ ...told, innocents: 2 });
+    await deny.acknowledge(role, 1, { step: 'everything' });
+    expect(await untold(role)).toMatchObject({ widened: { step: 'everything' }, innocents: 3 });
+  });
+
+  test('a cut hits what was issued before it', async () => {
+    const { deny, newId, now } = scene().store;
+    const role = roleOf(scene());
+    const task = await scene().opened();
+    for (const count of [1, 2]) await scene().delivered(task, { role, reach: `mf-${newId()}-${count}` });
+    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    const at = async (seconds: number) => new Date((await now()).getTime() + seconds * 1000).toISOString();
+    await deny.acknowledge(role, 1, { step: 'issued-before', issuedBefore: await at(60) });
+    expect((await untold(role))?.innocents).toBe(2);
+    await deny.acknowledge(role, 1, { step: 'issued-before', issuedBefore: await at(-3600) });
+    expect((await untold(role))?.innocents).toBe(0);
+  });
+
+  test('it is told once; another step is told again, the same one is not', async () => {
+    const { deny, events } = scene().store;
+    const role = roleOf(scene());
+    const task = await scene().opened();
+    const tell = async (version: number) =>
+      deny.told(role, version, await scene().event('deny.widened', task.id));
+    const count = async () => (await events(task.id)).filter((type) => type === 'deny.widened').length;
+    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await deny.acknowledge(role, 1, cohort('mf-a'));
+    await tell(2);
+    expect(await count()).toBe(0);
+    await tell(1);
+    await tell(1);
+    expect([await count(), await untold(role)]).toEqual([1, undefined]);
+    await deny.request(role, [], leaseSeconds);
+    await deny.acknowledge(role, 2, cohort('mf-a'));
+    expect(await untold(role)).toBeUndefined();
+    await deny.request(role, [], leaseSeconds);
+    expect(await untold(role)).toBeUndefined();
+    await deny.acknowledge(role, 3, cohort('mf-a', 'mf-b'));
+    expect(await untold(role)).toMatchObject({ version: 3 });
+    await tell(3);
+    expect(await count()).toBe(2);
+  });
+
+  test('what it said is there when it is looked at again', async () => {
+    const { deny, readAgo } = scene().store;
+    const role = roleOf(scene());
+    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await deny.acknowledge(role, 1, cohort('mf-a'));
+    await readAgo(role, 11);
+    const [due] = (await deny.due(10)).filter((document) => document.role === role);
+    expect(due?.widened).toEqual(cohort('mf-a'));
   });
 }

@@ -75,6 +75,8 @@ export interface IntentWishes {
   readonly opening?: Opening | null;
   readonly ends?: Revocability;
   readonly reach?: string;
+  /** The role that its session is in. */
+  readonly role?: string;
 }
 
 export const noUse: SingleUse = { uses: [], idempotencyKey: null };
@@ -147,7 +149,7 @@ export class Scene {
 
   async #plan(
     task: Task,
-    { purpose = 'agent', ends, reach, generation = 1 }: IntentWishes,
+    { purpose = 'agent', ends, reach, role, generation = 1 }: IntentWishes,
   ): Promise<MintPlan> {
     const grantId = task.grants[0]?.id ?? '';
     const endSeconds = Math.floor((await this.store.now()).getTime() / 1000) + 60;
@@ -159,7 +161,8 @@ export class Scene {
       reach: reach ?? `mf-${grantId}-${generation}`,
       ends: ends ?? { by: 'denied', typicalSeconds: 4 },
       enforcement: { resource: 'provider', actions: 'provider', ttl: 'provider' },
-      ...{ issuedTokenType: 'urn:mayfly:token-type:fake', tokenType: 'N_A', body: { open: 'a' } },
+      ...{ issuedTokenType: 'urn:mayfly:token-type:fake', tokenType: 'N_A' },
+      body: { open: 'a', ...(role === undefined ? {} : { role }) },
     };
   }
 

@@ -1,9 +1,18 @@
 import { z } from 'zod';
 import { choice, endpoint } from '../common.ts';
 
+// Ceph has a tenant or nothing where AWS has an account of twelve digits.
 const roleArn = z
   .string()
-  .regex(/^arn:aws[a-z-]*:iam::[0-9]{12}:role\/[\w+=,.@/-]{1,512}$/, { error: 'the ARN of an IAM role' });
+  .regex(/^arn:aws[a-z-]*:iam::(?:[0-9]{12}|[A-Za-z_][A-Za-z0-9_]{0,62})?:role\/[\w+=,.@/-]{1,512}$/, {
+    error: 'the ARN of an IAM role',
+  });
+
+const kmsKey = z
+  .string()
+  .regex(/^arn:aws(-us-gov)?:kms:[a-z0-9-]+:[0-9]{12}:key\/([0-9a-f-]{36}|mrk-[0-9a-f]{32})$/, {
+    error: 'the ARN of a KMS key by its id; an alias may be pointed elsewhere',
+  });
 
 export const awsProvider = z.strictObject({
   type: z.literal('aws'),
@@ -11,10 +20,11 @@ export const awsProvider = z.strictObject({
     error: 'a region such as eu-west-1; the global endpoint is refused',
   }),
   roles: z.array(roleArn).min(1).max(64),
+  kmsKeys: z.array(kmsKey).min(1).max(64).optional(),
   auth: choice(['webIdentity', 'ambient']).default('webIdentity'),
   revoke: choice(['deny-policy', 'none']).default('deny-policy'),
   revoker: z.strictObject({ role: roleArn }).optional(),
-  denyBy: choice(['sourceIdentity'], ['sessionName']).default('sourceIdentity'),
+  denyBy: choice(['sourceIdentity', 'sessionName']).default('sourceIdentity'),
   endpoints: z
     .strictObject({ sts: endpoint.optional(), iam: endpoint.optional(), s3: endpoint.optional() })
     .optional(),
