@@ -68,6 +68,19 @@ export async function awsCall<T>(name: string, run: () => Promise<T>): Promise<T
   }
 }
 
+/** AWS asks for patience: nothing happened. */
+export function isThrottled(error: unknown): boolean {
+  const cause = error instanceof Fault ? error.cause : undefined;
+  return (cause instanceof Error && throttling.has(cause.name)) || httpStatus(cause) === 429;
+}
+
+const throttling = new Set([
+  'Throttling',
+  'ThrottlingException',
+  'RequestLimitExceeded',
+  'TooManyRequestsException',
+]);
+
 /** The endpoint does not know the action: not AWS, or a region without it. */
 export function isUnknownAction(error: unknown): boolean {
   if (!(error instanceof Fault)) return false;

@@ -14,7 +14,10 @@ beforeAll(async () => {
   minter = createAwsMinter(cloud.options);
 });
 afterAll(() => cloud.close());
-afterEach(() => cloud.aws.faults.clear());
+afterEach(() => {
+  cloud.aws.faults.clear();
+  cloud.advance(2); // Longer than a throttled account is left alone.
+});
 
 const baseOf = (plan: MintPlan, of = minter, at = cloud) =>
   of.base?.(plan, { issuanceId: taskId, now: at.now() });
@@ -236,6 +239,7 @@ test.each(failures)(
     const told = await outcome(() => mint(plan));
     expect(told).toMatch(new RegExp(`^${reason.replace(/[()]/g, '\\$&')}: GetScopedCredentials: ${detail}$`));
     // Asked again with the same plan it neither widens nor prolongs.
+    cloud.advance(2);
     const again = await mint(plan);
     expect(again.expiresAt.getTime()).toBeLessThanOrEqual(Date.parse(plan.notAfter));
     expect(await get(again, '2026q3/b.pdf')).toBe('AccessDenied');

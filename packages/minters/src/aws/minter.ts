@@ -3,11 +3,19 @@ import { GetScopedCredentialsCommand, STSClient } from '@aws-sdk/client-sts';
 import { type CallContext, Fault, type Minted, type Minter, type MintPlan, Secret } from '@mayfly/core';
 import type { MinterServices } from '../services.ts';
 import { BaseSessions } from './base-sessions.ts';
-import { awsCall, type Connections, clientOptions, createConnections, isUnknownAction } from './call.ts';
+import {
+  awsCall,
+  type Connections,
+  clientOptions,
+  createConnections,
+  isThrottled,
+  isUnknownAction,
+} from './call.ts';
+import { CallBudgets } from './call-budgets.ts';
 import { createDenyDocuments, type DenyDocuments } from './deny.ts';
 import { inspectAws } from './inspect.ts';
 import { type AwsBody, awsBody, baseSeconds, planAws, planBase } from './plan.ts';
-import { type AwsProvider, parseAwsProvider, stsEndpoint } from './provider.ts';
+import { type AwsProvider, parseAwsProvider, splitRole, stsEndpoint } from './provider.ts';
 import { assume, checkCredentials, lying, type Session } from './session.ts';
 
 /** How long an endpoint is remembered not to know GetScopedCredentials. */
@@ -19,6 +27,7 @@ const withoutScopedMs = 300_000;
  */
 export function createAwsMinter(options: MinterServices): Minter {
   const bases = new BaseSessions();
+  const budgets = new CallBudgets();
   const connections = createConnections();
   const withoutScoped = new Map<string, number>();
   const denyDocuments = createDenyDocuments({
@@ -50,8 +59,12 @@ export function createAwsMinter(options: MinterServices): Minter {
       const provider = providerOf(plan);
       const body = awsBody.parse(plan.body);
       const { federation } = options;
+      const within = <T>(call: () => Promise<T>) =>
+        spend({ budgets, provider, body, now: context.now }, call);
       if (plan.purpose === 'base') {
-        const session = await assume(sessionOf(provider, body), { ...context, federation, connections });
+        const session = await within(() =>
+          assume(sessionOf(provider, body), { ...context, federation, connections }),
+        );
         bases.keep(body.role, body.sourceIdentity, session, context.now);
         return { credential: new Secret(''), expiresAt: session.expiresAt, keyHash: keyHash(session) };
       }
@@ -59,16 +72,18 @@ export function createAwsMinter(options: MinterServices): Minter {
       const scoped =
         base === undefined
           ? undefined
-          : await scopedOrUndefined(base, { provider, body, context, connections });
+          : await within(() => scopedOrUndefined(base, { provider, body, context, connections }));
       if (base !== undefined && scoped === undefined)
         withoutScoped.set(stsEndpoint(provider), context.now.getTime());
       const session =
         scoped ??
-        (await assume(sessionOf(provider, { ...body, durationSeconds: baseSeconds }), {
-          ...context,
-          federation,
-          connections,
-        }));
+        (await within(() =>
+          assume(sessionOf(provider, { ...body, durationSeconds: baseSeconds }), {
+            ...context,
+            federation,
+            connections,
+          }),
+        ));
       return answer(session, plan);
     },
     revoke: (plan, context) => revoke(plan, context, denyDocuments),
@@ -76,6 +91,26 @@ export function createAwsMinter(options: MinterServices): Minter {
       inspectAws(parseAwsProvider(provider), { ...options, connections }, context),
     watch: (olderThanSeconds, { newId, ...context }) => denyDocuments.watch(olderThanSeconds, context, newId),
   };
+}
+
+interface Spending {
+  readonly budgets: CallBudgets;
+  readonly provider: AwsProvider;
+  readonly body: AwsBody;
+  readonly now: Date;
+}
+
+/** One call of STS out of the account's budget. */
+async function spend<T>({ budgets, provider, body, now }: Spending, call: () => Promise<T>): Promise<T> {
+  const { region, callsPerSecond: perSecond } = provider;
+  const of = { account: splitRole(body.role).account, region, perSecond };
+  budgets.take(of, now);
+  try {
+    return await call();
+  } catch (error) {
+    if (isThrottled(error)) budgets.throttled(of, now);
+    throw error;
+  }
 }
 
 interface ScopedCall {

@@ -16,6 +16,7 @@ const spec = z.object({
   auth: z.enum(['webIdentity', 'ambient']),
   revoke: z.enum(['deny-policy', 'none']),
   revoker: z.object({ role: roleArn }).nullish(),
+  callsPerSecond: z.number().int().min(1).default(500),
   denyBy: z.enum(['sourceIdentity', 'sessionName']),
   endpoints: z.object({ sts: z.url().optional(), iam: z.url().optional(), s3: z.url().optional() }).nullish(),
 });

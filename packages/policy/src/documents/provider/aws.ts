@@ -25,6 +25,8 @@ export const awsProvider = z.strictObject({
   revoke: choice(['deny-policy', 'none']).default('deny-policy'),
   revoker: z.strictObject({ role: roleArn }).optional(),
   denyBy: choice(['sourceIdentity', 'sessionName']).default('sourceIdentity'),
+  // AWS counts for the whole account; its quota was 600 when this was written. This is one replica's share.
+  callsPerSecond: z.int().min(1).max(10_000).default(500),
   endpoints: z
     .strictObject({ sts: endpoint.optional(), iam: endpoint.optional(), s3: endpoint.optional() })
     .optional(),
