@@ -11,7 +11,15 @@ const never = () => Promise.reject(new Error('not used'));
 
 const minter = await minterLoaders['gcp']?.({
   federation: { sign: async () => assertion },
-  deny: { request: never, acknowledge: never, release: never, due: never, observed: never },
+  deny: {
+    request: never,
+    acknowledge: never,
+    release: never,
+    due: never,
+    observed: never,
+    untold: never,
+    told: never,
+  },
   provider: () => provider,
   now: () => new Date(),
   report: () => undefined,
