@@ -49,7 +49,7 @@ test('sends JSON with its own headers, and reads JSON', async () => {
     },
     { json: { b: 2 }, headers: { authorization: 'Bearer x' } },
   );
-  expect(answer).toEqual({ status: 201, body: { a: 1 } });
+  expect(answer).toEqual({ status: 201, body: { a: 1 }, text: '{"a":1}' });
   expect(said).toBe('{"b":2} application/json Bearer x application/json');
 });
 
@@ -62,6 +62,7 @@ test('what is no JSON is undefined, whatever the status', async () => {
   expect(await call((_, response) => response.writeHead(200).end('<html>'))).toEqual({
     status: 200,
     body: undefined,
+    text: '<html>',
   });
 });
 
