@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { routes, settings } from '@mayfly/broker';
-import { jsonSchemas } from '@mayfly/policy';
+import { accessTable, jsonSchemas } from '@mayfly/policy';
 import { errorCodes, roles } from '@mayfly/protocol';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -14,6 +14,7 @@ function pages(): readonly { readonly file: string; readonly text: string }[] {
     { file: 'docs/errors.md', text: errorsPage() },
     { file: 'docs/config.md', text: configPage() },
     { file: 'docs/roles.md', text: rolesPage() },
+    { file: 'docs/access.md', text: accessPage() },
     ...jsonSchemas().map(({ file, text }) => ({ file: `schemas/${file}`, text })),
   ];
 }
@@ -54,6 +55,17 @@ function rolesPage(): string {
     return `| \`${method} ${path}\` | ${cells.join(' | ')} | ${access === 'attested' ? 'yes' : ''} | ${access === 'task' ? 'yes' : ''} |`;
   });
   return `${note}# Roles and routes\n\nOne table registers the routes, asks the roles and makes this page. \`admin\`, \`template-admin\`, \`approver\` and \`break-glass\` hold only for subjects of issuers with \`people: true\`. A role with a scope reaches only what the scope names. Of documents, \`admin\` writes all but templates, \`template-admin\` templates alone, and nobody a RoleBinding that names himself.\n\n${header}\n${rule}\n${rows.join('\n')}\n`;
+}
+
+function accessPage(): string {
+  const rows = accessTable.map(({ access, provider, resource, permissions, lifeSeconds, ...row }) => {
+    const { enforcedBy, ends, endsWithinSeconds, worst } = row;
+    const bound = endsWithinSeconds === undefined ? worst : `${endsWithinSeconds} s`;
+    const verbs = Object.keys(permissions).join(' ');
+    const life = `${lifeSeconds.min}-${lifeSeconds.max} s`;
+    return `| \`${access}\` | ${provider} | \`${resource}\` | ${verbs} | ${enforcedBy} | ${life} | ${ends} | ${bound} |`;
+  });
+  return `${note}# What an access opens\n\nThe same as \`mayfly access\`: each credential opens one such thing, for its verbs, for its life. \`enforcedBy\` is who holds it to that; where the task ends first, the last columns say what becomes of it and what bounds that.\n\n| access | provider | opens | verbs | held to it by | life | ends | worst case after the task’s end |\n|---|---|---|---|---|---|---|---|\n${rows.join('\n')}\n`;
 }
 
 const check = process.argv.includes('--check');

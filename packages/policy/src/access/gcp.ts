@@ -51,7 +51,7 @@ export const gcpAccess: readonly AccessRow[] = [
     worst: nothingTakesBack,
   },
   {
-    // Opens all that its service account may: only where the template says `accept: unscoped` (docs/adr/0011).
+    // Opens all that its service account may: only where the template says `accept: unscoped` (docs/adr/0013).
     access: 'gcp.token',
     provider: 'gcp',
     resource: '//SERVICE.googleapis.com/NAME',

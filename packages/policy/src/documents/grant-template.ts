@@ -50,7 +50,7 @@ const mint = z.strictObject({
   client: z.string().min(1).max(64).optional(),
   audience: uri.optional(),
   serviceAccount: z.string().min(1).max(254).optional(),
-  // Only for an access that nobody holds to the resource (docs/adr/0011).
+  // Only for an access that nobody holds to the resource (docs/adr/0013).
   accept: choice(['unscoped']).optional(),
 });
 
