@@ -19,7 +19,7 @@ import {
   startAzurite,
   trust,
 } from '@mayfly/standins';
-import { tryAzure } from '../../scripts/live-azure.ts';
+import { tryAzure } from '../../scripts/live/azure.ts';
 import { type Answer, form, startWorld, type World } from './world.ts';
 
 /** Microsoft's Azurite and client library as judges of what a credential opens; the stand-in for what Azurite lacks. */

@@ -110,17 +110,29 @@ export function opening(ref: string, params: Record<string, unknown> = { quarter
   return { task: { template: 'invoice-reconcile', ref, params, objective: 'test' } };
 }
 
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
+/**
+ * Below the ports that systems hand out by themselves (Linux from 32768, others from 49152): what is free there is not
+ * taken in passing by the outgoing connection of another test before the broker listens. Each jest worker has its own
+ * thousand, so two do not look at the same port.
+ */
+const portsFrom = 20_000;
+const portsEach = 1_000;
+let nextPort = process.pid % portsEach;
+
+/** A port of the loopback interface that nobody listens on, and that is given once in this process. */
+export async function freePort(): Promise<number> {
+  for (let tries = 0; tries < portsEach; tries += 1) {
+    nextPort = (nextPort + 1) % portsEach;
+    const port = portsFrom + (Number(process.env['JEST_WORKER_ID'] ?? 0) % 12) * portsEach + nextPort;
+    if (await isFree(port)) return port;
+  }
+  throw new Error('no free port');
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
     const probe = createServer();
-    probe.once('error', reject);
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() =>
-        typeof address === 'object' && address !== null
-          ? resolve(address.port)
-          : reject(new Error('no port')),
-      );
-    });
+    probe.once('error', () => resolve(false));
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
   });
 }

@@ -21,7 +21,7 @@ function decorate<Port extends object>(portName: string, port: Port): Port {
       const value: unknown = Reflect.get(target, key, receiver);
       if (typeof value !== 'function' || typeof key !== 'string') return value;
       const name = `${portName}.${key}`;
-      // plan, base and parseScope are pure and synchronous: no effect to be killed at.
+      // plan and base are pure and synchronous, inspect only looks: no effect to be killed at.
       if (portName.startsWith('minter.') && !['mint', 'revoke', 'watch'].includes(key))
         return value.bind(target);
       return async (...args: unknown[]) => {

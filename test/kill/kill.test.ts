@@ -87,6 +87,16 @@ const refusedDeny: Scenario = async (child) => {
   await task('end')(child);
 };
 
+const fullDeny: Scenario = async (child) => {
+  survivor.clouds.aws.faults.arm({
+    action: 'PutRolePolicy',
+    mode: 'refuse',
+    status: 409,
+    code: 'LimitExceededException',
+  });
+  await task('end')(child);
+};
+
 /** How each effect is reached. */
 const cases: Readonly<Record<string, Scenario>> = {
   'ledger.intend': exchange,
@@ -110,6 +120,7 @@ const cases: Readonly<Record<string, Scenario>> = {
   'deny.release': refusedDeny,
   'deny.due': openTask,
   'deny.observed': foreignDeny,
+  'deny.told': fullDeny,
   'minter.aws.mint': exchange,
   'minter.aws.revoke': task('end'),
   'minter.aws.watch': openTask,
@@ -118,8 +129,8 @@ const cases: Readonly<Record<string, Scenario>> = {
 /** Effects that this version never has: a tool token ends in the database, so nothing asks its minter to. */
 const unreachable = ['minter.token.revoke'];
 /** They read only. */
-const reads = ['tasks.find', 'tasks.findByRef', 'tasks.findByGrant', 'tasks.ending'];
-const pure = ['plan', 'base'];
+const reads = ['tasks.find', 'tasks.findByRef', 'tasks.findByGrant', 'tasks.ending', 'deny.untold'];
+const pure = ['plan', 'base', 'inspect'];
 
 interface Child {
   readonly ref: string;

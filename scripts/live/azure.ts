@@ -82,7 +82,7 @@ if (import.meta.main) {
   const { template, tool, allowed, neighbour } = values;
   if (template === undefined || tool === undefined || allowed === undefined || neighbour === undefined) {
     console.error(
-      'usage: node scripts/live-azure.ts --template T --param NAME=VALUE --tool X --allowed URL --neighbour URL [--ttl 30]',
+      'usage: node scripts/live/azure.ts --template T --param NAME=VALUE --tool X --allowed URL --neighbour URL [--ttl 30]',
     );
     process.exit(2);
   }
