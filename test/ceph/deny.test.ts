@@ -47,6 +47,7 @@ cephTest(
       const entries = names.map((sourceIdentity) => ({
         provider: provider.name,
         sourceIdentity,
+        taskId: requestOf(scene.account, provider).taskId,
         neededUntil,
       }));
       const written = await store.request(role, entries, 1);

@@ -39,7 +39,16 @@ test('doctor looks at every provider where it is, and says what it can do', asyn
   expect(await doctor()).toEqual({
     code: 0,
     rows: [
-      { check: 'provider local-aws: mint finance', ok: true, says: 'may be assumed' },
+      {
+        check: 'provider local-aws: mint finance',
+        ok: true,
+        says: 'may be assumed, and not without a SourceIdentity',
+      },
+      {
+        check: 'provider local-aws: canary finance',
+        ok: true,
+        says: 'can be read, so a denial can be seen to be felt',
+      },
       {
         check: 'provider local-aws: scoped sessions',
         ok: true,
@@ -50,14 +59,24 @@ test('doctor looks at every provider where it is, and says what it can do', asyn
         ok: true,
         says: 'its deny document can be read (none), sourceIdentity',
       },
+      { check: 'provider local-aws: boundary finance', ok: true, says: 'is mayfly-boundary' },
     ],
   });
-  // Every session that was made to look is one that may do nothing, or the reaper's.
-  const made = world.clouds.aws.ledger(since).filter(({ responseElements }) => responseElements !== null);
-  expect(made.map(({ requestParameters }) => String(requestParameters['roleArn']).split('/').at(-1))).toEqual(
-    ['finance', 'reaper'],
-  );
-  expect(String(made[0]?.requestParameters['policy'])).toContain('"Effect":"Deny"');
+  // Every session that was made to look may do nothing, or read the canary, or is the reaper's.
+  const made = world.clouds.aws
+    .ledger(since)
+    .filter(
+      ({ eventName, responseElements }) => eventName.startsWith('AssumeRole') && responseElements !== null,
+    )
+    .map(({ requestParameters }) => [
+      String(requestParameters['roleArn']).split('/').at(-1),
+      /"Effect":"Deny"|mayfly-canary"/.exec(String(requestParameters['policy']))?.[0],
+    ]);
+  expect(made).toEqual([
+    ['finance', '"Effect":"Deny"'],
+    ['finance', 'mayfly-canary"'],
+    ['reaper', undefined],
+  ]);
 });
 
 test('a reaper that is refused fails the doctor, and the statement that is missing is printed', async () => {

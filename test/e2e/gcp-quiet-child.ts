@@ -19,6 +19,8 @@ const minter = await minterLoaders['gcp']?.({
     observed: never,
     untold: never,
     told: never,
+    unproven: never,
+    proven: never,
   },
   provider: () => provider,
   now: () => new Date(),

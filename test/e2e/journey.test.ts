@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import * as oauth from 'oauth4webapi';
 import { s3Status } from './s3.ts';
-import { accessTokenType, form, opening, startWorld, type World } from './world.ts';
+import { accessTokenType, form, opening, startWorld, until, type World } from './world.ts';
 
 let world: World;
 
@@ -27,15 +27,6 @@ async function output(program: string, args: string[], env = process.env): Promi
 }
 
 const report = { tool: 'report.post', identifier: 'https://reports.example/2026q3' };
-
-async function until<T>(read: () => Promise<T>, done: (value: T) => boolean): Promise<T> {
-  const deadline = Date.now() + 10_000;
-  for (;;) {
-    const value = await read();
-    if (done(value) || Date.now() > deadline) return value;
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
 
 async function ended(task: string): Promise<{ state: string; endedBy: string; provider: string }[]> {
   const bearer = await world.person();

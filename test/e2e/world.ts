@@ -113,11 +113,12 @@ export function opening(ref: string, params: Record<string, unknown> = { quarter
 /**
  * Below the ports that systems hand out by themselves (Linux from 32768, others from 49152): what is free there is not
  * taken in passing by the outgoing connection of another test before the broker listens. Each jest worker has its own
- * thousand, so two do not look at the same port.
+ * thousand, so two do not look at the same port, and each file starts anywhere in it: what a cloud was told of an issuer
+ * at one port must not be what another file finds there.
  */
 const portsFrom = 20_000;
 const portsEach = 1_000;
-let nextPort = process.pid % portsEach;
+let nextPort = Math.floor(Math.random() * portsEach);
 
 /** A port of the loopback interface that nobody listens on, and that is given once in this process. */
 export async function freePort(): Promise<number> {
@@ -135,4 +136,14 @@ function isFree(port: number): Promise<boolean> {
     probe.once('error', () => resolve(false));
     probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
   });
+}
+
+/** Reads until it is done, or ten seconds have passed; what was read last. */
+export async function until<T>(read: () => Promise<T>, done: (value: T) => boolean): Promise<T> {
+  const deadline = Date.now() + 10_000;
+  for (;;) {
+    const value = await read();
+    if (done(value) || Date.now() > deadline) return value;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }

@@ -121,6 +121,7 @@ const cases: Readonly<Record<string, Scenario>> = {
   'deny.due': openTask,
   'deny.observed': foreignDeny,
   'deny.told': fullDeny,
+  'deny.proven': task('end'),
   'minter.aws.mint': exchange,
   'minter.aws.revoke': task('end'),
   'minter.aws.watch': openTask,
@@ -129,7 +130,14 @@ const cases: Readonly<Record<string, Scenario>> = {
 /** Effects that this version never has: a tool token ends in the database, so nothing asks its minter to. */
 const unreachable = ['minter.token.revoke'];
 /** They read only. */
-const reads = ['tasks.find', 'tasks.findByRef', 'tasks.findByGrant', 'tasks.ending', 'deny.untold'];
+const reads = [
+  'tasks.find',
+  'tasks.findByRef',
+  'tasks.findByGrant',
+  'tasks.ending',
+  'deny.untold',
+  'deny.unproven',
+];
 const pure = ['plan', 'base', 'inspect'];
 
 interface Child {

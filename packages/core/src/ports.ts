@@ -251,6 +251,20 @@ export interface DenyStore {
   untold(): Promise<readonly DenyUntold[]>;
   /** Tells the log once for this version; nothing when it was told, or when a newer version stands. */
   told(role: string, version: number, audit: AuditEvent): Promise<void>;
+  /** Of these SourceIdentities, those whose denial was acknowledged and that nobody has seen refused; oldest first. */
+  unproven(sourceIdentities: readonly string[], limit: number): Promise<readonly DenyUnproven[]>;
+  /** A session that this entry denies was seen refused. The log is told once; false when it was, or when the entry is open again. */
+  proven(entry: DenyUnproven, audit: AuditEvent): Promise<boolean>;
+}
+
+export interface DenyUnproven {
+  readonly provider: string;
+  readonly role: string;
+  readonly sourceIdentity: string;
+  /** Whose session it is. */
+  readonly taskId: string;
+  /** When the document that holds it was read back. */
+  readonly acknowledgedAt: Date;
 }
 
 /** What a document denies that could not name each session: step by step wider. */
@@ -288,6 +302,7 @@ export interface DenyDue {
 export interface DenyEntry {
   readonly provider: string;
   readonly sourceIdentity: string;
+  readonly taskId: string;
   readonly neededUntil: Date;
 }
 

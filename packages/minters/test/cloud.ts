@@ -1,3 +1,4 @@
+import { IAMClient } from '@aws-sdk/client-iam';
 import { Fault, type Minter, type MintPlan, type MintRequest, type Provider, Refusal } from '@mayfly/core';
 import { uuidV7 } from '@mayfly/protocol';
 import { type AwsOptions, type AwsStandin, type LocalIssuer, startAws, startIssuer } from '@mayfly/standins';
@@ -40,7 +41,7 @@ export async function startCloud(
   const aws = await startAws({ now, ...more });
   const [role, otherRole, reaper] = createRoles(aws, issuer);
   for (const key of ['2026q3/a.pdf', '2026q3/b.pdf', '2026q4/a.pdf']) aws.putObject('invoices', key, key);
-  const endpoints = { sts: aws.url, iam: aws.url };
+  const endpoints = { sts: aws.url, iam: aws.url, s3: aws.url };
   const fixed = { roles: [role, otherRole], revoker: { role: reaper }, endpoints };
   const provider = { ...awsRequest().provider, spec: { ...awsRequest().provider.spec, ...fixed, ...spec } };
   const store = new MemoryDenyStore(now);
@@ -122,14 +123,16 @@ function createRoles(aws: AwsStandin, issuer: LocalIssuer): [string, string, str
     Version: '2012-10-17',
     Statement: [{ Effect: 'Allow', Action, Resource }],
   });
+  const boundary = aws.createPolicy('mayfly-boundary', allow('*', '*'));
   const task = (name: string) =>
     aws.createRole({
       name,
+      boundary,
       path: '/mayfly/',
       trust: trust('broker-mint', { StringLike: { 'sts:SourceIdentity': 'mf-*' } }),
       policies: { base: allow(['s3:*', 'sts:GetScopedCredentials'], '*') },
     });
-  const inline = ['iam:PutRolePolicy', 'iam:GetRolePolicy', 'iam:DeleteRolePolicy'];
+  const inline = ['iam:PutRolePolicy', 'iam:GetRolePolicy', 'iam:DeleteRolePolicy', 'iam:GetRole'];
   const reaper = aws.createRole({
     name: 'reaper',
     path: '/mayfly/',
@@ -149,4 +152,9 @@ export async function outcome(run: () => unknown): Promise<string> {
     if (error instanceof Refusal) return `${error.reason}: ${error.detail}`;
     return `bare error: ${error}`;
   }
+}
+
+/** The account's own administrator. */
+export function rootIam({ aws }: Pick<Cloud, 'aws'>): IAMClient {
+  return new IAMClient({ endpoint: aws.url, region: 'eu-west-1', credentials: aws.root, maxAttempts: 1 });
 }

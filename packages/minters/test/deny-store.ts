@@ -3,14 +3,22 @@ import type {
   DenyDue,
   DenyEntry,
   DenyStore,
+  DenyUnproven,
   DenyUntold,
   DenyWidened,
   DenyWrite,
 } from '@mayfly/core';
 
+interface Entry {
+  readonly taskId: string;
+  until: number;
+  acknowledgedAt?: Date;
+  effective?: true;
+}
+
 interface Document {
   readonly provider: string;
-  readonly entries: Map<string, number>;
+  readonly entries: Map<string, Entry>;
   version: number;
   acknowledged: number;
   widened: DenyWidened | null;
@@ -51,11 +59,13 @@ export class MemoryDenyStore implements DenyStore {
     const document = this.#documents.get(role) ?? { provider: add[0]?.provider ?? '', ...fresh };
     this.#documents.set(role, document);
     if (document.writerUntil > now) return null;
-    for (const { sourceIdentity, neededUntil } of add) {
-      const until = Math.max(document.entries.get(sourceIdentity) ?? 0, neededUntil.getTime());
-      document.entries.set(sourceIdentity, until);
+    for (const { sourceIdentity, taskId, neededUntil } of add) {
+      const entry = document.entries.get(sourceIdentity) ?? { taskId, until: 0 };
+      entry.until = Math.max(entry.until, neededUntil.getTime());
+      document.entries.set(sourceIdentity, entry);
     }
-    for (const [name, until] of document.entries) if (until < now - graceMs) document.entries.delete(name);
+    for (const [name, { until }] of document.entries)
+      if (until < now - graceMs) document.entries.delete(name);
     document.version += 1;
     document.writerUntil = now + leaseSeconds * 1000;
     this.#onRequest();
@@ -71,6 +81,7 @@ export class MemoryDenyStore implements DenyStore {
     document.acknowledged = version;
     document.readAt = this.#now().getTime();
     document.writerUntil = 0;
+    for (const entry of document.entries.values()) entry.acknowledgedAt ??= this.#now();
     return true;
   }
 
@@ -90,7 +101,7 @@ export class MemoryDenyStore implements DenyStore {
         role,
         version,
         entries: [...entries.keys()].sort(),
-        shrinks: [...entries.values()].some((until) => until < now - graceMs),
+        shrinks: [...entries.values()].some(({ until }) => until < now - graceMs),
         acknowledged: acknowledged === version,
       }));
   }
@@ -102,7 +113,13 @@ export class MemoryDenyStore implements DenyStore {
     const document = this.#documents.get(role);
     if (document === undefined) return;
     document.readAt = this.#now().getTime();
-    if (!intact) document.acknowledged = 0;
+    if (!intact) {
+      document.acknowledged = 0;
+      for (const entry of document.entries.values()) {
+        delete entry.acknowledgedAt;
+        delete entry.effective;
+      }
+    }
     if (audit !== null) this.audits.push(audit);
   }
 
@@ -121,5 +138,25 @@ export class MemoryDenyStore implements DenyStore {
     if (document === undefined || document.version !== version || document.told) return;
     document.told = true;
     this.audits.push(audit);
+  }
+
+  async unproven(sourceIdentities: readonly string[], limit: number): Promise<readonly DenyUnproven[]> {
+    return [...this.#documents]
+      .flatMap(([role, { provider, entries }]) =>
+        [...entries].flatMap(([sourceIdentity, { taskId, acknowledgedAt, effective }]) =>
+          acknowledgedAt === undefined || effective || !sourceIdentities.includes(sourceIdentity)
+            ? []
+            : [{ provider, role, sourceIdentity, taskId, acknowledgedAt }],
+        ),
+      )
+      .slice(0, limit);
+  }
+
+  async proven({ role, sourceIdentity }: DenyUnproven, audit: AuditEvent): Promise<boolean> {
+    const entry = this.#documents.get(role)?.entries.get(sourceIdentity);
+    if (entry?.acknowledgedAt === undefined || entry.effective) return false;
+    entry.effective = true;
+    this.audits.push(audit);
+    return true;
   }
 }

@@ -1,4 +1,4 @@
-import type { DenyDue, DenyStore, DenyUntold } from '@mayfly/core';
+import type { DenyDue, DenyStore, DenyUnproven, DenyUntold } from '@mayfly/core';
 import { z } from 'zod';
 import type { Database } from './database.ts';
 import { encodeAudit } from './encode.ts';
@@ -50,6 +50,19 @@ export function createDenyStore(database: Database): DenyStore {
     told: async (role, version, audit) => {
       const values = [role, version, JSON.stringify(encodeAudit(audit))];
       await database.call('deny_tell', 'select deny_tell($1, $2, $3::jsonb)', values);
+    },
+    unproven: async (sourceIdentities, limit) => {
+      const text = `select provider, role, source_identity as "sourceIdentity", task_id as "taskId", acknowledged_at as "acknowledgedAt"
+        from deny_entry where source_identity = any($1) and acknowledged_at is not null and effective_at is null
+          and needed_until > clock_timestamp() order by acknowledged_at limit $2`;
+      const values = [sourceIdentities, limit];
+      return database.call<DenyUnproven & Record<string, unknown>>('deny_unproven', text, values);
+    },
+    proven: async ({ role, sourceIdentity, acknowledgedAt }, audit) => {
+      const values = [role, sourceIdentity, acknowledgedAt, JSON.stringify(encodeAudit(audit))];
+      const text = 'select deny_prove($1, $2, $3, $4::jsonb) as ok';
+      const [row] = await database.call<{ ok: boolean }>('deny_prove', text, values);
+      return row?.ok === true;
     },
   };
 }

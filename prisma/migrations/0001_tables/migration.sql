@@ -247,7 +247,11 @@ create table deny_entry (
   role text not null references deny_document (role),
   source_identity text not null,
   provider text not null,
+  task_id uuid not null,
   needed_until timestamptz not null,
+  -- When the document that holds it was read back, and when a session that it denies was seen refused.
+  acknowledged_at timestamptz,
+  effective_at timestamptz,
   primary key (role, source_identity)
 );
 

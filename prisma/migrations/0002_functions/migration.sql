@@ -523,9 +523,9 @@ begin
   insert into deny_document (role, provider) values (doc_role, doc_provider) on conflict do nothing;
   select * into d from deny_document where role = doc_role for update;
   if d.writer_until > clock_timestamp() then return null; end if;
-  insert into deny_entry (role, source_identity, provider, needed_until)
-  select doc_role, x->>'sourceIdentity', doc_provider, max((x->>'neededUntil')::timestamptz) from jsonb_array_elements(entries) x
-  group by x->>'sourceIdentity' order by x->>'sourceIdentity'
+  insert into deny_entry (role, source_identity, provider, task_id, needed_until)
+  select doc_role, x->>'sourceIdentity', doc_provider, max(x->>'taskId')::uuid, max((x->>'neededUntil')::timestamptz)
+  from jsonb_array_elements(entries) x group by x->>'sourceIdentity' order by x->>'sourceIdentity'
   on conflict (role, source_identity) do update set needed_until = greatest(deny_entry.needed_until, excluded.needed_until);
   -- Kept five minutes longer than any session can live: clocks and caches of the cloud.
   delete from deny_entry where role = doc_role and needed_until < clock_timestamp() - interval '5 minutes';
@@ -540,6 +540,18 @@ begin
   update deny_document set acked_version = doc_version, read_at = clock_timestamp(), writer_until = null,
     told = how is null or (told and widened is not distinct from how), widened = how
   where role = doc_role and version = doc_version;
+  if not found then return false; end if;
+  update deny_entry set acknowledged_at = clock_timestamp() where role = doc_role and acknowledged_at is null;
+  return true;
+end $$;
+
+-- A session that this entry denies was seen refused: told once, and only while its acknowledgement stands.
+create function deny_prove(doc_role text, identity text, acknowledged timestamptz, e jsonb) returns boolean language plpgsql as $$
+begin
+  update deny_entry set effective_at = clock_timestamp()
+  where role = doc_role and source_identity = identity and effective_at is null
+    and date_trunc('milliseconds', acknowledged_at) = date_trunc('milliseconds', acknowledged);
+  if found then perform append_audit(e); end if;
   return found;
 end $$;
 
@@ -567,6 +579,7 @@ end $$;
 create function deny_reopen(doc_role text, e jsonb) returns void language plpgsql as $$
 begin
   update deny_document set acked_version = 0, read_at = clock_timestamp() where role = doc_role;
+  update deny_entry set acknowledged_at = null, effective_at = null where role = doc_role;
   insert into work (id, kind, task_id, intended_at, state, due_at, not_after, requested_at, reach)
   select i.id, 'issuance', i.task_id, i.intended_at, 'revoking', clock_timestamp(), i.not_after, clock_timestamp(), i.reach
   from issuance i join deny_entry d on d.source_identity = i.reach

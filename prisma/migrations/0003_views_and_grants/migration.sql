@@ -38,7 +38,16 @@ select i.id, i.seq, i.intended_at as at,
   case when e.method in ('deleted', 'denied', 'cut') then e.at end as revoke_confirmed_at,
   null::uuid as approval_id, i.assertion_digest, i.input_digest, i.policy_epoch as policy_version,
   i.reach as provider_ref, d.key_hash as provider_key_hash, i.request_id,
-  i.purpose as kind
+  i.purpose as kind,
+  -- How far a denial has come; effective only where a session was seen refused.
+  case
+    when i.local or i.decision <> 'allow' or i.ends_by <> 'denied' or coalesce(w.requested_at, e.requested_at) is null then null
+    when coalesce(d.expires_at, i.not_after) <= now() then 'expired'
+    when y.effective_at is not null then 'deny_effective'
+    when y.acknowledged_at is not null then 'deny_acked'
+    else 'deny_requested'
+  end as denial,
+  y.acknowledged_at as denial_acked_at, y.effective_at as denial_effective_at
 from issuance i
 left join issuance_delivery d on d.issuance_id = i.id and d.intended_at = i.intended_at
 left join work w on w.id = i.id
@@ -47,7 +56,8 @@ left join task_grant g on g.id = i.grant_id
 left join lateral (
   select x.at, x.method, x.requested_at from issuance_end x
   where x.issuance_id = i.id and x.intended_at = i.intended_at and w.id is null order by x.at desc limit 1
-) e on true;
+) e on true
+left join deny_entry y on y.role = i.plan->'body'->>'role' and y.source_identity = i.reach and i.ends_by = 'denied';
 
 -- mayfly_app changes no issuance and no audit row; mayfly_auditor sees views only.
 revoke all on schema public from public;

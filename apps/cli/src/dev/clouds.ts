@@ -120,7 +120,7 @@ function seedAccount(aws: AwsStandin, federationIssuer: string): void {
             Resource: taskRoles,
             Condition: { StringEquals: { 'iam:PermissionsBoundary': boundary } },
           },
-          { Effect: 'Allow', Action: 'iam:GetRolePolicy', Resource: taskRoles },
+          { Effect: 'Allow', Action: ['iam:GetRolePolicy', 'iam:GetRole'], Resource: taskRoles },
         ],
       },
     },
@@ -128,6 +128,7 @@ function seedAccount(aws: AwsStandin, federationIssuer: string): void {
   seedServices(aws);
   for (const name of ['2026q3/a.pdf', '2026q3/b.pdf', '2026q4/a.pdf'])
     aws.putObject('invoices', name, `invoice ${name}\n`);
+  aws.putObject('invoices', 'mayfly-canary', '');
 }
 
 const keyId = '0a1b2c3d-4e5f-4a6b-8c7d-123456789abc';

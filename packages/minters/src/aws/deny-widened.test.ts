@@ -69,10 +69,11 @@ async function get(minted: Minted): Promise<string> {
   );
 }
 
+const taskId = grant(0);
 const crowd = (count: number) => {
   const neededUntil = new Date(cloud.now().getTime() + 900_000);
   const entries = Array.from({ length: count }, (_, index) => planOf(100 + index).reach);
-  return entries.map((sourceIdentity) => ({ provider: 'prod-aws', sourceIdentity, neededUntil }));
+  return entries.map((sourceIdentity) => ({ provider: 'prod-aws', sourceIdentity, taskId, neededUntil }));
 };
 const alarms = () => cloud.reports.map(({ context }) => Reflect.get(Object(context), 'alarm'));
 const watch = () =>
@@ -151,7 +152,7 @@ test('it narrows again by itself once what filled it is needed no longer', async
     const end = (n: number) => own.revoke(apart.plan(own, { grantId: grant(n) }), apart.context());
     const neededUntil = apart.now();
     const entries = Array.from({ length: 400 }, (_, n) => ({
-      ...{ provider: 'prod-aws', sourceIdentity: planOf(100 + n).reach, neededUntil },
+      ...{ provider: 'prod-aws', sourceIdentity: planOf(100 + n).reach, taskId, neededUntil },
     }));
     await apart.store.request(apart.role, entries, 0);
     await end(1);

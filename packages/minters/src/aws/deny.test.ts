@@ -178,7 +178,8 @@ test('a document that may have been written keeps its lease until that runs out'
 
 test('while another writer holds the role there is a fault, and the reaper comes again', async () => {
   const plan = planOf(1);
-  const entry = { provider: 'prod-aws', sourceIdentity: 'mf-other-1', neededUntil: cloud.now() };
+  const { taskId } = plan;
+  const entry = { provider: 'prod-aws', sourceIdentity: 'mf-other-1', taskId, neededUntil: cloud.now() };
   expect(await cloud.store.request(cloud.role, [entry], 20)).not.toBeNull();
   expect(await outcome(() => revoke(plan))).toBe(
     'provider_unavailable (none): another writer holds the deny document',

@@ -32,6 +32,7 @@ export interface DenyTarget {
   readonly role: string;
   /** A SourceIdentity, or the session name where there is none. */
   readonly reach: string;
+  readonly taskId: string;
 }
 
 /** One deny document per role: regenerated from rows, written by one writer, acknowledged after its read-back. */
@@ -85,10 +86,8 @@ export function createDenyDocuments(options: DenyOptions): DenyDocuments {
     const provider = providerOf(options, name);
     // Entries are needed until no session of this identity can live: the base is the longest.
     const neededUntil = new Date(context.now.getTime() + baseSeconds * 1000);
-    const entries = targets.map(({ provider: of, reach }) => ({
-      provider: of,
-      sourceIdentity: reach,
-      neededUntil,
+    const entries = targets.map(({ provider: of, reach, taskId }) => ({
+      ...{ provider: of, sourceIdentity: reach, taskId, neededUntil },
     }));
     const document = await options.deny.request(role, entries, writerLeaseSeconds);
     if (document === null)

@@ -1,8 +1,15 @@
-import { DeleteRolePolicyCommand, IAMClient, UpdateAssumeRolePolicyCommand } from '@aws-sdk/client-iam';
+import {
+  DeleteRolePermissionsBoundaryCommand,
+  DeleteRolePolicyCommand,
+  GetRoleCommand,
+  type IAMClient,
+  PutRolePolicyCommand,
+  UpdateAssumeRolePolicyCommand,
+} from '@aws-sdk/client-iam';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Inspection } from '@mayfly/core';
 import { type LocalIssuer, startIssuer } from '@mayfly/standins';
-import { type Cloud, startCloud } from '../../test/cloud.ts';
+import { type Cloud, rootIam, startCloud } from '../../test/cloud.ts';
 import { createAwsMinter } from './minter.ts';
 
 let issuer: LocalIssuer;
@@ -17,13 +24,16 @@ async function inspected(
   change: (cloud: Cloud, root: IAMClient) => Promise<unknown> = async () => undefined,
 ): Promise<readonly Inspection[]> {
   const cloud = await startCloud({ scopedSessions }, { spec, issuer });
-  const credentials = cloud.aws.root;
-  const root = new IAMClient({ endpoint: cloud.aws.url, region: 'eu-west-1', credentials, maxAttempts: 1 });
+  const root = rootIam(cloud);
   try {
     await change(cloud, root);
+    const before = cloud.aws.ledger().length;
     const found = await createAwsMinter(cloud.options).inspect?.(cloud.provider, cloud.context());
     // It looks, and writes nothing; what it was given may do nothing.
-    const calls = cloud.aws.ledger().map(({ eventName }) => eventName);
+    const calls = cloud.aws
+      .ledger()
+      .slice(before)
+      .map(({ eventName }) => eventName);
     expect(calls).not.toContain('PutRolePolicy');
     const policies = cloud.aws
       .ledger()
@@ -32,7 +42,9 @@ async function inspected(
         requestParameters['sourceIdentity'] === undefined ? [] : requestParameters['policy'],
       );
     for (const policy of policies)
-      expect(String(policy)).toContain('"Effect":"Deny","Action":"*","Resource":"*"');
+      expect(String(policy)).toMatch(
+        /"Effect":"Deny","Action":"\*","Resource":"\*"|:invoices\/mayfly-canary"/,
+      );
     return found ?? [];
   } finally {
     root.destroy();
@@ -45,12 +57,66 @@ const says = (found: readonly Inspection[]) =>
 
 test('a whole account: every role may be assumed, scoped sessions are there, every document can be read', async () => {
   expect(says(await inspected())).toEqual([
-    ['mint finance', true, 'may be assumed'],
-    ['mint other', true, 'may be assumed'],
+    ['mint finance', true, 'may be assumed, and not without a SourceIdentity'],
+    ['mint other', true, 'may be assumed, and not without a SourceIdentity'],
     ['scoped sessions', true, 'there: sessions of seconds, cut from one per grant'],
     ['revoke finance', true, 'its deny document can be read (none), sourceIdentity'],
+    ['boundary finance', true, 'is mayfly-boundary'],
     ['revoke other', true, 'its deny document can be read (none), sourceIdentity'],
+    ['boundary other', true, 'is mayfly-boundary'],
   ]);
+});
+
+test('a trust policy that lets sessions in that nothing could take back', async () => {
+  const found = await inspected({}, async (cloud, root) => {
+    const { Role } = await root.send(new GetRoleCommand({ RoleName: 'finance' }));
+    const trust = decodeURIComponent(Role?.AssumeRolePolicyDocument ?? '').replaceAll(
+      '"StringLike":{"sts:SourceIdentity":"mf-*"}',
+      '"StringLike":{}',
+    );
+    await root.send(new UpdateAssumeRolePolicyCommand({ RoleName: 'finance', PolicyDocument: trust }));
+    expect(cloud.reports).toEqual([]);
+  });
+  expect(found[0]).toMatchObject({ subject: 'mint finance', ok: false });
+  expect(found[0]?.says).toMatch(/without a SourceIdentity.*"StringLike":\{"sts:SourceIdentity":"mf-\*"\}/);
+});
+
+test('a role without a boundary, and a reaper that may not look: the command or statement that is missing', async () => {
+  const unbounded = await inspected({}, (_, root) =>
+    root.send(new DeleteRolePermissionsBoundaryCommand({ RoleName: 'finance' })),
+  );
+  expect(unbounded.filter(({ ok }) => !ok)).toEqual([
+    {
+      ...{ subject: 'boundary finance', ok: false },
+      says: expect.stringContaining('aws iam put-role-permissions-boundary --role-name finance'),
+    },
+  ]);
+  const blind = await inspected({}, (_, root) => {
+    const Statement = [{ Effect: 'Deny', Action: 'iam:GetRole', Resource: '*' }];
+    const PolicyDocument = JSON.stringify({ Version: '2012-10-17', Statement });
+    return root.send(new PutRolePolicyCommand({ RoleName: 'reaper', PolicyName: 'blind', PolicyDocument }));
+  });
+  expect(blind.filter(({ ok }) => !ok).map(({ subject }) => subject)).toEqual([
+    'boundary finance',
+    'boundary other',
+  ]);
+  expect(blind.find(({ ok }) => !ok)?.says).toContain('{"Effect":"Allow","Action":"iam:GetRole","Resource":');
+});
+
+test('a canary is read with a session that may nothing else; one that is not there says what is missing', async () => {
+  const canary = 'arn:aws:s3:::invoices/mayfly-canary';
+  const there = await inspected({ spec: { canary } }, async ({ aws }) =>
+    aws.putObject('invoices', 'mayfly-canary', 'tweet'),
+  );
+  expect(there.filter(({ subject }) => subject.startsWith('canary'))).toEqual([
+    { subject: 'canary finance', ok: true, says: 'can be read, so a denial can be seen to be felt' },
+    { subject: 'canary other', ok: true, says: 'can be read, so a denial can be seen to be felt' },
+  ]);
+  const absent = await inspected({ spec: { canary } });
+  expect(absent.find(({ subject }) => subject === 'canary finance')).toMatchObject({
+    ok: false,
+    says: expect.stringContaining(`{"Effect":"Allow","Action":"s3:GetObject","Resource":"${canary}"}`),
+  });
 });
 
 test('an endpoint without scoped sessions is seen, not asked for', async () => {

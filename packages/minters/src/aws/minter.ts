@@ -12,6 +12,7 @@ import {
   isUnknownAction,
 } from './call.ts';
 import { CallBudgets } from './call-budgets.ts';
+import { Canary } from './canary.ts';
 import { createDenyDocuments, type DenyDocuments } from './deny.ts';
 import { inspectAws } from './inspect.ts';
 import { type AwsBody, awsBody, baseSeconds, planAws, planBase } from './plan.ts';
@@ -29,6 +30,7 @@ export function createAwsMinter(options: MinterServices): Minter {
   const bases = new BaseSessions();
   const budgets = new CallBudgets();
   const connections = createConnections();
+  const canary = new Canary({ ...options, connections });
   const withoutScoped = new Map<string, number>();
   const denyDocuments = createDenyDocuments({
     ...options,
@@ -66,6 +68,7 @@ export function createAwsMinter(options: MinterServices): Minter {
           assume(sessionOf(provider, body), { ...context, federation, connections }),
         );
         bases.keep(body.role, body.sourceIdentity, session, context.now);
+        canary.meet({ provider, role: body.role, reach: plan.reach, session });
         return { credential: new Secret(''), expiresAt: session.expiresAt, keyHash: keyHash(session) };
       }
       const base = bases.find(body.role, body.sourceIdentity, new Date(plan.notAfter));
@@ -89,7 +92,13 @@ export function createAwsMinter(options: MinterServices): Minter {
     revoke: (plan, context) => revoke(plan, context, denyDocuments),
     inspect: (provider, context) =>
       inspectAws(parseAwsProvider(provider), { ...options, connections }, context),
-    watch: (olderThanSeconds, { newId, ...context }) => denyDocuments.watch(olderThanSeconds, context, newId),
+    watch: async (olderThanSeconds, { newId, ...context }) => {
+      const seen = await Promise.allSettled([
+        denyDocuments.watch(olderThanSeconds, context, newId),
+        canary.look({ newId, ...context }),
+      ]);
+      for (const one of seen) if (one.status === 'rejected') throw one.reason;
+    },
   };
 }
 
@@ -183,6 +192,7 @@ async function revoke(
 ): Promise<'gone' | 'wait-for-expiry'> {
   if (plan.ends.by !== 'denied') return 'wait-for-expiry';
   const { role } = awsBody.parse(plan.body);
-  await documents.deny({ provider: plan.provider, role, reach: plan.reach }, context);
+  const { provider, reach, taskId } = plan;
+  await documents.deny({ provider, role, reach, taskId }, context);
   return 'gone';
 }

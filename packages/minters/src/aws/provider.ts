@@ -18,6 +18,7 @@ const spec = z.object({
   revoker: z.object({ role: roleArn }).nullish(),
   callsPerSecond: z.number().int().min(1).default(500),
   denyBy: z.enum(['sourceIdentity', 'sessionName']),
+  canary: z.string().nullish(),
   endpoints: z.object({ sts: z.url().optional(), iam: z.url().optional(), s3: z.url().optional() }).nullish(),
 });
 export type AwsProvider = z.output<typeof spec> & { readonly name: string };
@@ -47,4 +48,8 @@ export function stsEndpoint({ region, endpoints }: AwsProvider): string {
 
 export function iamEndpoint({ endpoints }: AwsProvider): string {
   return endpoints?.iam ?? 'https://iam.amazonaws.com';
+}
+
+export function s3Endpoint({ region, endpoints }: AwsProvider): string {
+  return endpoints?.s3 ?? `https://s3.${region}.amazonaws.com`;
 }

@@ -56,6 +56,10 @@ export const iamActions: Readonly<Record<string, Handler>> = {
     findRole(call).boundaryArn = required(call.params, 'PermissionsBoundary');
     return {};
   },
+  DeleteRolePermissionsBoundary: (call) => {
+    findRole(call).boundaryArn = undefined;
+    return {};
+  },
   PutRolePolicy: (call) => {
     const { params, now, propagationMs } = call;
     const role = findRole(call);
@@ -167,5 +171,13 @@ function roleView(role: Role): Record<string, unknown> {
     CreateDate: role.created.toISOString(),
     MaxSessionDuration: String(role.maxSessionSeconds),
     AssumeRolePolicyDocument: encodeURIComponent(JSON.stringify(role.trust)),
+    ...(role.boundaryArn === undefined
+      ? {}
+      : {
+          PermissionsBoundary: {
+            PermissionsBoundaryType: 'Policy',
+            PermissionsBoundaryArn: role.boundaryArn,
+          },
+        }),
   };
 }

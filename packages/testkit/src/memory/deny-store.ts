@@ -1,6 +1,14 @@
-import type { DenyDue, DenyEntry, DenyStore, DenyUntold, DenyWidened, DenyWrite } from '@mayfly/core';
+import type {
+  DenyDue,
+  DenyEntry,
+  DenyStore,
+  DenyUnproven,
+  DenyUntold,
+  DenyWidened,
+  DenyWrite,
+} from '@mayfly/core';
 import { uuidTime } from '@mayfly/protocol';
-import type { DenyDocumentRow, MemoryRows } from './rows.ts';
+import type { DenyDocumentRow, DenyEntryRow, MemoryRows } from './rows.ts';
 
 /** Kept longer than any session can live, for the clocks and caches of the cloud. */
 const keptSeconds = 300;
@@ -19,6 +27,8 @@ export function createMemoryDenyStore(rows: MemoryRows): DenyStore {
       const told = widened === null || (same && row.told);
       const acked = { ackedVersion: version, readAt: rows.now(), writerUntil: null, widened, told };
       rows.denyDocuments.set(role, { ...row, ...acked });
+      for (const entry of entriesOf(rows, role))
+        setEntry(rows, { ...entry, acknowledgedAt: entry.acknowledgedAt ?? rows.now() });
       return true;
     },
     release: async (role, version) => {
@@ -44,7 +54,43 @@ export function createMemoryDenyStore(rows: MemoryRows): DenyStore {
         rows.denyDocuments.set(role, { ...row, told: true });
         rows.append(audit);
       }),
+    unproven: async (sourceIdentities, limit) => unprovenOf(rows, sourceIdentities).slice(0, limit),
+    proven: async (entry, audit) =>
+      rows.atomically(() => {
+        const row = rows.denyEntries.get(keyOf(entry));
+        const { acknowledgedAt } = entry;
+        if (row?.acknowledgedAt?.getTime() !== acknowledgedAt.getTime() || row.effectiveAt !== null)
+          return false;
+        setEntry(rows, { ...row, effectiveAt: rows.now() });
+        rows.append(audit);
+        return true;
+      }),
   };
+}
+
+function unprovenOf(rows: MemoryRows, sourceIdentities: readonly string[]): DenyUnproven[] {
+  return [...rows.denyEntries.values()]
+    .flatMap(({ role, sourceIdentity, taskId, neededUntil, acknowledgedAt, effectiveAt }) =>
+      acknowledgedAt === null ||
+      effectiveAt !== null ||
+      neededUntil <= rows.now() ||
+      !sourceIdentities.includes(sourceIdentity)
+        ? []
+        : [{ ...{ role, sourceIdentity, taskId, acknowledgedAt }, provider: providerOf(rows, role) }],
+    )
+    .sort((left, right) => left.acknowledgedAt.getTime() - right.acknowledgedAt.getTime());
+}
+
+function providerOf(rows: MemoryRows, role: string): string {
+  return rows.denyDocuments.get(role)?.provider ?? '';
+}
+
+function keyOf({ role, sourceIdentity }: { role: string; sourceIdentity: string }): string {
+  return `${role}\n${sourceIdentity}`;
+}
+
+function setEntry(rows: MemoryRows, entry: DenyEntryRow): void {
+  rows.denyEntries.set(keyOf(entry), entry);
 }
 
 function requestWrite(
@@ -57,11 +103,15 @@ function requestWrite(
   };
   const row = rows.denyDocuments.get(role) ?? { role, provider: add[0]?.provider ?? '', ...nothing };
   if (row.writerUntil !== null && row.writerUntil > rows.now()) return null;
-  for (const { sourceIdentity, neededUntil } of add) {
-    const key = `${role}\n${sourceIdentity}`;
-    const known = rows.denyEntries.get(key);
+  for (const { sourceIdentity, taskId, neededUntil } of add) {
+    const known = rows.denyEntries.get(keyOf({ role, sourceIdentity }));
+    const fresh = {
+      ...{ role, sourceIdentity, taskId, neededUntil },
+      acknowledgedAt: null,
+      effectiveAt: null,
+    };
     const until = known !== undefined && known.neededUntil > neededUntil ? known.neededUntil : neededUntil;
-    rows.denyEntries.set(key, { role, sourceIdentity, neededUntil: until });
+    setEntry(rows, { ...(known ?? fresh), neededUntil: until });
   }
   for (const [key, entry] of rows.denyEntries)
     if (entry.role === role && entry.neededUntil < rows.inSeconds(-keptSeconds)) rows.denyEntries.delete(key);
@@ -127,6 +177,8 @@ function hits(widened: DenyWidened, reach: string, issuedAt: Date): boolean {
 /** Everything that the document should have denied and that can still live goes back to revoking. */
 function reopen(rows: MemoryRows, role: string): void {
   const now = rows.now();
+  for (const entry of entriesOf(rows, role))
+    setEntry(rows, { ...entry, acknowledgedAt: null, effectiveAt: null });
   const denied = new Set(entriesOf(rows, role).map(({ sourceIdentity }) => sourceIdentity));
   for (const [id, { record, decision, plan }] of rows.issuances) {
     const { taskId, notAfter } = record;

@@ -66,6 +66,9 @@ export interface DenyEntryRow {
   readonly role: string;
   readonly sourceIdentity: string;
   readonly neededUntil: Date;
+  readonly taskId: string;
+  readonly acknowledgedAt: Date | null;
+  readonly effectiveAt: Date | null;
 }
 
 /**

@@ -8,13 +8,14 @@ export function describeDenyStore(scene: () => Scene): void {
   describe('deny documents: looked at again', () => testLooks(scene));
   describe('deny documents: not ours any more', () => testForeign(scene));
   describe('deny documents: wider than they should be', () => testWidened(scene));
+  describe('deny documents: seen to be felt', () => testProven(scene));
 }
 
 const leaseSeconds = 30;
 
 async function entry(scene: Scene, sourceIdentity: string, seconds = 600): Promise<DenyEntry> {
   const neededUntil = new Date((await scene.store.now()).getTime() + seconds * 1000);
-  return { provider: 'cloud', sourceIdentity, neededUntil };
+  return { provider: 'cloud', sourceIdentity, taskId: scene.store.newId(), neededUntil };
 }
 
 function roleOf(scene: Scene): string {
@@ -252,5 +253,59 @@ function testWidened(scene: () => Scene): void {
     await readAgo(role, 11);
     const [due] = (await deny.due(10)).filter((document) => document.role === role);
     expect(due?.widened).toEqual(cohort('mf-a'));
+  });
+}
+
+function testProven(scene: () => Scene): void {
+  const denied = async (...names: string[]) => {
+    const { deny, newId } = scene().store;
+    const role = roleOf(scene());
+    const identities = names.map((name) => `mf-${newId()}-${name}`);
+    const entries = await Promise.all(identities.map((identity) => entry(scene(), identity)));
+    await deny.request(role, entries, leaseSeconds);
+    return { role, identities, entries };
+  };
+  const open = (identities: readonly string[]) => scene().store.deny.unproven(identities, 10);
+
+  test('what was only asked for is not looked at; acknowledged, it is, once each and for those who asked', async () => {
+    const { deny } = scene().store;
+    const { role, identities, entries } = await denied('1', '2');
+    expect(await open(identities)).toEqual([]);
+    await deny.acknowledge(role, 1);
+    const [first = ''] = identities;
+    expect(await open(['mf-another', first])).toEqual([
+      {
+        ...{ role, provider: 'cloud', sourceIdentity: first, taskId: entries[0]?.taskId },
+        acknowledgedAt: expect.any(Date),
+      },
+    ]);
+    expect(await open(identities)).toHaveLength(2);
+    expect(await deny.unproven(identities, 1)).toHaveLength(1);
+  });
+
+  test('seen refused, it is told once and not looked at again', async () => {
+    const { deny, events } = scene().store;
+    const { role, identities } = await denied('1');
+    await deny.acknowledge(role, 1);
+    const [found] = await open(identities);
+    if (found === undefined) throw new Error('nothing to prove');
+    const task = await scene().opened();
+    const prove = async () => deny.proven(found, await scene().event('deny.effective', task.id));
+    expect([await prove(), await prove()]).toEqual([true, false]);
+    expect((await events(task.id)).filter((type) => type === 'deny.effective')).toHaveLength(1);
+    expect(await open(identities)).toEqual([]);
+  });
+
+  test('what was seen under a document that is not ours any more proves nothing', async () => {
+    const { deny, events } = scene().store;
+    const { role, identities } = await denied('1');
+    await deny.acknowledge(role, 1);
+    const [found] = await open(identities);
+    if (found === undefined) throw new Error('nothing to prove');
+    const task = await scene().opened();
+    await deny.observed(role, { intact: false, audit: null });
+    expect(await open(identities)).toEqual([]);
+    expect(await deny.proven(found, await scene().event('deny.effective', task.id))).toBe(false);
+    expect(await events(task.id)).not.toContain('deny.effective');
   });
 }

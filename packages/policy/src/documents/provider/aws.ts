@@ -14,6 +14,12 @@ const kmsKey = z
     error: 'the ARN of a KMS key by its id; an alias may be pointed elsewhere',
   });
 
+const s3Object = z
+  .string()
+  .regex(/^arn:aws(-cn|-us-gov)?:s3:::[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/[A-Za-z0-9!_.'()/-]{1,512}$/, {
+    error: 'the ARN of one S3 object, such as arn:aws:s3:::finance/mayfly-canary',
+  });
+
 export const awsProvider = z.strictObject({
   type: z.literal('aws'),
   region: z.string().regex(/^[a-z]{2}(-[a-z]+)+-[0-9]$/, {
@@ -25,6 +31,8 @@ export const awsProvider = z.strictObject({
   revoke: choice(['deny-policy', 'none']).default('deny-policy'),
   revoker: z.strictObject({ role: roleArn }).optional(),
   denyBy: choice(['sourceIdentity', 'sessionName']).default('sourceIdentity'),
+  // An object that every role of this provider may read: what a denied session is refused shows that it is denied.
+  canary: s3Object.optional(),
   // AWS counts for the whole account; its quota was 600 when this was written. This is one replica's share.
   callsPerSecond: z.int().min(1).max(10_000).default(500),
   endpoints: z
