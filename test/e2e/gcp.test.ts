@@ -275,6 +275,6 @@ test('the live script for people with a project holds here, and fails where a st
   const failed = await run('gs://invoices/2026q3/b.pdf');
   expect(failed).toMatchObject({
     code: 1,
-    stdout: expect.stringContaining('FAILED  token at the neighbour: 200'),
+    stdout: expect.stringContaining('FAILED token at the neighbour: 200'),
   });
 });
