@@ -59,13 +59,13 @@ function rolesPage(): string {
 
 function accessPage(): string {
   const rows = accessTable.map(({ access, provider, resource, permissions, lifeSeconds, ...row }) => {
-    const { enforcedBy, ends, endsWithinSeconds, worst } = row;
+    const { mechanism, enforcedBy, ends, endsWithinSeconds, worst } = row;
     const bound = endsWithinSeconds === undefined ? worst : `${endsWithinSeconds} s`;
     const verbs = Object.keys(permissions).join(' ');
     const life = `${lifeSeconds.min}-${lifeSeconds.max} s`;
-    return `| \`${access}\` | ${provider} | \`${resource}\` | ${verbs} | ${enforcedBy} | ${life} | ${ends} | ${bound} |`;
+    return `| \`${access}\` | ${provider} | \`${resource}\` | ${verbs} | ${mechanism} | ${enforcedBy} | ${life} | ${ends} | ${bound} |`;
   });
-  return `${note}# What an access opens\n\nThe same as \`mayfly access\`: each credential opens one such thing, for its verbs, for its life. \`enforcedBy\` is who holds it to that; where the task ends first, the last columns say what becomes of it and what bounds that.\n\n| access | provider | opens | verbs | held to it by | life | ends | worst case after the task’s end |\n|---|---|---|---|---|---|---|---|\n${rows.join('\n')}\n`;
+  return `${note}# What an access opens\n\nThe same as \`mayfly access\`: each credential opens one such thing, for its verbs, for its life. \`enforcedBy\` is who holds it to that; where the task ends first, the last columns say what becomes of it and what bounds that.\n\n| access | provider | opens | verbs | mechanism | held to it by | life | ends | worst case after the task’s end |\n|---|---|---|---|---|---|---|---|---|\n${rows.join('\n')}\n`;
 }
 
 const check = process.argv.includes('--check');
