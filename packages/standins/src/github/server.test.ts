@@ -137,3 +137,18 @@ test('the audit log joins by the hash of the token and holds none', async () => 
   expect(made?.hashedToken).toBe(used?.hashedToken);
   expect(JSON.stringify(github.ledger())).not.toContain(token);
 });
+
+test('an installation is seen by its own App, and by no other key', async () => {
+  const look = async (shape?: Shape) => ask('GET', '/app/installations/2', await app(shape));
+  expect(await look()).toMatchObject({
+    status: 200,
+    body: {
+      account: { login: 'acme' },
+      permissions: { contents: 'write', issues: 'read', metadata: 'read' },
+      repository_selection: 'selected',
+    },
+  });
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  expect((await look({ by: privateKey })).status).toBe(401);
+  expect((await look({ iss: '9' })).status).toBe(401);
+});
