@@ -157,3 +157,18 @@ test('pull requests and issues ask for a permission of their own, and a title', 
   expect((await open(issues, 'issues')).status).toBe(403);
   expect((await ask('PUT', at('pulls'), pulls, { title: 'x' })).status).toBe(404);
 });
+
+test('an installation is seen by its own App, and by no other key', async () => {
+  const look = async (shape?: Shape) => ask('GET', '/app/installations/2', await app(shape));
+  expect(await look()).toMatchObject({
+    status: 200,
+    body: {
+      account: { login: 'acme' },
+      permissions: { contents: 'write', issues: 'read', metadata: 'read' },
+      repository_selection: 'selected',
+    },
+  });
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  expect((await look({ by: privateKey })).status).toBe(401);
+  expect((await look({ iss: '9' })).status).toBe(401);
+});

@@ -12,6 +12,8 @@ export interface InstallationSeed {
   readonly owner: string;
   /** What the App was given; a token has no more. */
   readonly permissions: Readonly<Record<string, Level>>;
+  /** Left out: the named repositories only. */
+  readonly selection?: 'all' | 'selected';
   /** Names of the private repositories that the App was installed on. */
   readonly repositories: readonly string[];
 }
@@ -33,7 +35,7 @@ export interface GithubStandin {
   createInstallation(seed: InstallationSeed): string;
   /** All its tokens are refused from now on. */
   suspend(installationId: string): void;
-  /** By `create token`, `delete token`, and `read` or `write` with `contents`, `pulls` or `issues`. */
+  /** By `read installation`, `create token`, `delete token`, and `read` or `write` with `contents`, `pulls` or `issues`. */
   readonly faults: Faults;
   ledger(): readonly GithubRecord[];
   close(): Promise<void>;
@@ -118,12 +120,15 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
   const [, installationId] = /^POST \/app\/installations\/([0-9]+)\/access_tokens$/.exec(route) ?? [];
   const [, verb, owner = '', repository = '', part = '', file = ''] =
     /^(GET|PUT|POST) \/repos\/([^/]+)\/([^/]+)\/(contents(?=\/.)|pulls$|issues$)\/?(.*)$/.exec(route) ?? [];
+  const [, looked] = /^GET \/app\/installations\/([0-9]+)$/.exec(route) ?? [];
   const calls = (): { action: string; run: (lie: Lie) => JsonAnswer | Promise<JsonAnswer> } => {
     if (installationId !== undefined)
       return {
         action: 'create token',
         run: (lie) => createToken(installationId, { bearer, body, lie, state }),
       };
+    if (looked !== undefined)
+      return { action: 'read installation', run: (lie) => readInstallation(looked, { bearer, lie, state }) };
     if (route === 'DELETE /installation/token')
       return { action: 'delete token', run: () => deleteToken(bearer, state) };
     if (isPart(part) && (verb === 'GET' || (verb === 'PUT') === (part === 'contents'))) {
@@ -136,6 +141,27 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
     return { action: '', run: () => problem(404, 'Not Found') };
   };
   await answerJson({ response, faults: state.faults, ...calls() });
+}
+
+/** Only its own App sees it. */
+async function readInstallation(
+  id: string,
+  { bearer, lie, state }: Omit<Creating, 'body'>,
+): Promise<JsonAnswer> {
+  const installation = state.installations.get(id);
+  if (!(await isApp(bearer, installation, state)) || installation === undefined)
+    return problem(401, 'A JSON web token could not be decoded');
+  const { owner, permissions, selection = 'selected', suspended } = installation;
+  return {
+    status: 200,
+    body: {
+      id: Number(id),
+      account: { login: lie === 'lie_identity' ? 'somebody-else' : owner },
+      permissions: { ...permissions, metadata: 'read' },
+      repository_selection: selection,
+      suspended_at: suspended ? state.now().toISOString() : null,
+    },
+  };
 }
 
 interface Creating {
