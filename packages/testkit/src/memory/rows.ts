@@ -1,5 +1,14 @@
 import { canonicalText } from '@mayfly/audit';
-import type { AuditEvent, DenyWidened, Grant, IssuanceRecord, MintPlan, Task, TaskState } from '@mayfly/core';
+import type {
+  AuditEvent,
+  DenyWidened,
+  Grant,
+  IssuanceRecord,
+  MintPlan,
+  RevocationRequest,
+  Task,
+  TaskState,
+} from '@mayfly/core';
 import type { EndMethod } from '@mayfly/protocol';
 
 export interface TaskRow {
@@ -37,6 +46,15 @@ export interface WorkRow {
   readonly requestedAt: Date | null;
   readonly reach: string | null;
   readonly attempts: number;
+}
+
+export interface RevocationRow extends RevocationRequest {
+  readonly requestedAt: Date;
+  /** Tasks that were there when it was asked for. */
+  readonly known: ReadonlySet<string>;
+  readonly total: number;
+  readonly dueAt: Date;
+  readonly doneAt: Date | null;
 }
 
 export interface EndRow {
@@ -87,6 +105,7 @@ export class MemoryRows {
   readonly deliveries = new Map<string, { readonly keyHash: string | null; readonly expiresAt: Date }>();
   readonly ends = new Map<string, readonly EndRow[]>();
   readonly work = new Map<string, WorkRow>();
+  readonly revocations = new Map<string, RevocationRow>();
   readonly denyDocuments = new Map<string, DenyDocumentRow>();
   readonly denyEntries = new Map<string, DenyEntryRow>();
   readonly #audit = new Map<string, AuditRow>();
@@ -147,7 +166,7 @@ export class MemoryRows {
   #tables(): readonly Map<string, unknown>[] {
     const { tasks, grants, counters, replay, idempotency, issuances, deliveries, ends, work } = this;
     const hot = [tasks, grants, counters, replay, idempotency, issuances, deliveries, ends, work];
-    return [...hot, this.denyDocuments, this.denyEntries, this.#audit];
+    return [...hot, this.revocations, this.denyDocuments, this.denyEntries, this.#audit];
   }
 }
 

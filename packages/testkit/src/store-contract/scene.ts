@@ -29,6 +29,8 @@ export interface StoreUnderTest extends StorePorts {
   freeze(reason: string | null): Promise<void>;
   /** The work row is due now; a reap deadline that has passed is the same thing. */
   makeDue(workId: string): Promise<void>;
+  /** The lease of whoever had claimed it is over. */
+  revocationDue(id: string): Promise<void>;
   /** Nothing of what is there is due any more. */
   nothingDue(): Promise<void>;
   /** The lease of the task ends in so many seconds; negative: it has lapsed. */
