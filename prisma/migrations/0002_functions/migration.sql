@@ -68,6 +68,16 @@ create function refuse_task(task uuid) returns text language sql stable as $$
   from up
 $$;
 
+-- Beneath a task whose grant was ended, nothing opens the same by the same means, whenever it was opened.
+create function ended_above(t task, g task_grant) returns boolean language sql stable as $$
+  with recursive up as (
+    select p.id, p.parent_id from task p where p.id = t.parent_id union all
+    select p.id, p.parent_id from task p join up on p.id = up.parent_id
+  )
+  select exists (select from up join task_grant x on x.task_id = up.id
+    where x.state = 'ended' and x.tool = g.tool and x.provider = g.provider and x.access = g.access)
+$$;
+
 -- The grant lock of the task above is held until the commit: its end comes before, or finds the child.
 create function refuse_child(parent uuid, children_max integer) returns text language plpgsql as $$
 declare
@@ -176,6 +186,7 @@ begin
   select * into c from config_epoch;
   if t.parent_id is not null then
     refused := refuse_task(t.id);
+    if refused is null and ended_above(t, g) then refused := 'grant_ended'; end if;
     if refused is not null then return jsonb_build_object('kind', 'refused', 'reason', refused); end if;
   elsif t.state = 'suspended' then return jsonb_build_object('kind', 'refused', 'reason', 'task_suspended');
   elsif t.state <> 'open' or t.expires_at <= clock_timestamp() or t.lease_until <= clock_timestamp() then

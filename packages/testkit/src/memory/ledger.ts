@@ -99,7 +99,21 @@ function settleIntent(
 function stateOf(rows: MemoryRows, grant: GrantRow, { task }: TaskRow): IntendResult | null {
   const refused = refuseTask(rows, task.id);
   if (refused !== null) return { kind: 'refused', reason: refused };
-  return grant.state === 'active' ? null : { kind: 'refused', reason: 'grant_ended' };
+  const ended = grant.state !== 'active' || endedAbove(rows, grant, task.parentId);
+  return ended ? { kind: 'refused', reason: 'grant_ended' } : null;
+}
+
+/** `ended_above`. */
+function endedAbove(rows: MemoryRows, row: GrantRow, parentId: string | null): boolean {
+  if (parentId === null) return false;
+  const { tool, provider, access } = row.grant;
+  const ended = rows
+    .grantsOf(parentId)
+    .some(
+      ({ grant, state }) =>
+        state === 'ended' && grant.tool === tool && grant.provider === provider && grant.access === access,
+    );
+  return ended || endedAbove(rows, row, rows.tasks.get(parentId)?.task.parentId ?? null);
 }
 
 function movedOn(rows: MemoryRows, { generation }: GrantRow, intent: Intent): IntendResult | null {

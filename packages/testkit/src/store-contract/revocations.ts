@@ -205,6 +205,18 @@ function testGrant(scene: () => Scene): void {
     });
   });
 
+  test('gives nothing to a child that is opened afterwards either', async () => {
+    const task = await scene().opened();
+    await end(task);
+    const child = await scene().opened({ parent: task });
+    const grandchild = await scene().opened({ parent: child });
+    for (const below of [child, grandchild])
+      expect(await scene().store.ledger.intend(await scene().intent(below))).toEqual({
+        kind: 'refused',
+        reason: 'grant_ended',
+      });
+  });
+
   test('that never was ends nothing', async () => {
     const audit = await scene().event('grant.ended');
     expect(await scene().store.tasks.endGrant(scene().store.newId(), { audit })).toBe(false);
