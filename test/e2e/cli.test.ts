@@ -170,6 +170,9 @@ test('get, whoami, audit query, freeze and thaw', async () => {
   expect((await mayfly(['audit', 'query', '--type', 'task.opened'], await asPerson())).out).toContain(
     'task.opened',
   );
+  const ofTemplate = ['--template', 'cli-only', '--reason', 'INC'];
+  expect((await mayfly(['freeze', ...ofTemplate], await asPerson())).out).toContain('cli-only');
+  expect((await mayfly(['thaw', ...ofTemplate], await asPerson())).code).toBe(0);
   expect((await mayfly(['freeze', '--reason', 'INC'], await asPerson())).code).toBe(0);
   expect((await mayfly(['thaw', '--reason', 'over'], await asPerson())).code).toBe(0);
 });

@@ -51,6 +51,15 @@ const bySql = (column: string) => (scene: Scene, task: string) =>
     parseId('tsk', task),
   ]);
 
+function frozen(named: Readonly<Record<string, string>>, reaches: State['reaches']): State {
+  return {
+    name: `frozen: ${Object.entries(named).join()}`,
+    reaches,
+    enter: (scene) => asPerson(scene, '/v1/freeze', { ...named, reason: 'matrix' }),
+    leave: (scene) => asPerson(scene, '/v1/thaw', { ...named, reason: 'matrix' }),
+  };
+}
+
 async function revokeGrants(scene: Scene, task: string): Promise<void> {
   const bearer = await scene.world.person();
   const { body } = await scene.world.api('GET', `/v1/grants?task=${task}`, { bearer });
@@ -105,6 +114,9 @@ export const states: readonly State[] = [
     enter: (scene) => asPerson(scene, '/v1/freeze', { reason: 'matrix' }),
     leave: (scene) => asPerson(scene, '/v1/thaw', { reason: 'matrix' }),
   },
+  frozen({ template: 'matrix-job' }, any('exchange', 'opens')),
+  frozen({ issuer: 'matrix-agents' }, any('exchange', 'opens')),
+  frozen({ provider: 'token' }, any('token')),
   tasks('task ended', (scene, task) => asPerson(scene, `/v1/tasks/${task}/end`, { outcome: 'cancelled' })),
   tasks(
     'task suspended',

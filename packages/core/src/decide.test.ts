@@ -29,6 +29,7 @@ const order = [
   'actor-allowed',
   'identifier-plain',
   'grant-covers:read-invoices',
+  'provider-not-frozen',
   'grant-authentic',
   'active-version-covers',
   'ancestors-cover',
@@ -128,7 +129,27 @@ describe('each rule denies alone, with its reason, and names what held before it
       'workload_not_matched',
       'issuer-trusted',
     ],
-    ['a freeze', { policy: { ...policy, frozen: { reason: 'incident' } } }, 'frozen', 'not-frozen'],
+    [
+      'a freeze',
+      { policy: { ...policy, freezes: [{ scope: 'all', name: '', reason: 'incident' }] } },
+      'frozen',
+      'not-frozen',
+    ],
+    ...(
+      [
+        ['template', 'invoice-reconcile', 'not-frozen'],
+        ['issuer', 'agents', 'not-frozen'],
+        ['provider', 'cloud', 'provider-not-frozen'],
+      ] as const
+    ).map(
+      ([scope, name, failed]) =>
+        [
+          `a freeze of its ${scope}`,
+          { policy: { ...policy, freezes: [{ scope, name, reason: 'incident' }] } },
+          'frozen',
+          failed,
+        ] as const,
+    ),
     ['a suspended task', { status: { state: 'suspended' } }, 'task_suspended', 'task-open'],
     ['a completed task', { status: { state: 'completed' } }, 'task_ended', 'task-open'],
     ['an abandoned task', { status: { state: 'abandoned' } }, 'task_ended', 'task-open'],

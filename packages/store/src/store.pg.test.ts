@@ -66,7 +66,11 @@ function moves(owner: pg.Pool) {
   const ago = 'clock_timestamp() - make_interval(secs => $2)';
   return {
     raiseEpoch: () => run('update config_epoch set epoch = epoch + 1'),
-    freeze: (reason) => run('update config_epoch set epoch = epoch + 1, frozen_reason = $1', [reason]),
+    freeze: async (reason, { scope, name } = { scope: 'all', name: '' }) => {
+      await run('update config_epoch set epoch = epoch + 1');
+      if (reason === null) await run('delete from frozen');
+      else await run('insert into frozen (scope, name, reason) values ($1, $2, $3)', [scope, name, reason]);
+    },
     revocationDue: (id) => run('update revocation set due_at = clock_timestamp() where id = $1', [id]),
     makeDue: (id) => run('update work set due_at = clock_timestamp() where id = $1', [id]),
     nothingDue: () => run(`update work set due_at = clock_timestamp() + interval '1 hour'`),

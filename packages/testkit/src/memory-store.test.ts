@@ -27,8 +27,8 @@ function moveTime(rows: MemoryRows) {
     raiseEpoch: async () => {
       rows.epoch += 1;
     },
-    freeze: async (reason) => {
-      rows.frozen = reason;
+    freeze: async (reason, on = { scope: 'all', name: '' }) => {
+      rows.freezes = reason === null ? [] : [{ ...on, reason }];
       rows.epoch += 1;
     },
     revocationDue: async (id) => {

@@ -316,7 +316,7 @@ const reconcile: Template = {
   ],
 };
 
-function policyOf(template: Template, issuer: TrustedIssuer): Omit<PolicySet, 'epoch' | 'frozen'> {
+function policyOf(template: Template, issuer: TrustedIssuer): Omit<PolicySet, 'epoch' | 'freezes'> {
   const providers: readonly Provider[] = [
     { name: 'cloud', type: 'fake', spec: {} },
     { name: 'local', type: 'fake-local', spec: {} },

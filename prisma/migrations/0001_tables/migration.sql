@@ -13,11 +13,20 @@ create table installation (
 create table config_epoch (
   one boolean primary key default true check (one),
   epoch bigint not null default 1,
-  bundle_version bigint not null default 0,
-  frozen_reason text,
-  frozen_at timestamptz
+  bundle_version bigint not null default 0
 );
 insert into config_epoch default values;
+
+-- Where nothing is issued; a change raises the epoch. Few rows, read by every intent.
+create table frozen (
+  scope text not null check (scope in ('all', 'template', 'provider', 'issuer')),
+  name text not null,
+  reason text not null,
+  at timestamptz not null default clock_timestamp(),
+  xid xid8 not null default pg_current_xact_id(),
+  primary key (scope, name),
+  check ((scope = 'all') = (name = ''))
+);
 
 -- Versions never change; `document_active` says which one is in force. Both carry an HMAC of a key outside the database.
 create table document (

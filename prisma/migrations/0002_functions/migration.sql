@@ -90,6 +90,37 @@ begin
   return null;
 end $$;
 
+create function is_frozen(of_template text, of_issuer text, of_provider text default null) returns boolean
+language sql stable as $$
+  select exists (select from frozen x where case x.scope
+    when 'all' then true when 'template' then name = of_template when 'issuer' then name = of_issuer
+    else name = of_provider end)
+$$;
+
+-- Raises the epoch, so that every intent decided before is decided again. A second freeze of the same keeps its time.
+create function set_freeze(of_scope text, of_name text, why text, is_on boolean, e jsonb) returns void language plpgsql as $$
+begin
+  update config_epoch set epoch = epoch + 1;
+  if is_on then
+    insert into frozen (scope, name, reason) values (of_scope, of_name, why)
+    on conflict (scope, name) do update set reason = excluded.reason;
+  else
+    delete from frozen where scope = of_scope and name = of_name;
+  end if;
+  perform append_audit(e);
+end $$;
+
+-- Drained: no intent beneath it is under way, seen after every transaction that may not have seen the freeze.
+create function freeze_status() returns table (scope text, name text, reason text, at timestamptz, drained boolean)
+language sql stable as $$
+  select f.scope, f.name, f.reason, f.at, pg_snapshot_xmin(pg_current_snapshot()) > f.xid and not exists (
+    select from work w join task t on t.id = w.task_id
+    where w.state = 'intended' and case f.scope
+      when 'all' then true when 'template' then t.template = f.name when 'issuer' then t.workload_issuer = f.name
+      else w.lane = f.name end)
+  from frozen f order by f.scope, f.name
+$$;
+
 -- Task, grants, limits. Answers {"kind": "opened" | "ref_taken" | "stale" | "refused"}.
 create function open_task(o jsonb, known_epoch bigint) returns jsonb language plpgsql as $$
 declare
@@ -107,7 +138,7 @@ begin
   end if;
   select * into c from config_epoch;
   if c.epoch <> known_epoch then return jsonb_build_object('kind', 'stale', 'epoch', c.epoch, 'generation', null); end if;
-  if c.frozen_reason is not null then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
+  if is_frozen(t->>'template', t->>'workloadIssuer') then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
   -- The counter row is the lock under which open tasks of this workload and template are counted.
   insert into counter (scope, window_start, n) values (hour_scope, hour, 0) on conflict do nothing;
   select n into opened from counter where scope = hour_scope and window_start = hour for update;
@@ -196,7 +227,7 @@ begin
   if c.epoch <> (i->>'epoch')::bigint or g.generation <> (i->>'generation')::int then
     return jsonb_build_object('kind', 'stale', 'epoch', c.epoch, 'generation', g.generation);
   end if;
-  if c.frozen_reason is not null then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
+  if is_frozen(t.template, t.workload_issuer, g.provider) then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
   if agent then
     if idem is not null then
       select issuance_id into earlier from idempotency where digest = idem and expires_at > clock_timestamp();

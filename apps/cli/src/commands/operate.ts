@@ -11,10 +11,13 @@ export function registerOperate(program: Command): void {
     program
       .command(verb)
       .description(says)
+      .option('--template <name>', 'only of this template')
+      .option('--provider <name>', 'only at this provider')
+      .option('--issuer <name>', 'only for its workloads')
       .requiredOption('--reason <text>', 'for the audit log')
       .option('-o, --output <format>', 'table or json', 'table')
-      .action(async ({ reason, output }) =>
-        printOne(await createClient().api('POST', `/v1/${verb}`, { json: { reason } }), parseFormat(output)),
+      .action(async ({ output, ...json }) =>
+        printOne(await createClient().api('POST', `/v1/${verb}`, { json }), parseFormat(output)),
       );
   registerRevoke(program);
 }

@@ -2,6 +2,7 @@ import { canonicalText } from '@mayfly/audit';
 import type {
   AuditEvent,
   DenyWidened,
+  Freeze,
   Grant,
   IssuanceRecord,
   MintPlan,
@@ -95,7 +96,7 @@ export interface DenyEntryRow {
  */
 export class MemoryRows {
   epoch = 1;
-  frozen: string | null = null;
+  freezes: readonly Freeze[] = [];
   readonly tasks = new Map<string, TaskRow>();
   readonly grants = new Map<string, GrantRow>();
   readonly counters = new Map<string, number>();
