@@ -351,7 +351,7 @@ describe('the life of a credential', () => {
     expect(asking({ ttlSeconds: 121 })).toEqual({
       allowed: false,
       reason: 'ttl_too_long',
-      checks: order.slice(0, 15),
+      checks: order.slice(0, 16),
       failed: 'ttl-within-grant',
     });
   });
@@ -384,7 +384,7 @@ describe('the life of a credential', () => {
     expect(asking({}, { now })).toEqual({
       allowed: false,
       reason: 'task_ended',
-      checks: order.slice(0, 15),
+      checks: order.slice(0, 16),
       failed: 'time-left',
     });
   });
