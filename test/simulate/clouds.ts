@@ -22,6 +22,7 @@ export class Cloud {
   readonly kind: CloudKind;
   readonly minted: CloudCredential[] = [];
   readonly #deleted = new Set<string>();
+  readonly #landed = new Set<number>();
   readonly #read = new Set<number>();
   readonly #now: () => Date;
   #document: DenyDocument = noDocument;
@@ -51,9 +52,18 @@ export class Cloud {
     return there;
   }
 
-  putPolicy(text: string): void {
+  /** Says what landed, when that version lands for the first time. */
+  putPolicy(text: string): { readonly version: number; readonly newest: number } | null {
     this.#document = readDocument(text);
-    this.#newest = Math.max(this.#newest, this.#document.version);
+    const { version } = this.#document;
+    this.#newest = Math.max(this.#newest, version);
+    const isFirst = !this.#landed.has(version);
+    this.#landed.add(version);
+    return isFirst ? { version, newest: this.#newest } : null;
+  }
+
+  denies(reach: string): boolean {
+    return this.#document.denied.has(reach);
   }
 
   deletePolicy(): void {
@@ -69,6 +79,11 @@ export class Cloud {
   /** Somebody has seen this version in force. */
   wasRead(version: number): boolean {
     return this.#read.has(version);
+  }
+
+  /** Of the deny document in force; 0 when there is none. */
+  get version(): number {
+    return this.#document.version;
   }
 
   /** A write landed after a newer one, which the broker has not mended yet. */

@@ -1,8 +1,15 @@
 import type { GrantSpec, PolicySet, Provider, ResourceServer, Template, TrustedIssuer } from '@mayfly/core';
 import { issuerUrl, pattern } from '@mayfly/testkit';
 
-/** Of the broker's settings, in seconds; the defaults of contract.md section 3. */
-export const settings = { mintDeadline: 10, reapAge: 60, reapInterval: 1, skew: 30, denyWatch: 10 } as const;
+/** Seconds: the defaults of the broker's settings, and two constants of its own (reaper.ts, deny.ts). */
+export const settings = {
+  mintDeadline: 10,
+  reapAge: 60,
+  reapInterval: 1,
+  skew: 30,
+  denyWatch: 10,
+  denyWriterLease: 20,
+} as const;
 
 export const denyRole = 'arn:aws:iam::123456789012:role/mayfly/agents';
 

@@ -96,9 +96,9 @@ export class Process {
     this.#onDeath();
   }
 
-  /** SIGCONT, for the quiet at the end. */
-  wake(): void {
-    this.#pausedUntilMs = 0;
+  /** When it goes on; in the past for one that does not stand still. */
+  get pausedUntilMs(): number {
+    return this.#pausedUntilMs;
   }
 
   /** Runs in this process at that time, later if it stands still then, never if it is dead. */

@@ -16,10 +16,10 @@ const replaced: ReadonlySet<string> = new Set(['@aws-sdk/client-iam', '@aws-sdk/
 
 /**
  * From here on this process loads the product's real sources, the AWS SDK's clients replaced by the simulated cloud,
- * and with a patch the one line changed. Throws when the line does not stand there exactly once.
+ * and with a patch the one line changed.
  */
 export function loadThrough(patch: Patch | null): void {
-  const patched = patch === null ? null : { url: `${root}${patch.file}`, source: apply(patch) };
+  const patched = patch === null ? null : { url: `${root}${patch.file}`, source: patchedSource(patch) };
   registerHooks({
     resolve: (specifier, context, next) =>
       replaced.has(specifier) ? { url: iam, shortCircuit: true } : next(specifier, context),
@@ -30,7 +30,8 @@ export function loadThrough(patch: Patch | null): void {
   });
 }
 
-function apply({ file, line, becomes }: Patch): string {
+/** The text of the file with the one line changed. Throws when the line does not stand there exactly once. */
+export function patchedSource({ file, line, becomes }: Patch): string {
   const lines = readFileSync(fileURLToPath(`${root}${file}`), 'utf8').split('\n');
   const at = lines.findIndex((text) => text.trim() === line);
   if (at === -1) throw new Error(`${file}: this line is not there any more: ${line}`);

@@ -10,6 +10,8 @@ export interface Evidence {
   readonly rows: MemoryRows;
   readonly clouds: Readonly<Record<CloudKind, Cloud>>;
   policy(): PolicySet;
+  /** Nothing fails in this run. */
+  readonly isCalm: boolean;
 }
 
 /**
@@ -21,6 +23,7 @@ export class Oracles {
   readonly #intents: { readonly windowKey: string; readonly grantId: string; readonly agent: boolean }[] = [];
   readonly #opened = new Set<string>();
   readonly #keys = new Set<string>();
+  readonly #denyRequests = new Map<number, number>();
   /** As they were at the step before. */
   readonly #tasks = new Map<string, TaskRow>();
   readonly #opens = new Map<string, number>();
@@ -150,6 +153,14 @@ export class Oracles {
       this.violated(`I2: ${issuanceId} was answered without a committed outcome`);
   }
 
+  /** I15: where nothing fails, no intent is reaped while its mint runs, unless something has ended it. */
+  onNotDelivered(issuanceId: string): void {
+    const { rows, isCalm } = this.#evidence;
+    const { record, plan = null } = rows.issuances.get(issuanceId) ?? {};
+    if (isCalm && record !== undefined && this.#whyEnded(record.grantId, plan) === null)
+      this.violated(`I15: ${issuanceId} was reaped while its mint ran`);
+  }
+
   /** Ends are about to be recorded: what they say must be so, and one that is recorded is recorded once. */
   beforeSettled(ends: readonly End[]): () => void {
     const { rows } = this.#evidence;
@@ -166,8 +177,25 @@ export class Oracles {
 
   /** A deny document is acknowledged: somebody has read it where it is in force. */
   onAcknowledged(version: number): void {
-    if (!this.#evidence.clouds.denying.wasRead(version))
+    const { rows, clouds } = this.#evidence;
+    // Without entries there is none to be read.
+    if (rows.denyEntries.size > 0 && !clouds.denying.wasRead(version))
       this.violated(`I4: deny document ${version} was acknowledged and never read back`);
+    for (const { sourceIdentity, acknowledgedAt } of rows.denyEntries.values())
+      if (acknowledgedAt !== null && !clouds.denying.denies(sourceIdentity) && !clouds.denying.isOverwritten)
+        this.violated(`I4: the denial of ${sourceIdentity} is acknowledged and not in force`);
+  }
+
+  onDenyRequested(version: number): void {
+    this.#denyRequests.set(version, this.#evidence.rows.now().getTime());
+  }
+
+  /** A version lands for the first time: on top of a newer one only if its writer has lost the lease meanwhile. */
+  onDenyLanded({ version, newest }: { readonly version: number; readonly newest: number }): void {
+    const requestedMs = this.#denyRequests.get(version) ?? 0;
+    const leaseMs = settings.denyWriterLease * 1000;
+    if (version < newest && this.#evidence.rows.now().getTime() - requestedMs < leaseMs)
+      this.violated(`I4: deny document ${version} was written beside ${newest}, by two at once`);
   }
 
   /** A call that shows this assertion has opened something, or given a token of it. */
@@ -295,6 +323,8 @@ export class Oracles {
   onHealed(): void {
     const { rows, clouds } = this.#evidence;
     if (clouds.denying.isOverwritten) this.violated('I5: an overwritten deny document was not written again');
+    for (const { version, ackedVersion } of rows.denyDocuments.values())
+      if (version !== ackedVersion) this.violated(`I5: deny document ${version} was never acknowledged`);
     for (const { id, state } of rows.work.values()) {
       const by = rows.issuances.get(id)?.plan?.ends.by;
       if (state === 'revoking' && by !== 'expired') this.violated(`I5: ${id} is still to be taken back`);

@@ -1,5 +1,6 @@
 import {
   type ExchangePorts,
+  Fault,
   type IntendResult,
   type Intent,
   type LifecyclePorts,
@@ -132,7 +133,9 @@ export class Replica {
     try {
       await step(this.ports);
     } catch (error) {
-      this.#surroundings.trace?.(`${this.process.name} reaper step failed: ${String(error)}`);
+      const { trace, oracles } = this.#surroundings;
+      trace?.(`${this.process.name} reaper step failed: ${String(error)}`);
+      if (!(error instanceof Fault)) oracles.violated(`I13: a step of the reaper threw ${String(error)}`);
     }
   }
 
@@ -201,9 +204,13 @@ function createPorts(surroundings: Surroundings, own: Own): { ports: BrokerPorts
   return { ports, denying };
 }
 
-/** Reports are for operators; one that says that the product itself went wrong is a finding. */
-function reporter({ trace }: Surroundings, { process }: Own): ExchangePorts['report'] {
-  return (message, context) => trace?.(`${process.name} reports: ${message} ${JSON.stringify(context)}`);
+/** Reports are for operators; one that names an error which is neither Refusal nor Fault is a finding. */
+function reporter({ trace, oracles }: Surroundings, { process }: Own): ExchangePorts['report'] {
+  return (message, context) => {
+    trace?.(`${process.name} reports: ${message} ${JSON.stringify(context)}`);
+    const detail = String(context['detail']);
+    if (/^[A-Za-z]*Error: /.test(detail)) oracles.violated(`I13: ${message}: ${detail}`);
+  };
 }
 
 /** Each method of a storage port is one statement, sent to the database and answered. */
@@ -256,6 +263,11 @@ function observed({ ledger, queue, deny, ...rest }: StorePorts, oracles: Oracles
     },
     deny: {
       ...deny,
+      request: async (role, add, leaseSeconds) => {
+        const write = await deny.request(role, add, leaseSeconds);
+        if (write !== null) oracles.onDenyRequested(write.version);
+        return write;
+      },
       acknowledge: async (role, version, widened) => {
         const acknowledged = await deny.acknowledge(role, version, widened);
         if (acknowledged) oracles.onAcknowledged(version);
@@ -299,16 +311,22 @@ function connectionsTo(surroundings: Surroundings, { process }: Own) {
       ...{ peer: iamApi, name: request.action, signal },
       apply: () => {
         surroundings.onWrite();
-        return answerIam(cloud, request);
+        surroundings.trace?.(`${process.name} iam ${request.action} meets document ${cloud.version}`);
+        return answerIam(cloud, request, surroundings.oracles);
       },
     }),
   );
   return connections;
 }
 
-function answerIam(cloud: Cloud, { action, document }: IamCall): { PolicyDocument?: string } {
+function answerIam(
+  cloud: Cloud,
+  { action, document }: IamCall,
+  oracles: Oracles,
+): { PolicyDocument?: string } {
   if (action === 'PutRolePolicy') {
-    cloud.putPolicy(document ?? '');
+    const landed = cloud.putPolicy(document ?? '');
+    if (landed !== null) oracles.onDenyLanded(landed);
     return {};
   }
   if (action === 'DeleteRolePolicy') {

@@ -18,6 +18,8 @@ export interface Run {
 const startMs = Date.parse('2026-07-01T12:00:00.250Z');
 /** The clients are given up after this long: virtual time. */
 const activeMs = 400_000;
+/** A process that died is started again within this. */
+const restartMs = 20_000;
 /** The longest backoff, a late answer and a pass. */
 const calmMs = 90_000;
 /** After the last fault: backoff of 60 s, a writer's lease of 20 s, a reap age of 60 s, late requests of 50 s. */
@@ -87,7 +89,7 @@ class Simulation {
     const evidence = { rows: store.rows, clouds, policy: () => documentStore.set };
     this.#surroundings = {
       ...{ scheduler, store, documents: documentStore, clouds, now },
-      oracles: new Oracles(evidence),
+      oracles: new Oracles({ ...evidence, isCalm: this.#weather.faultRate === 0 }),
       trace: trace && ((text) => trace(`${(scheduler.nowMs / 1000).toFixed(3).padStart(9)} ${text}`)),
       weather: () => this.#weather,
       onWrite: () => {
@@ -108,10 +110,12 @@ class Simulation {
     const isOver = () => this.#step() || over.done;
     await this.#scheduler.run(activeMs, isOver);
     this.#weather = calm;
-    for (const replica of this.#replicas) replica.process.wake();
-    this.#surroundings.trace?.('--- the faults cease');
+    const { now, trace } = this.#surroundings;
+    trace?.('--- no more faults');
+    const awakeMs = Math.max(...this.#replicas.map(({ process }) => process.pausedUntilMs));
+    await this.#scheduler.run(Math.max(awakeMs, this.#scheduler.nowMs + restartMs), () => this.#step());
     const healedMs = this.#scheduler.nowMs + healMs;
-    const { now } = this.#surroundings;
+    trace?.('--- all are up');
     const calmSince = now().getTime();
     await this.#scheduler.run(this.#scheduler.nowMs + calmMs, () => this.#step());
     if (oracles.problem === null) oracles.onCalm(calmSince);
@@ -141,7 +145,7 @@ class Simulation {
     this.#started += 1;
     // Mostly trusted; beyond half the skew it must issue nothing, and its reaper goes on.
     const offsetMs = (random.fraction() * 2 - 1) * settings.skew * (random.below(8) === 0 ? 1000 : 500);
-    const onDeath = () => scheduler.after(500 + random.below(20_000), () => this.#startReplica(name));
+    const onDeath = () => scheduler.after(random.below(restartMs), () => this.#startReplica(name));
     const replica = new Replica(this.#surroundings, { name, offsetMs, idSeed: this.#started, onDeath });
     const at = this.#replicas.findIndex(({ process }) => process.name === name);
     if (at === -1) this.#replicas.push(replica);

@@ -2,6 +2,7 @@ import {
   type ExchangeRequest,
   endTask,
   exchange,
+  Fault,
   heartbeatTask,
   lineageOf,
   openTask,
@@ -79,8 +80,8 @@ class Agent {
     if (dice < 14) return this.#openChild(task);
     if (dice < 16) return this.#heartbeat(task);
     if (dice < 17) return this.#end(task);
-    if (dice < 19) return this.#together(task);
-    return this.#replay(task);
+    if (dice < 18) return this.#together(task);
+    return dice % 2 === 0 ? this.#replay(task) : this.#repeat(task);
   }
 
   async endAny(): Promise<void> {
@@ -176,13 +177,27 @@ class Agent {
     await Promise.all([this.#exchange(request), this.#exchange(request)]);
   }
 
+  /** A client that does not wait for its answer before it asks again, under the same key. */
+  async #repeat({ id, parentId }: Known): Promise<void> {
+    const request = {
+      subject: { kind: 'access-token' as const, token: `task-token/${id}` },
+      detail: this.#detail(id, parentId !== null),
+      idempotencyKey: `key-${this.#assertion()}`,
+    };
+    await Promise.all([this.#exchange(request), this.#exchange(request)]);
+  }
+
   async #exchange(request: Partial<ExchangeRequest>): Promise<void> {
     await this.#retrying('exchange', async (ports) => {
       const outcome = await exchange({ ...emptyRequest, ...request }, ports);
       if (outcome.kind === 'delivered') return this.#onDelivered(outcome.issuance);
-      this.#clients.trace?.(`   refused: ${outcome.error.reason} ${outcome.error.detail ?? ''}`);
-      if (outcome.error.reason === 'internal' || outcome.error.reason === 'plan_check_failed')
-        this.#clients.oracles.violated(`I13: ${outcome.error.reason}: ${String(outcome.error.cause)}`);
+      const { error, issuanceId } = outcome;
+      const { trace, oracles } = this.#clients;
+      trace?.(`   refused: ${error.reason} ${error.detail ?? ''}`);
+      if (error.reason === 'internal' || error.reason === 'plan_check_failed')
+        oracles.violated(`I13: ${error.reason}: ${String(error.cause)}`);
+      if (error instanceof Fault && error.reason === 'not_delivered' && error.effect === 'unknown')
+        oracles.onNotDelivered(issuanceId ?? '');
     });
   }
 
