@@ -27,7 +27,8 @@ const commands = {
   dev: () => [join(root, 'apps/cli/src/main.ts'), 'dev', ...args],
   bench: () => [join(root, 'test/bench/main.ts'), ...args],
   conformance: () => [join(root, 'test/conformance/main.ts'), ...args],
-  simulate: () => [join(root, 'test/simulate/main.ts'), ...args],
+  // Each run is garbage soon: room for it to die young.
+  simulate: () => ['--max-semi-space-size=64', join(root, 'test/simulate/main.ts'), ...args],
   ceph: () => [join(root, 'scripts/ceph.ts'), ...args],
   test: () => [...jest, '--config', join(root, 'jest.config.js'), ...args],
 };

@@ -20,7 +20,6 @@ import {
   type MemoryDocuments,
   type MemoryStore,
   type StorePorts,
-  seededIds,
 } from '@mayfly/testkit';
 import { createConnections } from '../../packages/minters/src/aws/call.ts';
 import { createDenyDocuments } from '../../packages/minters/src/aws/deny.ts';
@@ -51,6 +50,7 @@ export interface Surroundings {
   weather(): Weather;
   /** Database time. */
   now(): Date;
+  readonly newId: NewId;
   /** Something may be due that was not. */
   onWrite(): void;
 }
@@ -67,14 +67,13 @@ export class Replica {
 
   constructor(
     surroundings: Surroundings,
-    { name, offsetMs, idSeed, onDeath }: { name: string; offsetMs: number; idSeed: number; onDeath(): void },
+    { name, offsetMs, onDeath }: { name: string; offsetMs: number; onDeath(): void },
   ) {
     const { scheduler, weather, trace } = surroundings;
     this.#surroundings = surroundings;
     this.process = new Process({ name, scheduler, weather, trace, onDeath });
     const now = () => new Date(surroundings.now().getTime() + offsetMs);
-    const newId = seededIds({ now }, idSeed);
-    const { ports, denying } = createPorts(surroundings, { process: this.process, now, newId, offsetMs });
+    const { ports, denying } = createPorts(surroundings, { process: this.process, now, offsetMs });
     this.ports = ports;
     this.#watching = denying;
     this.passWithin(settings.reapInterval * 1000);
@@ -147,14 +146,13 @@ export class Replica {
 
 interface Own {
   readonly process: Process;
-  readonly newId: NewId;
   readonly offsetMs: number;
   now(): Date;
 }
 
 function createPorts(surroundings: Surroundings, own: Own): { ports: BrokerPorts; denying: Minter } {
-  const { store, documents } = surroundings;
-  const { process, now, newId, offsetMs } = own;
+  const { store, documents, newId } = surroundings;
+  const { process, now, offsetMs } = own;
   const storage = observed(store.replica(), surroundings.oracles);
   const wrap = <T extends object>(prefix: string, port: T) => overNetwork(prefix, port, surroundings, own);
   const policies = createMemoryPolicies(documents);

@@ -8,10 +8,12 @@ import { plantedBugs } from './planted-bugs.ts';
 /** Each bug must be found within these, and without a bug none of these may break anything. */
 const seedsMax = 10_000;
 
+const flags = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=64'];
+
 /** A process of its own: a module graph is loaded once, with or without a bug. */
 async function simulate(...args: readonly string[]): Promise<{ code: number | null; output: string }> {
   const main = fileURLToPath(new URL('./main.ts', import.meta.url));
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args]);
+  const child = spawn(process.execPath, [...flags, main, ...args]);
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => {

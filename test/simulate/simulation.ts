@@ -70,7 +70,7 @@ class Simulation {
   readonly #replicas: Replica[] = [];
   #weather: ReturnType<typeof drawWeather>;
   #dirty = false;
-  #started = 0;
+  #ids = 0;
 
   constructor(seed: number, scheduler: Scheduler, trace: ((text: string) => void) | null) {
     const { random } = scheduler;
@@ -92,6 +92,11 @@ class Simulation {
       oracles: new Oracles({ ...evidence, isCalm: this.#weather.faultRate === 0 }),
       trace: trace && ((text) => trace(`${(scheduler.nowMs / 1000).toFixed(3).padStart(9)} ${text}`)),
       weather: () => this.#weather,
+      // Short in a trace; that they would be random and of their time decides nothing here.
+      newId: () => {
+        this.#ids += 1;
+        return `00000000-0000-7000-8000-${this.#ids.toString(16).padStart(12, '0')}`;
+      },
       onWrite: () => {
         this.#dirty = true;
       },
@@ -142,11 +147,10 @@ class Simulation {
   #startReplica(name: string): void {
     const { scheduler } = this.#surroundings;
     const { random } = scheduler;
-    this.#started += 1;
     // Mostly trusted; beyond half the skew it must issue nothing, and its reaper goes on.
     const offsetMs = (random.fraction() * 2 - 1) * settings.skew * (random.below(8) === 0 ? 1000 : 500);
     const onDeath = () => scheduler.after(random.below(restartMs), () => this.#startReplica(name));
-    const replica = new Replica(this.#surroundings, { name, offsetMs, idSeed: this.#started, onDeath });
+    const replica = new Replica(this.#surroundings, { name, offsetMs, onDeath });
     const at = this.#replicas.findIndex(({ process }) => process.name === name);
     if (at === -1) this.#replicas.push(replica);
     else this.#replicas[at] = replica;
