@@ -79,7 +79,7 @@ export const parent: Template = {
     maxOpen: 2,
     opensPerHour: 5,
     refClaims: [],
-    children: { max: 2, depth: 1, templates: ['part'] },
+    children: { max: 2, depth: 2, templates: ['part'] },
   },
   grants,
 };
@@ -93,7 +93,7 @@ export const child: Template = {
     maxOpen: null,
     opensPerHour: null,
     refClaims: [],
-    children: null,
+    children: { max: 2, depth: 1, templates: ['part'] },
   },
   grants: lesser,
 };

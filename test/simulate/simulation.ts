@@ -1,11 +1,14 @@
 import { createMemoryStore, MemoryDocuments, seededRandom } from '@mayfly/testkit';
+import { runAgent } from './agent.ts';
+import type { Ask, Clients } from './clients.ts';
 import { Cloud } from './clouds.ts';
 import { documents, settings } from './documents.ts';
 import { calm, drawDelayMs, drawWeather } from './faults.ts';
 import { Oracles } from './oracles.ts';
-import { type BrokerPorts, Replica, type Surroundings } from './replica.ts';
+import { runAdmin, runOperator } from './people.ts';
+import type { BrokerPorts, Surroundings } from './ports.ts';
+import { Replica } from './replica.ts';
 import { Scheduler } from './scheduler.ts';
-import { type Ask, type Clients, runAdmin, runAgent, runOperator } from './workloads.ts';
 
 export interface Run {
   readonly seed: number;
@@ -111,6 +114,7 @@ class Simulation {
     const { oracles } = this.#surroundings;
     const { random } = this.#scheduler;
     for (let index = 1 + random.below(3); index > 0; index -= 1) this.#startReplica(`r${index}`);
+    this.#disturbClocks();
     const over = this.#startClients();
     const isOver = () => this.#step() || over.done;
     await this.#scheduler.run(activeMs, isOver);
@@ -123,12 +127,12 @@ class Simulation {
     trace?.('--- all are up');
     const calmSince = now().getTime();
     await this.#scheduler.run(this.#scheduler.nowMs + calmMs, () => this.#step());
-    if (oracles.problem === null) oracles.onCalm(calmSince);
+    if (oracles.problem === null) oracles.credentials.onCalm(calmSince);
     await this.#scheduler.run(healedMs, () => this.#step());
     if (oracles.problem === null) oracles.onHealed();
     if (oracles.problem !== null) return oracles.problem;
     await this.#scheduler.run(this.#scheduler.nowMs + quietMs, () => this.#step());
-    oracles.onQuiet();
+    oracles.atEnd();
     return oracles.problem;
   }
 
@@ -147,13 +151,30 @@ class Simulation {
   #startReplica(name: string): void {
     const { scheduler } = this.#surroundings;
     const { random } = scheduler;
-    // Mostly trusted; beyond half the skew it must issue nothing, and its reaper goes on.
-    const offsetMs = (random.fraction() * 2 - 1) * settings.skew * (random.below(8) === 0 ? 1000 : 500);
+    const offsetMs = this.#drawOffsetMs();
     const onDeath = () => scheduler.after(random.below(restartMs), () => this.#startReplica(name));
     const replica = new Replica(this.#surroundings, { name, offsetMs, onDeath });
     const at = this.#replicas.findIndex(({ process }) => process.name === name);
     if (at === -1) this.#replicas.push(replica);
     else this.#replicas[at] = replica;
+  }
+
+  /** Mostly trusted; beyond half the skew it must issue nothing, and its reaper goes on. */
+  #drawOffsetMs(): number {
+    const { random } = this.#scheduler;
+    return (random.fraction() * 2 - 1) * settings.skew * (random.below(8) === 0 ? 1000 : 500);
+  }
+
+  /** Now and then the clock of a machine is set while it works. */
+  #disturbClocks(): void {
+    const { random } = this.#scheduler;
+    if (this.#weather.faultRate === 0 || random.below(4) > 0) return;
+    this.#scheduler.after(random.below(60_000), () => {
+      const offsetMs = this.#drawOffsetMs();
+      const replica = this.#replicas[random.below(this.#replicas.length)];
+      this.#surroundings.trace?.(`${replica?.process.name} has its clock set to ${Math.round(offsetMs)} ms`);
+      replica?.setClock(offsetMs);
+    });
   }
 
   #startClients(): { readonly done: boolean } {

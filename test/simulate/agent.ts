@@ -6,28 +6,15 @@ import {
   heartbeatTask,
   lineageOf,
   openTask,
-  resumeTask,
-  suspendTask,
+  type Task,
 } from '@mayfly/core';
 import { parseId } from '@mayfly/protocol';
 import { issuerUrl, nothingPresented } from '@mayfly/testkit';
-import { child, documents, narrowed, parent } from './documents.ts';
-import type { BrokerPorts, Surroundings } from './replica.ts';
-
-/** A load balancer before the replicas: the answer, or that there was none (connection lost, or the client gave up). */
-export type Ask = <T>(name: string, run: (ports: BrokerPorts) => Promise<T>) => Promise<T | 'no answer'>;
-
-export interface Clients
-  extends Pick<Surroundings, 'scheduler' | 'store' | 'oracles' | 'documents' | 'trace'> {
-  ask: Ask;
-}
+import { askFor, type Clients, drawRestMs } from './clients.ts';
+import { child, parent } from './documents.ts';
+import type { BrokerPorts } from './ports.ts';
 
 const tools = ['denying', 'deleting', 'expiring', 'report'] as const;
-
-/** Steps between which a lease or a reap age passes now and then. */
-function drawRestMs({ scheduler: { random } }: Clients): number {
-  return random.pick([0, 0, 300, 2_000, 2_000, 9_000, 25_000, 70_000]) * random.fraction();
-}
 
 /** An agent: opens tasks, takes credentials, retries what was not answered, ends tasks or forgets them. */
 export async function runAgent(clients: Clients, name: string): Promise<void> {
@@ -42,10 +29,7 @@ export async function runAgent(clients: Clients, name: string): Promise<void> {
   if (random.below(2) === 0) await agent.endAny();
 }
 
-interface Known {
-  readonly id: string;
-  readonly parentId: string | null;
-}
+type Known = Pick<Task, 'id' | 'parentId' | 'grants'>;
 
 class Agent {
   readonly #clients: Clients;
@@ -89,7 +73,7 @@ class Agent {
     if (task !== undefined) await this.#end(task);
   }
 
-  #learn(found: { readonly id: string; readonly parentId: string | null }): void {
+  #learn(found: Known): void {
     if (!this.#tasks.some(({ id }) => id === found.id)) this.#tasks.push(found);
   }
 
@@ -100,7 +84,7 @@ class Agent {
     await this.#retrying('open', async (ports) => {
       const request = { ...this.#opening(parent.name, ref), ancestors: [] };
       const { task } = await openTask(request, { uses, idempotencyKey: null }, ports);
-      this.#clients.oracles.onOpened(assertion);
+      this.#clients.oracles.intents.onOpened(assertion);
       this.#learn(task);
     });
   }
@@ -153,7 +137,9 @@ class Agent {
     };
   }
 
-  async #take({ id, parentId }: Known): Promise<void> {
+  async #take(task: Known): Promise<void> {
+    const { id, parentId } = task;
+    if (this.#random.below(8) === 0) return this.#takeByGrant(task);
     const detail = this.#detail(id, parentId !== null || this.#random.below(2) === 0);
     const idempotencyKey = this.#random.below(3) === 0 ? `key-${this.#assertion()}` : null;
     const subject =
@@ -161,6 +147,14 @@ class Agent {
         ? { kind: 'assertion' as const, token: this.#assertion() }
         : { kind: 'access-token' as const, token: `task-token/${id}` };
     await this.#exchange({ subject, detail, idempotencyKey });
+  }
+
+  /** A client that knows no descriptors names a stored grant as its audience. */
+  async #takeByGrant({ id, grants }: Known): Promise<void> {
+    const grant = grants.find(({ name }) => name === 'report');
+    if (grant === undefined) return;
+    const subject = { kind: 'access-token' as const, token: `task-token/${id}` };
+    await this.#exchange({ subject, grantId: grant.id });
   }
 
   /** Two at once: a quota, a budget or an assertion has room for one. */
@@ -197,14 +191,14 @@ class Agent {
       if (error.reason === 'internal' || error.reason === 'plan_check_failed')
         oracles.violated(`I13: ${error.reason}: ${String(error.cause)}`);
       if (error instanceof Fault && error.reason === 'not_delivered' && error.effect === 'unknown')
-        oracles.onNotDelivered(issuanceId ?? '');
+        oracles.credentials.onNotDelivered(issuanceId ?? '');
     });
   }
 
   #onDelivered(issuance: { readonly id: string; readonly task: string }): void {
     const { store, oracles, trace } = this.#clients;
     trace?.(`   delivered ${issuance.id}`);
-    oracles.onAnswered(parseId('isn', issuance.id) ?? '');
+    oracles.credentials.onAnswered(parseId('isn', issuance.id) ?? '');
     const task = store.rows.tasks.get(parseId('tsk', issuance.task) ?? '');
     if (task !== undefined) this.#learn(task.task);
   }
@@ -229,95 +223,6 @@ class Agent {
       if (answer !== 'no answer' || this.#random.below(4) === 0) return;
     }
   }
-}
-
-/** A person on duty: suspends, resumes, ends and revokes whatever there is. */
-export async function runOperator(clients: Clients): Promise<void> {
-  const { scheduler, store } = clients;
-  const { random } = scheduler;
-  const steps = 1 + random.below(4);
-  for (let step = 0; step < steps; step += 1) {
-    await scheduler.sleep(drawRestMs(clients));
-    const tasks = [...store.rows.tasks.values()];
-    const found = tasks[random.below(tasks.length)];
-    if (found === undefined) continue;
-    await operate(clients, found.task.id);
-  }
-}
-
-async function operate(clients: Clients, id: string): Promise<void> {
-  const { scheduler, store } = clients;
-  const actor = 'operator';
-  switch (scheduler.random.pick(['suspend', 'suspend', 'resume', 'resume', 'end', 'revoke'] as const)) {
-    case 'suspend':
-      await askFor(clients, 'suspend', (ports) => suspendTask(id, { reason: 'looking', actor }, ports));
-      return;
-    case 'resume':
-      await askFor(clients, 'resume', (ports) => resumeTask(id, { actor, reason: null }, ports));
-      return;
-    case 'end':
-      await askFor(clients, 'end', (ports) =>
-        endTask(id, { state: 'deviated', reason: 'seen', actor }, ports),
-      );
-      return;
-    case 'revoke':
-      return revokeOne(clients, id, store.rows.issuances);
-  }
-}
-
-async function revokeOne(
-  clients: Clients,
-  taskId: string,
-  issuances: ReadonlyMap<
-    string,
-    { readonly record: { readonly id: string; readonly taskId: string | null } }
-  >,
-): Promise<void> {
-  const own = [...issuances.values()].filter(({ record }) => record.taskId === taskId);
-  const one = own[clients.scheduler.random.below(own.length)]?.record.id;
-  if (one === undefined) return;
-  await askFor(clients, 'revoke', (ports) =>
-    ports.ledger.revoke(one, {
-      ...{ id: ports.newId(), type: 'credential.revoked', at: ports.now(), actor: 'operator' },
-      ...{ taskId, issuanceId: one, body: {} },
-    }),
-  );
-}
-
-/** Policy changes under whatever runs: narrowing, disabling, freezing, and back. */
-export async function runAdmin(clients: Clients): Promise<void> {
-  const { scheduler, documents: store, trace } = clients;
-  const { random } = scheduler;
-  const all = [...documents.templates.values()];
-  for (let step = random.below(4); step > 0; step -= 1) {
-    await scheduler.sleep(drawRestMs(clients));
-    const change = random.pick(['narrow', 'widen', 'disable', 'freeze', 'thaw', 'touch'] as const);
-    trace?.(`admin ${change}`);
-    if (change === 'narrow') store.apply(narrowed);
-    else if (change === 'widen') for (const template of all) store.apply(template);
-    else if (change === 'disable') store.apply({ ...parent, mode: 'disabled' });
-    else if (change === 'freeze') store.freeze('drill');
-    else if (change === 'thaw') store.freeze(null);
-    else store.publish({});
-  }
-  store.freeze(null);
-}
-
-/** Refusals and Faults are answers to whoever asks the API. */
-async function askFor(
-  { ask, trace }: Clients,
-  name: string,
-  run: (ports: BrokerPorts) => Promise<unknown>,
-): Promise<'answered' | 'no answer'> {
-  const answer = await ask(name, async (ports) => {
-    try {
-      await run(ports);
-    } catch (error) {
-      trace?.(`   ${name}: ${String(Reflect.get(Object(error), 'reason') ?? error)}`);
-    }
-    return 'answered' as const;
-  });
-  return answer;
 }
 
 const emptyRequest: ExchangeRequest = {
