@@ -14,6 +14,19 @@ import { askFor, type Clients, drawRestMs } from './clients.ts';
 import { child, parent } from './documents.ts';
 import type { BrokerPorts } from './ports.ts';
 
+const acts = [
+  'begin',
+  'take',
+  'take and end',
+  'take together',
+  'open child',
+  'work beneath',
+  'heartbeat',
+  'end',
+  'replay',
+  'repeat',
+] as const;
+
 const tools = ['denying', 'deleting', 'expiring', 'report'] as const;
 
 /** An agent: opens tasks, takes credentials, retries what was not answered, ends tasks or forgets them. */
@@ -21,7 +34,7 @@ export async function runAgent(clients: Clients, name: string): Promise<void> {
   const { scheduler } = clients;
   const { random } = scheduler;
   const agent = new Agent(clients, name);
-  const steps = 1 + random.below(random.pick([3, 5, 9]));
+  const steps = 2 + random.below(random.pick([3, 5, 9]));
   for (let step = 0; step < steps; step += 1) {
     await agent.act();
     await scheduler.sleep(drawRestMs(clients));
@@ -34,6 +47,9 @@ type Known = Pick<Task, 'id' | 'parentId' | 'grants'>;
 class Agent {
   readonly #clients: Clients;
   readonly #subject: string;
+  /** Agents differ: what needs the same act often is not found among ten kinds of act. */
+  readonly #favourite: (typeof acts)[number];
+  readonly #favouriteTool: (typeof tools)[number];
   readonly #tasks: Known[] = [];
   #assertions = 0;
   #refs = 0;
@@ -41,6 +57,8 @@ class Agent {
   constructor(clients: Clients, subject: string) {
     this.#clients = clients;
     this.#subject = subject;
+    this.#favourite = this.#random.pick(acts);
+    this.#favouriteTool = this.#random.pick(tools);
   }
 
   get #random() {
@@ -58,19 +76,40 @@ class Agent {
 
   async act(): Promise<void> {
     const task = this.#anyTask();
-    const dice = this.#random.below(20);
-    if (task === undefined || dice < 3) return dice % 2 === 0 ? this.#open() : this.#takeByOpening();
-    if (dice < 12) return this.#take(task);
-    if (dice < 14) return this.#openChild(task);
-    if (dice < 16) return this.#heartbeat(task);
-    if (dice < 17) return this.#end(task);
-    if (dice < 18) return this.#together(task);
-    return dice % 2 === 0 ? this.#replay(task) : this.#repeat(task);
+    const act = this.#random.below(2) === 0 ? this.#favourite : this.#random.pick(acts);
+    if (task === undefined || act === 'begin') return this.#begin();
+    switch (act) {
+      case 'take':
+        return this.#take(task);
+      case 'take and end':
+        return this.#takeAndEnd(task);
+      case 'take together':
+        return this.#together(task);
+      case 'open child':
+        return this.#openChild(task);
+      case 'work beneath':
+        return this.#workBeneath(task);
+      case 'heartbeat':
+        return this.#heartbeat(task);
+      case 'end':
+        return this.#end(task);
+      case 'replay':
+        return this.#replay(task);
+      case 'repeat':
+        return this.#repeat(task);
+      default:
+        return act satisfies never;
+    }
   }
 
   async endAny(): Promise<void> {
     const task = this.#anyTask();
     if (task !== undefined) await this.#end(task);
+  }
+
+  #begin(): Promise<void> {
+    const dice = this.#random.below(5);
+    return dice < 2 ? this.#open() : dice < 4 ? this.#takeByOpening() : this.#openByReplay();
   }
 
   #learn(found: Known): void {
@@ -106,7 +145,7 @@ class Agent {
     return { template, ref, params: { area: 'north' }, workload, ...nobody };
   }
 
-  async #openChild({ id }: Known): Promise<void> {
+  async #openChild({ id }: Pick<Known, 'id'>): Promise<void> {
     await this.#retrying('open child', async (ports) => {
       const found = await ports.tasks.find(id);
       if (found === undefined) return;
@@ -124,8 +163,19 @@ class Agent {
     await this.#exchange({ subject, detail: this.#detail(task, false) });
   }
 
+  /** One assertion for two tasks. */
+  async #openByReplay(): Promise<void> {
+    const subject = { kind: 'assertion' as const, token: this.#assertion() };
+    this.#refs += 2;
+    const both = [this.#refs, this.#refs - 1].map((ref) => {
+      const task = { template: parent.name, ref: `run-${ref}`, params: { area: 'north' } };
+      return this.#exchange({ subject, detail: this.#detail(task, false) });
+    });
+    await Promise.all(both);
+  }
+
   #detail(task: NonNullable<ExchangeRequest['detail']>['task'], inner: boolean) {
-    const tool = this.#random.pick(tools);
+    const tool = this.#random.below(2) === 0 ? this.#favouriteTool : this.#random.pick(tools);
     const report = tool === 'report';
     const part = inner ? 'inner/' : '';
     const ttl = this.#random.pick([undefined, undefined, 20, 90]);
@@ -155,6 +205,23 @@ class Agent {
     if (grant === undefined) return;
     const subject = { kind: 'access-token' as const, token: `task-token/${id}` };
     await this.#exchange({ subject, grantId: grant.id });
+  }
+
+  /** Keeps a child alive while nobody thinks of the task above it. */
+  async #workBeneath({ id, parentId }: Known): Promise<void> {
+    const above = parentId ?? id;
+    if (!this.#tasks.some((one) => one.parentId === above)) await this.#openChild({ id: above });
+    const child = this.#tasks.find((one) => one.parentId === above);
+    for (let turn = 0; turn < 3 && child !== undefined; turn += 1) {
+      await this.#heartbeat(child);
+      await this.#clients.scheduler.sleep(this.#random.below(18_000));
+      await this.#take(child);
+    }
+  }
+
+  /** Ends what it is still asking for. */
+  async #takeAndEnd(task: Known): Promise<void> {
+    await Promise.all([this.#take(task), this.#end(task)]);
   }
 
   /** Two at once: a quota, a budget or an assertion has room for one. */

@@ -77,7 +77,7 @@ export const parent: Template = {
     maxDurationSeconds: 240,
     leaseSeconds: 30,
     maxOpen: 2,
-    opensPerHour: 5,
+    opensPerHour: 3,
     refClaims: [],
     children: { max: 2, depth: 2, templates: ['part'] },
   },

@@ -18,7 +18,7 @@ export interface Peer {
 export const database: Peer = {
   name: 'db',
   usualMs: 4,
-  lateMs: 20_000,
+  lateMs: 40_000,
   mayRepeat: false,
   lost: () => new Fault('database_unavailable', { effect: 'unknown', detail: 'connection lost' }),
   refused: () => new Fault('database_unavailable', { effect: 'none', detail: 'no connection' }),

@@ -37,11 +37,16 @@ export class Oracles {
     this.tasks.onStep();
   }
 
+  /** Everything has been up since then, which is longer ago than any backoff. */
+  onCalm(since: Date): void {
+    this.credentials.onCalm(since);
+    this.tasks.onCalm(since);
+  }
+
   /** Everything has been up for longer than any bound. */
   onHealed(): void {
     this.denials.onHealed();
     this.credentials.onHealed();
-    this.tasks.onHealed();
   }
 
   /** Everything is over. */

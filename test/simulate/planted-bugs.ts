@@ -164,7 +164,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'lost-lease-comes-back',
-    breaks: 'I4: the lost lease',
+    breaks: 'I4',
     file: `${memory}/open.ts`,
     line: "if (row?.state !== 'open' || row.leaseUntil <= rows.now()) return;",
     becomes: "if (row?.state !== 'open') return;",
@@ -193,7 +193,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'revoke-without-new-generation',
-    breaks: 'I4',
+    breaks: 'I(4|15)',
     file: `${memory}/revoke.ts`,
     line: 'rows.grants.set(grant.grant.id, { ...grant, generation: grant.generation + 1 });',
     becomes: '',
@@ -321,7 +321,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'heartbeat-revives',
-    breaks: 'I4: the lost lease',
+    breaks: 'I4',
     file: `${memory}/tasks.ts`,
     line: "if (row === undefined || refused === 'task_ended') return refused;",
     becomes: 'if (row === undefined) return refused;',

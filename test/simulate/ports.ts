@@ -175,7 +175,7 @@ function observed({ ledger, queue, deny, ...rest }: StorePorts, oracles: Oracles
       ...deny,
       request: async (role, add, leaseSeconds) => {
         const write = await deny.request(role, add, leaseSeconds);
-        if (write !== null) oracles.denials.onRequested(write.version);
+        if (write !== null) oracles.denials.onRequested(write.version, add);
         return write;
       },
       acknowledge: async (role, version, widened) => {

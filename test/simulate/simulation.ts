@@ -125,9 +125,9 @@ class Simulation {
     await this.#scheduler.run(Math.max(awakeMs, this.#scheduler.nowMs + restartMs), () => this.#step());
     const healedMs = this.#scheduler.nowMs + healMs;
     trace?.('--- all are up');
-    const calmSince = now().getTime();
+    const calmSince = now();
     await this.#scheduler.run(this.#scheduler.nowMs + calmMs, () => this.#step());
-    if (oracles.problem === null) oracles.credentials.onCalm(calmSince);
+    if (oracles.problem === null) oracles.onCalm(calmSince);
     await this.#scheduler.run(healedMs, () => this.#step());
     if (oracles.problem === null) oracles.onHealed();
     if (oracles.problem !== null) return oracles.problem;

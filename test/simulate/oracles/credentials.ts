@@ -150,14 +150,13 @@ export class CredentialOracle {
       this.#evidence.violated(`I4: ${issuanceId} is ${work.state} though ${ended}`);
   }
 
-  /** I5: faults have ceased for longer than any backoff: what was to be deleted before that is deleted. */
-  onCalm(sinceMs: number): void {
-    const { rows } = this.#evidence;
+  /** I5: everything has been up for longer than any backoff: what was to be deleted before that is deleted. */
+  onCalm(since: Date): void {
+    const { rows, violated } = this.#evidence;
     for (const { id, state, requestedAt } of rows.work.values()) {
-      const by = rows.issuances.get(id)?.plan?.ends.by;
-      const early = requestedAt !== null && requestedAt.getTime() < sinceMs;
-      if (state === 'revoking' && by === 'deleted' && early)
-        this.#evidence.violated(`I5: ${id} is still to be deleted`);
+      const deletes = rows.issuances.get(id)?.plan?.ends.by === 'deleted';
+      if (state === 'revoking' && deletes && requestedAt !== null && requestedAt < since)
+        violated(`I5: ${id} is still to be deleted`);
     }
   }
 

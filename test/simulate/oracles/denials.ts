@@ -1,5 +1,6 @@
+import type { DenyEntry } from '@mayfly/core';
 import { settings } from '../documents.ts';
-import type { Evidence } from './evidence.ts';
+import { type Evidence, whyEnded } from './evidence.ts';
 
 /** What a deny document promises: written by one at a time, acknowledged once read, and kept in force (I4, I5). */
 export class DenialOracle {
@@ -13,6 +14,9 @@ export class DenialOracle {
   /** A deny document is acknowledged: somebody has read it where it is in force. */
   onAcknowledged(version: number): void {
     const { rows, clouds } = this.#evidence;
+    const newest = Math.max(...this.#requestedMs.keys());
+    if (version < newest)
+      this.#evidence.violated(`I4: deny document ${version} was acknowledged though ${newest} is requested`);
     // Without entries there is none to be read.
     if (rows.denyEntries.size > 0 && !clouds.denying.wasRead(version))
       this.#evidence.violated(`I4: deny document ${version} was acknowledged and never read back`);
@@ -21,7 +25,13 @@ export class DenialOracle {
         this.#evidence.violated(`I4: the denial of ${sourceIdentity} is acknowledged and not in force`);
   }
 
-  onRequested(version: number): void {
+  /** A version is given out with these added: nobody is denied whom nothing has ended. */
+  onRequested(version: number, added: readonly DenyEntry[]): void {
+    const { rows, violated } = this.#evidence;
+    for (const { sourceIdentity } of added)
+      for (const { record, plan } of rows.issuances.values())
+        if (plan?.reach === sourceIdentity && whyEnded(this.#evidence, record.grantId, plan) === null)
+          violated(`I4: ${sourceIdentity} is denied though nothing has ended it`);
     this.#requestedMs.set(version, this.#evidence.rows.now().getTime());
   }
 

@@ -63,14 +63,11 @@ export class TaskOracle {
     if (state === 'abandoned' && !lapsed) violated(`I4: task ${id} was abandoned within its lease`);
   }
 
-  /** I5: everything has been up for a while. */
-  onHealed(): void {
+  /** I5: everything has been up for longer than any backoff: what was over before that has ended. */
+  onCalm(since: Date): void {
     const { rows, violated } = this.#evidence;
     for (const { task, state, leaseUntil } of rows.tasks.values())
-      if (
-        !isClosed(state) &&
-        (task.expiresAt <= rows.now() || (state === 'open' && leaseUntil <= rows.now()))
-      )
+      if (!isClosed(state) && (task.expiresAt < since || (state === 'open' && leaseUntil < since)))
         violated(`I5: task ${task.id} is ${state} though its time is over`);
   }
 }
