@@ -7,6 +7,8 @@ import type { Scheduler } from './scheduler.ts';
 export interface Peer {
   readonly name: string;
   readonly usualMs: number;
+  /** A cloud: one that may be slow for a whole run. */
+  readonly isCloud: boolean;
   /** How much later than sent a late request may take effect. */
   readonly lateMs: number;
   /** Whether one request may arrive as two; of what has a name of its own, only the first takes effect. */
@@ -18,6 +20,7 @@ export interface Peer {
 export const database: Peer = {
   name: 'db',
   usualMs: 4,
+  isCloud: false,
   lateMs: 40_000,
   mayRepeat: false,
   lost: () => new Fault('database_unavailable', { effect: 'unknown', detail: 'connection lost' }),
@@ -28,6 +31,7 @@ export const database: Peer = {
 export const cloudApi: Peer = {
   name: 'cloud',
   usualMs: 60,
+  isCloud: true,
   lateMs: 13_000,
   mayRepeat: false,
   lost: () => new Fault('provider_unavailable', { effect: 'unknown', detail: 'connection lost' }),
@@ -38,6 +42,7 @@ export const cloudApi: Peer = {
 export const iamApi: Peer = {
   name: 'iam',
   usualMs: 60,
+  isCloud: true,
   lateMs: 50_000,
   mayRepeat: true,
   lost: () => Object.assign(new Error('socket hang up'), { name: 'TimeoutError' }),
@@ -146,7 +151,7 @@ export class Process {
     const random = this.#scheduler.random;
     const lateMs = fate === 'late' ? random.below(peer.lateMs) : 0;
     const waitMs = Math.max(0, this.#pausedUntilMs - this.#scheduler.nowMs);
-    const arriveMs = waitMs + this.#delayMs(peer) + lateMs;
+    const arriveMs = waitMs + Math.max(lateMs, this.#delayMs(peer));
     this.#scheduler.after(arriveMs, () => {
       const outcome = arrive(call);
       if (fate === 'late') this.#trace?.(`${this.name} ${peer.name} ${name} lands late`);
@@ -168,8 +173,9 @@ export class Process {
     this.#trace?.(`${this.name} stands still for ${(forMs / 1000).toFixed(1)} s`);
   }
 
-  #delayMs({ usualMs }: Peer): number {
-    return drawDelayMs(this.#scheduler.random, usualMs);
+  #delayMs({ usualMs, lateMs, isCloud }: Peer): number {
+    const slowness = isCloud ? this.#weather().slowness : 1;
+    return Math.min(lateMs, drawDelayMs(this.#scheduler.random, usualMs * slowness));
   }
 }
 

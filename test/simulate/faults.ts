@@ -27,9 +27,12 @@ export interface Weather {
   readonly fates: readonly [Fate, ...Fate[]];
   /** Pauses may be longer than every deadline of the broker. */
   readonly longPauses: boolean;
+  /** How many times slower than usual clouds answer. */
+  readonly slowness: number;
 }
 
-const calm: Weather = { faultRate: 0, fates: ['ok'], longPauses: false };
+/** Nothing fails. */
+export const calm: Weather = { faultRate: 0, fates: ['ok'], longPauses: false, slowness: 1 };
 const all: readonly Fate[] = [
   'lost',
   'answer lost',
@@ -49,7 +52,8 @@ export function drawWeather(random: Random): Weather {
   const faultRate = random.pick([0, 0.02, 0.06, 0.15, 0.3]);
   const [first, ...more] = all.filter(() => random.below(3) === 0);
   if (faultRate === 0 || first === undefined) return calm;
-  return { faultRate, fates: [first, ...more], longPauses: random.below(2) === 0 };
+  const [longPauses, slowness] = [random.below(2) === 0, random.pick([1, 1, 30])];
+  return { faultRate, fates: [first, ...more], longPauses, slowness };
 }
 
 export function drawFate(weather: Weather, random: Random): Fate {
@@ -67,5 +71,3 @@ export function drawDelayMs(random: Random, usualMs: number): number {
 export function drawPauseMs(weather: Weather, random: Random): number {
   return weather.longPauses && random.below(2) === 0 ? 20_000 + random.below(100_000) : random.below(14_000);
 }
-
-export { calm };

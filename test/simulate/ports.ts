@@ -104,8 +104,8 @@ export function createPorts(surroundings: Surroundings, own: Own): { ports: Brok
     check: checkFakePlan,
     checkBase: checkFakeBase,
     deadline: () => process.deadline(settings.mintDeadline),
-    // Only ever compared; a hash would cost more than the run it is part of.
-    digest: (value) => JSON.stringify(value),
+    // Idempotency keys, which are arrays, are looked up again; of the input of a decision only that there is one.
+    digest: (value) => (Array.isArray(value) ? JSON.stringify(value) : 'digest'),
     unattested: { append: (event) => ledger.append(event) },
     baseFlights: new Map(),
     skewSeconds: settings.skew,

@@ -181,7 +181,7 @@ class Simulation {
     const { random } = this.#scheduler;
     const clients: Clients = { ...this.#surroundings, ask: this.#ask };
     const running: Promise<void>[] = [];
-    for (let index = 1 + random.below(2); index > 0; index -= 1)
+    for (let index = random.pick([1, 1, 2]); index > 0; index -= 1)
       running.push(runAgent(clients, `agent-${index}`));
     if (random.below(3) > 0) running.push(runOperator(clients));
     if (random.below(3) === 0) running.push(runAdmin(clients));
