@@ -1,9 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import { coreWorld, onlyTask, reading, type World } from '@mayfly/testkit';
 import { Fault, Refusal } from './errors.ts';
+import type { LaneCounts } from './lane.ts';
 import { endTask } from './lifecycle.ts';
 import type { Minter, Revocability } from './minter.ts';
-import { type ReapPass, reapOnce } from './reap.ts';
+import { reapOnce } from './reap-lanes.ts';
 
 type Outcome = Awaited<ReturnType<Minter['revoke']>> | Error;
 type State = 'reaped' | 'delivered' | 'revoking';
@@ -33,7 +34,7 @@ function endsOf({ store }: World) {
 }
 
 /** One pass in which taking back comes to this outcome; how often it was asked for. */
-async function reapTo(outcome: Outcome, { ports }: World): Promise<ReapPass & { readonly calls: number }> {
+async function reapTo(outcome: Outcome, { ports }: World): Promise<LaneCounts & { readonly calls: number }> {
   let calls = 0;
   const revoke: Minter['revoke'] = async () => {
     calls += 1;

@@ -19,6 +19,8 @@ import { type AwsBody, awsBody, baseSeconds, planAws, planBase } from './plan.ts
 import { type AwsProvider, parseAwsProvider, splitRole, stsEndpoint } from './provider.ts';
 import { assume, checkCredentials, lying, type Session } from './session.ts';
 
+/** Ends on one role that are under way together become one document; as many as one document holds are not waited for. */
+const endsPerCall = 20;
 /** How long an endpoint is remembered not to know GetScopedCredentials. */
 const withoutScopedMs = 300_000;
 
@@ -50,6 +52,7 @@ export function createAwsMinter(options: MinterServices): Minter {
   return {
     kind: 'aws',
     local: false,
+    endsPerCall,
     plan: planAws,
     base: (plan, context) => {
       const { role, sourceIdentity } = awsBody.parse(plan.body);
