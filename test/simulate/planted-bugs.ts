@@ -326,4 +326,18 @@ export const plantedBugs: readonly PlantedBug[] = [
     line: "if (row === undefined || refused === 'task_ended') return refused;",
     becomes: 'if (row === undefined) return refused;',
   },
+  {
+    name: 'in-flight-for-ever',
+    breaks: 'I5',
+    file: `${core}/lane.ts`,
+    line: 'this.#inFlight.delete(id);',
+    becomes: "if (settled !== 'waiting') this.#inFlight.delete(id);",
+  },
+  {
+    name: 'provider-never-asked-again',
+    breaks: 'I5',
+    file: `${core}/lane.ts`,
+    line: 'return now < this.#until ? 0 : 1;',
+    becomes: 'return 0;',
+  },
 ];

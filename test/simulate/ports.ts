@@ -110,6 +110,9 @@ export function createPorts(surroundings: Surroundings, own: Own): { ports: Brok
     baseFlights: new Map(),
     skewSeconds: settings.skew,
     concurrency: 3,
+    callsPerSecond: 50,
+    endsPerCall: (provider) => (provider === 'denying' ? 20 : 1),
+    monotonicMs: () => surroundings.scheduler.nowMs,
   };
   return { ports, denying };
 }

@@ -1,4 +1,4 @@
-import { Fault, type Minter, reapOnce } from '@mayfly/core';
+import { Fault, Lanes, type Minter } from '@mayfly/core';
 import { settings } from './documents.ts';
 import { Process } from './effects.ts';
 import { type BrokerPorts, createPorts, type Surroundings } from './ports.ts';
@@ -8,9 +8,11 @@ export class Replica {
   readonly process: Process;
   readonly ports: BrokerPorts;
   readonly #surroundings: Surroundings;
-  readonly #watching: Minter;
+  readonly #denying: Minter;
+  readonly #lanes: Lanes;
   #offsetMs: number;
   #passing = false;
+  #watching = false;
   #wakeAtMs = Number.POSITIVE_INFINITY;
   #watchedAtMs = 0;
 
@@ -25,7 +27,8 @@ export class Replica {
     const own = { process: this.process, offsetMs: () => this.#offsetMs };
     const { ports, denying } = createPorts(surroundings, own);
     this.ports = ports;
-    this.#watching = denying;
+    this.#denying = denying;
+    this.#lanes = new Lanes(ports);
     this.passWithin(settings.reapInterval * 1000);
   }
 
@@ -47,16 +50,14 @@ export class Replica {
     });
   }
 
+  // As apps/broker/src/reaper.ts: what is due is started, and neither that nor the watch is waited for by the next pass.
   async #pass(): Promise<void> {
-    const { store, scheduler, trace } = this.#surroundings;
+    const { store, trace } = this.#surroundings;
     const { rows } = store;
     this.#passing = true;
-    if ([...rows.work.values()].some(({ dueAt }) => dueAt <= rows.now())) await this.#attempt(reapOnce);
-    const watchDue = scheduler.nowMs - this.#watchedAtMs >= settings.denyWatch * 1000;
-    if (watchDue && rows.denyDocuments.size > 0) {
-      this.#watchedAtMs = scheduler.nowMs;
-      await this.#attempt(() => this.#watch());
-    }
+    if ([...rows.work.values()].some(({ dueAt }) => dueAt <= rows.now()))
+      await this.#attempt(() => this.#lanes.look());
+    void this.#watch();
     this.#passing = false;
     trace?.(`${this.process.name} reaper rests`);
     this.restUntilDue();
@@ -82,10 +83,10 @@ export class Replica {
     return unfinished || clouds.denying.isOverwritten || weather().faultRate > 0;
   }
 
-  // As apps/broker/src/reaper.ts: a step that fails is logged, and the loop goes on.
-  async #attempt(step: (ports: BrokerPorts) => Promise<unknown>): Promise<void> {
+  /** A step that fails is logged, and the loop goes on. */
+  async #attempt(step: () => Promise<unknown>): Promise<void> {
     try {
-      await step(this.ports);
+      await step();
     } catch (error) {
       const { trace, oracles } = this.#surroundings;
       trace?.(`${this.process.name} reaper step failed: ${String(error)}`);
@@ -94,7 +95,15 @@ export class Replica {
   }
 
   async #watch(): Promise<void> {
+    const { scheduler, store } = this.#surroundings;
+    const isDue = scheduler.nowMs - this.#watchedAtMs >= settings.denyWatch * 1000;
+    if (this.#watching || !isDue || store.rows.denyDocuments.size === 0) return;
     const { newId, now, deadline } = this.ports;
-    await this.#watching.watch?.(settings.denyWatch, { now: now(), signal: deadline(), newId });
+    this.#watching = true;
+    this.#watchedAtMs = scheduler.nowMs;
+    await this.#attempt(async () =>
+      this.#denying.watch?.(settings.denyWatch, { now: now(), signal: deadline(), newId }),
+    );
+    this.#watching = false;
   }
 }
