@@ -178,7 +178,7 @@ class Agent {
     const tool = this.#random.below(2) === 0 ? this.#favouriteTool : this.#random.pick(tools);
     const report = tool === 'report';
     const part = inner ? 'inner/' : '';
-    const ttl = this.#random.pick([undefined, undefined, 20, 90]);
+    const ttl = this.#random.pick([undefined, 20, 90, 120]);
     return {
       ...{ type: 'mayfly_tool_call' as const, task, tool: `${tool}.read` },
       identifier: report ? 'https://reports.example/north' : `store:${tool}/north/${part}a`,
