@@ -13,9 +13,11 @@ export class Oracles {
   readonly credentials: CredentialOracle;
   readonly denials: DenialOracle;
   readonly tasks: TaskOracle;
+  readonly #trace: ((text: string) => void) | null;
   #problem: string | null = null;
 
-  constructor(given: Omit<Evidence, 'violated'>) {
+  constructor(given: Omit<Evidence, 'violated'>, trace: ((text: string) => void) | null) {
+    this.#trace = trace;
     const evidence = { ...given, violated: (claim: string) => this.violated(claim) };
     this.intents = new IntentOracle(evidence);
     this.credentials = new CredentialOracle(evidence);
@@ -28,6 +30,7 @@ export class Oracles {
   }
 
   violated(claim: string): void {
+    if (this.#problem === null) this.#trace?.(`!! ${claim}`);
     this.#problem ??= claim;
   }
 

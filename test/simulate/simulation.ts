@@ -67,6 +67,11 @@ function ownTime(scheduler: Scheduler): () => void {
   };
 }
 
+/** Seconds of virtual time. */
+function stamp(ms: number): string {
+  return (ms / 1000).toFixed(3).padStart(9);
+}
+
 class Simulation {
   readonly #scheduler: Scheduler;
   readonly #surroundings: Surroundings;
@@ -90,10 +95,11 @@ class Simulation {
       expiring: new Cloud('expiring', cloudAt(skewMs())),
     };
     const evidence = { rows: store.rows, clouds, policy: () => documentStore.set };
+    const traceAt = trace && ((text: string) => trace(`${stamp(scheduler.nowMs)} ${text}`));
     this.#surroundings = {
       ...{ scheduler, store, documents: documentStore, clouds, now },
-      oracles: new Oracles({ ...evidence, isCalm: this.#weather.faultRate === 0 }),
-      trace: trace && ((text) => trace(`${(scheduler.nowMs / 1000).toFixed(3).padStart(9)} ${text}`)),
+      oracles: new Oracles({ ...evidence, isCalm: this.#weather.faultRate === 0 }, traceAt),
+      trace: traceAt,
       weather: () => this.#weather,
       // Short in a trace; that they would be random and of their time decides nothing here.
       newId: () => {
@@ -118,6 +124,7 @@ class Simulation {
     const over = this.#startClients();
     const isOver = () => this.#step() || over.done;
     await this.#scheduler.run(activeMs, isOver);
+    if (oracles.problem !== null) return oracles.problem;
     this.#weather = calm;
     const { now, trace } = this.#surroundings;
     trace?.('--- no more faults');
