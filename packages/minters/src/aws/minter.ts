@@ -35,8 +35,8 @@ export function createAwsMinter(options: MinterServices): Minter {
   const denyDocuments = createDenyDocuments({
     ...options,
     connections,
-    onWidened: (role, { step, ...cut }) => {
-      if (step === 'issued-before' && 'issuedBefore' in cut) bases.drop(role, new Date(cut.issuedBefore));
+    onWidened: (at, { step, ...cut }) => {
+      if (step === 'issued-before' && 'issuedBefore' in cut) bases.drop(at, new Date(cut.issuedBefore));
     },
   });
   const providerOf = (plan: MintPlan) => {
@@ -47,14 +47,16 @@ export function createAwsMinter(options: MinterServices): Minter {
   };
   const knowsScoped = (provider: AwsProvider, now: Date) =>
     (withoutScoped.get(stsEndpoint(provider)) ?? Number.NEGATIVE_INFINITY) < now.getTime() - withoutScopedMs;
+  const atOf = (plan: MintPlan) => ({ provider: plan.provider, role: awsBody.parse(plan.body).role });
+  const baseFor = (plan: MintPlan) =>
+    bases.find(atOf(plan), awsBody.parse(plan.body).sourceIdentity, new Date(plan.notAfter));
   return {
     kind: 'aws',
     local: false,
     plan: planAws,
     base: (plan, context) => {
-      const { role, sourceIdentity } = awsBody.parse(plan.body);
       if (!knowsScoped(providerOf(plan), context.now)) return undefined;
-      const live = bases.find(role, sourceIdentity, new Date(plan.notAfter));
+      const live = baseFor(plan);
       return live === undefined ? planBase(plan, context) : undefined;
     },
     mint: async (plan, context) => {
@@ -67,11 +69,11 @@ export function createAwsMinter(options: MinterServices): Minter {
         const session = await within(() =>
           assume(sessionOf(provider, body), { ...context, federation, connections }),
         );
-        bases.keep(body.role, body.sourceIdentity, session, context.now);
+        bases.keep(atOf(plan), { reach: body.sourceIdentity, session, now: context.now });
         canary.meet({ provider, role: body.role, reach: plan.reach, session });
         return { credential: new Secret(''), expiresAt: session.expiresAt, keyHash: keyHash(session) };
       }
-      const base = bases.find(body.role, body.sourceIdentity, new Date(plan.notAfter));
+      const base = baseFor(plan);
       const scoped =
         base === undefined
           ? undefined
