@@ -8,6 +8,7 @@ const at = (seconds: number) => new Date(now.getTime() + seconds * 1000);
 const session = (seconds: number) => ({
   keys: new Secret({ accessKeyId: 'ASIA', secretAccessKey: 's', sessionToken: 't' }),
   expiresAt: at(seconds),
+  sts: 'https://sts.eu-west-1.amazonaws.com',
   arn: 'arn:aws:sts::123456789012:assumed-role/r/s',
 });
 

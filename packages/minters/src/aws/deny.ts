@@ -16,7 +16,7 @@ import {
 import { awsCall, isAbsent } from './call.ts';
 import { denyAlarmFraction, denyCharactersMax, denyPolicy, widen, wider } from './deny-policy.ts';
 import { baseSeconds } from './plan.ts';
-import { type AwsProvider, parseAwsProvider, splitRole } from './provider.ts';
+import { type AwsPlace, type AwsProvider, parseAwsProvider, refuseMoved, splitRole } from './provider.ts';
 import { type RevokerOptions, Revokers } from './revokers.ts';
 
 /** Of each Provider its own: two that share a role of one account would overwrite each other's denials. */
@@ -29,7 +29,8 @@ const gatherMs = 25;
 /** A writer that died holds the role no longer than this; one write and its read-back take far less. */
 const writerLeaseSeconds = 20;
 
-export interface DenyTarget extends DenyAt {
+/** Where, and whom. */
+export interface DenyTarget extends DenyAt, AwsPlace {
   /** A SourceIdentity, or the session name where there is none. */
   readonly reach: string;
   readonly taskId: string;
@@ -59,8 +60,9 @@ export function createDenyDocuments(options: DenyOptions): DenyDocuments {
   const writing = new Map<string, Promise<void>>();
   const revokers = new Revokers(options);
   const deny = (target: DenyTarget, context: CallContext) => {
-    const { provider, role } = target;
-    const key = `${provider}\n${role}`;
+    const { provider, sts, iam, role } = target;
+    // Also by where: those of before a move must not pass with those of after it.
+    const key = [provider, sts, iam, role].join('\n');
     const open = batches.get(key);
     if (open !== undefined) {
       open.targets.push(target);
@@ -71,14 +73,16 @@ export function createDenyDocuments(options: DenyOptions): DenyDocuments {
     const before = writing.get(key);
     const done = Promise.all([pause(gatherMs), before?.catch(() => undefined)]).then(() => {
       batches.delete(key);
-      return write({ provider, role }, targets, context);
+      return write({ provider, sts, iam, role }, targets, context);
     });
     batches.set(key, { targets, done });
     writing.set(key, done);
     return done;
   };
-  const write = async (at: DenyAt, targets: readonly DenyTarget[], context: CallContext) => {
-    const provider = providerOf(options, at.provider);
+  const write = async (where: DenyAt & AwsPlace, targets: readonly DenyTarget[], context: CallContext) => {
+    const provider = providerOf(options, where.provider);
+    refuseMoved(provider, where);
+    const at = { provider: provider.name, role: where.role };
     // Entries are needed until no session of this identity can live: the base is the longest.
     const neededUntil = new Date(context.now.getTime() + baseSeconds * 1000);
     const entries = targets.map(({ reach, taskId }) => ({ sourceIdentity: reach, taskId, neededUntil }));

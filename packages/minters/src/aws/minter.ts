@@ -16,7 +16,7 @@ import { Canary } from './canary.ts';
 import { createDenyDocuments, type DenyDocuments } from './deny.ts';
 import { inspectAws } from './inspect.ts';
 import { type AwsBody, awsBody, baseSeconds, planAws, planBase } from './plan.ts';
-import { type AwsProvider, parseAwsProvider, splitRole, stsEndpoint } from './provider.ts';
+import { type AwsProvider, parseAwsProvider, refuseMoved, splitRole, stsEndpoint } from './provider.ts';
 import { assume, checkCredentials, lying, type Session } from './session.ts';
 
 /** How long an endpoint is remembered not to know GetScopedCredentials. */
@@ -39,17 +39,22 @@ export function createAwsMinter(options: MinterServices): Minter {
       if (step === 'issued-before' && 'issuedBefore' in cut) bases.drop(at, new Date(cut.issuedBefore));
     },
   });
-  const providerOf = (plan: MintPlan) => {
+  const providerOf = (plan: MintPlan): AwsProvider => {
     const provider = options.provider(plan.provider);
     if (provider === undefined)
       throw new Fault('provider_refused', { effect: 'none', detail: `provider ${plan.provider} is gone` });
-    return parseAwsProvider(provider);
+    const parsed = parseAwsProvider(provider);
+    refuseMoved(parsed, awsBody.parse(plan.body));
+    return parsed;
   };
   const knowsScoped = (provider: AwsProvider, now: Date) =>
     (withoutScoped.get(stsEndpoint(provider)) ?? Number.NEGATIVE_INFINITY) < now.getTime() - withoutScopedMs;
   const atOf = (plan: MintPlan) => ({ provider: plan.provider, role: awsBody.parse(plan.body).role });
-  const baseFor = (plan: MintPlan) =>
-    bases.find(atOf(plan), awsBody.parse(plan.body).sourceIdentity, new Date(plan.notAfter));
+  const baseFor = (plan: MintPlan) => {
+    const { sourceIdentity, sts } = awsBody.parse(plan.body);
+    const base = bases.find(atOf(plan), sourceIdentity, new Date(plan.notAfter));
+    return base?.sts === sts ? base : undefined;
+  };
   return {
     kind: 'aws',
     local: false,
@@ -150,13 +155,13 @@ async function scopedOrUndefined(
     const { Credentials, SessionInfo, SourceIdentity } = await awsCall('GetScopedCredentials', () =>
       client.send(command, { abortSignal: context.signal }),
     );
-    const { arn } = base;
+    const { arn, sts } = base;
     if ((SessionInfo?.Arn ?? arn) !== arn || (SourceIdentity ?? body.sourceIdentity) !== body.sourceIdentity)
       throw lying('another identity than asked for');
     return checkCredentials(Credentials, {
       now: context.now,
       durationSeconds: body.durationSeconds,
-      arn,
+      ...{ arn, sts },
     });
   } catch (error) {
     if (isUnknownAction(error)) return undefined;
@@ -193,8 +198,8 @@ async function revoke(
   documents: DenyDocuments,
 ): Promise<'gone' | 'wait-for-expiry'> {
   if (plan.ends.by !== 'denied') return 'wait-for-expiry';
-  const { role } = awsBody.parse(plan.body);
+  const { sts, iam, role } = awsBody.parse(plan.body);
   const { provider, reach, taskId } = plan;
-  await documents.deny({ provider, role, reach, taskId }, context);
+  await documents.deny({ provider, sts, iam, role, reach, taskId }, context);
   return 'gone';
 }

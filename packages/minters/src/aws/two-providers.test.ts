@@ -101,3 +101,62 @@ test('two Providers that share a role of one account deny side by side, and neit
     expect((await rootIam(here).send(command)).PolicyDocument).toBeDefined();
   }
 });
+
+const elsewhere = (more: object) => ({ ...here.provider, spec: { ...here.provider.spec, ...more } });
+
+test.each([
+  ['another cluster', () => ({ endpoints: there.provider.spec['endpoints'] })],
+  ['another STS', () => ({ endpoints: { ...Object(here.provider.spec['endpoints']), sts: there.aws.url } })],
+  ['another IAM', () => ({ endpoints: { ...Object(here.provider.spec['endpoints']), iam: there.aws.url } })],
+  [
+    'a reaper of another account',
+    () => ({ revoker: { role: 'arn:aws:iam::999999999999:role/mayfly/reaper' } }),
+  ],
+  [
+    'roles of another account, without a reaper',
+    () => ({ revoker: null, roles: ['arn:aws:iam::999999999999:role/mayfly/finance'] }),
+  ],
+])('a Provider that has moved to %s ends nothing there', async (_, change) => {
+  let provider = here.provider;
+  const minter = createAwsMinter({ ...here.options, provider: () => provider });
+  const plan = here.plan(minter);
+  const minted = await minter.mint(plan, here.context());
+  provider = elsewhere(change());
+  expect(await outcome(() => minter.revoke(plan, here.context()))).toBe(
+    'provider_refused (none): provider prod-aws has moved',
+  );
+  expect([await get(here, minted), here.calls('PutRolePolicy'), there.calls('PutRolePolicy')]).toEqual([
+    'ok',
+    0,
+    0,
+  ]);
+  provider = here.provider;
+  expect(await minter.revoke(plan, here.context())).toBe('gone');
+});
+
+test('no session is asked for, and no base is shown, where the Provider has moved to', async () => {
+  let provider = here.provider;
+  const minter = createAwsMinter({ ...here.options, provider: () => provider });
+  const plan = here.plan(minter, { grantId: grant(1) });
+  const base = minter.base?.(plan, { issuanceId: here.newId(), now: here.now() }) ?? plan;
+  await minter.mint(base, here.context());
+  provider = elsewhere({ endpoints: there.provider.spec['endpoints'] });
+  expect(await outcome(() => minter.mint(plan, here.context()))).toBe(
+    'provider_refused (none): provider prod-aws has moved',
+  );
+  const later = here.plan(minter, { grantId: grant(1), provider });
+  expect(minter.base?.(later, { issuanceId: here.newId(), now: here.now() })).toBeDefined();
+  expect(there.aws.ledger()).toEqual([]);
+});
+
+test('ends of before a move and of after it do not become one', async () => {
+  let provider = here.provider;
+  const minter = createAwsMinter({ ...here.options, provider: () => provider });
+  const before = here.plan(minter, { grantId: grant(1) });
+  provider = elsewhere({ endpoints: there.provider.spec['endpoints'] });
+  const after = here.plan(minter, { grantId: grant(2), provider });
+  const told = await Promise.all(
+    [before, after].map((plan) => outcome(() => minter.revoke(plan, here.context()))),
+  );
+  expect(told).toEqual(['provider_refused (none): provider prod-aws has moved', 'ok']);
+});
