@@ -33,7 +33,11 @@ export interface GithubStandin {
   createInstallation(seed: InstallationSeed): string;
   /** All its tokens are refused from now on. */
   suspend(installationId: string): void;
-  /** By `create token`, `delete token`, `read contents`, `write contents`. */
+  /** Lets them in again. */
+  unsuspend(installationId: string): void;
+  /** Tokens made from now on are known only so long after. */
+  lag(seconds: number): void;
+  /** By `create token`, `delete token`, `get installation`, `read contents`, `write contents`. */
   readonly faults: Faults;
   ledger(): readonly GithubRecord[];
   close(): Promise<void>;
@@ -41,17 +45,19 @@ export interface GithubStandin {
 
 interface Installation extends InstallationSeed {
   readonly key: KeyObject;
-  suspended: boolean;
+  suspendedAt: Date | null;
 }
 
 interface Token {
   readonly installation: Installation;
   readonly repositories: readonly string[];
   readonly permissions: Readonly<Record<string, Level>>;
+  readonly knownFrom: Date;
   readonly expiresAt: Date;
 }
 
 interface State {
+  lagMs: number;
   readonly installations: Map<string, Installation>;
   readonly tokens: Map<string, Token>;
   readonly files: Map<string, string>;
@@ -81,6 +87,7 @@ export async function startGithub({
       files: new Map(),
       ledger: [],
       faults: new Faults(),
+      lagMs: 0,
       now,
     },
   };
@@ -89,12 +96,13 @@ export async function startGithub({
     faults: state.faults,
     createInstallation: (seed) => {
       const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-      state.installations.set(seed.installationId, { ...seed, key: publicKey, suspended: false });
+      state.installations.set(seed.installationId, { ...seed, key: publicKey, suspendedAt: null });
       return String(privateKey.export({ type: 'pkcs1', format: 'pem' }));
     },
-    suspend: (installationId) => {
-      const installation = state.installations.get(installationId);
-      if (installation !== undefined) installation.suspended = true;
+    suspend: (installationId) => setSuspended(state, installationId, now()),
+    unsuspend: (installationId) => setSuspended(state, installationId, null),
+    lag: (seconds) => {
+      state.lagMs = seconds * 1000;
     },
     ledger: () => [...state.ledger],
     close: async () => {
@@ -107,12 +115,18 @@ export async function startGithub({
   };
 }
 
+function setSuspended({ installations }: State, id: string, at: Date | null): void {
+  const installation = installations.get(id);
+  if (installation !== undefined) installation.suspendedAt = at;
+}
+
 async function answer(request: IncomingMessage, response: ServerResponse, state: State): Promise<void> {
   const { method = '', url = '' } = request;
   const body = method === 'GET' ? undefined : await readJson(request);
   const bearer = bearerOf(request);
   const route = `${method} ${url.split('?')[0]}`;
   const [, installationId] = /^POST \/app\/installations\/([0-9]+)\/access_tokens$/.exec(route) ?? [];
+  const [, seenId] = /^GET \/app\/installations\/([0-9]+)$/.exec(route) ?? [];
   const [, verb, owner = '', repository = '', file = ''] =
     /^(GET|PUT) \/repos\/([^/]+)\/([^/]+)\/contents\/(.+)$/.exec(route) ?? [];
   const calls = (): { action: string; run: (lie: Lie) => JsonAnswer | Promise<JsonAnswer> } => {
@@ -121,6 +135,8 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
         action: 'create token',
         run: (lie) => createToken(installationId, { bearer, body, lie, state }),
       };
+    if (seenId !== undefined)
+      return { action: 'get installation', run: () => getInstallation(seenId, bearer, state) };
     if (route === 'DELETE /installation/token')
       return { action: 'delete token', run: () => deleteToken(bearer, state) };
     if (verb !== undefined)
@@ -157,7 +173,7 @@ async function createToken(
   const installation = state.installations.get(installationId);
   if (!(await isApp(bearer, installation, state)) || installation === undefined)
     return refuse(401, 'A JSON web token could not be decoded');
-  if (installation.suspended) return refuse(403, 'This installation has been suspended');
+  if (installation.suspendedAt !== null) return refuse(403, 'This installation has been suspended');
   const repositories = member(body, 'repositories') ?? [];
   const permissions = member(body, 'permissions') ?? installation.permissions;
   if (!Array.isArray(repositories) || !repositories.every((one) => installation.repositories.includes(one)))
@@ -166,10 +182,11 @@ async function createToken(
     return refuse(422, 'The permissions requested are not granted to this installation.');
   const named = repositories.map(String);
   const expiresAt = new Date(Math.floor(state.now().getTime() / 1000) * 1000 + tokenMs);
+  const knownFrom = new Date(state.now().getTime() + state.lagMs);
   const token = `ghs_${randomBytes(27).toString('base64url')}`;
   const given = { ...permissions, metadata: 'read' as const };
   const selected = lie === 'lie_identity' || named.length === 0 ? installation.repositories : named;
-  state.tokens.set(token, { installation, repositories: selected, permissions: given, expiresAt });
+  state.tokens.set(token, { installation, repositories: selected, permissions: given, knownFrom, expiresAt });
   record(201, hashOf(token));
   const said = new Date(expiresAt.getTime() + (lie === 'lie_longer' ? tokenMs : 0));
   return {
@@ -213,13 +230,22 @@ function isWithin(asked: unknown, given: Readonly<Record<string, Level>>): asked
 
 function liveToken(bearer: string, { tokens, now }: State): Token | undefined {
   const token = tokens.get(bearer);
-  return token === undefined || token.expiresAt <= now() || token.installation.suspended ? undefined : token;
+  if (token === undefined || token.expiresAt <= now() || token.knownFrom > now()) return undefined;
+  return token.installation.suspendedAt === null ? token : undefined;
+}
+
+async function getInstallation(id: string, bearer: string, state: State): Promise<JsonAnswer> {
+  const installation = state.installations.get(id);
+  if (!(await isApp(bearer, installation, state)) || installation === undefined)
+    return problem(401, 'A JSON web token could not be decoded');
+  const suspended_at = installation.suspendedAt?.toISOString().replace(/\.\d{3}Z$/, 'Z') ?? null;
+  return { status: 200, body: { id: Number(id), suspended_at } };
 }
 
 function deleteToken(bearer: string, state: State): JsonAnswer {
   const token = liveToken(bearer, state);
   const status = token === undefined ? 401 : 204;
-  state.tokens.delete(bearer);
+  if (token !== undefined) state.tokens.delete(bearer);
   state.ledger.push({
     ...{
       at: state.now().toISOString(),
