@@ -216,6 +216,10 @@ describeMinter('the kubernetes minter', subject, [
     ...plan,
     enforcement: { ...plan.enforcement, ttl: 'broker' },
   })),
+  planMutant('a claim that the account is narrowed', (plan) => ({
+    ...plan,
+    enforcement: { ...plan.enforcement, actions: 'provider' },
+  })),
   {
     name: 'an end of another Secret',
     of: (under) => ({
