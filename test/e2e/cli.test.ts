@@ -170,6 +170,9 @@ test('get, whoami, audit query, freeze and thaw', async () => {
   expect((await mayfly(['audit', 'query', '--type', 'task.opened'], await asPerson())).out).toContain(
     'task.opened',
   );
+  const ofTemplate = ['--template', 'cli-only', '--reason', 'INC'];
+  expect((await mayfly(['freeze', ...ofTemplate], await asPerson())).out).toContain('cli-only');
+  expect((await mayfly(['thaw', ...ofTemplate], await asPerson())).code).toBe(0);
   expect((await mayfly(['freeze', '--reason', 'INC'], await asPerson())).code).toBe(0);
   expect((await mayfly(['thaw', '--reason', 'over'], await asPerson())).code).toBe(0);
 });
@@ -235,3 +238,22 @@ test('usage is 2, an unreachable broker is 3, help and version are 0', async () 
   ])
     expect((await mayfly(args)).code).toBe(0);
 });
+
+test('revoke counts, ends and watches; it names exactly one thing, and needs the role', async () => {
+  const { body } = await world.exchange(form(await world.workload(), opening('revoked-by-cli')));
+  const named = ['--task', body.issuance.task, '--reason', 'INC', '-o', 'json'];
+  const counted = await mayfly(['revoke', ...named, '--dry-run'], await asPerson());
+  expect([counted.code, JSON.parse(counted.out)]).toMatchObject([0, { dryRun: true, total: 1 }]);
+  expect((await mayfly(['revoke', ...named], await asPerson(['audit']))).code).toBe(1);
+  expect((await mayfly(['revoke', '--reason', 'INC'], await asPerson())).code).toBe(2);
+  expect((await mayfly(['revoke', ...named, '--issuer', 'x'], await asPerson())).code).toBe(2);
+  const state = async () =>
+    (await world.api('GET', `/v1/tasks/${body.issuance.task}`, { bearer: await world.person() })).body.state;
+  expect(await state()).toBe('open');
+  const watched = await mayfly(['revoke', ...named, '--watch'], await asPerson());
+  expect([watched.code, JSON.parse(watched.out)]).toMatchObject([
+    0,
+    { state: 'done', ended: 1, credentials: { pending: 0 } },
+  ]);
+  expect(await state()).toBe('cancelled');
+}, 30_000);

@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { reaperPass, watchDenials } from '@mayfly/broker';
-import { bareId } from '@mayfly/protocol';
+import { bareId, formatId } from '@mayfly/protocol';
 import { accessTokenType, form, freePort, opening, startWorld, type World } from '../e2e/world.ts';
+import { invariants } from './invariants.ts';
 
 /**
  * The real broker process is killed before and after each effect of exchange and end. A second broker on the same
@@ -59,6 +59,21 @@ const task =
       await survivor.api('POST', `/v1/tasks/${child.task}/suspend`, { bearer, json: {} });
     await child.api(`/v1/tasks/${child.task}/${verb}`, bearer);
   };
+const revokeGrant: Scenario = async (child) => {
+  await child.open({ withCredential: true });
+  const [grant] = await survivor.sql<{ id: string }>(
+    `select id from task_grant where tool = 's3.read' and state = 'active' order by id desc limit 1`,
+  );
+  await child.api(`/v1/grants/${formatId('grt', grant?.id ?? '')}/revoke`, await survivor.person());
+};
+const revokeAll: Scenario = async (child) => {
+  await child.open({ withCredential: true });
+  await child.json(
+    '/v1/revocations',
+    { template: 'invoice-reconcile', reason: 'kill' },
+    await survivor.person(),
+  );
+};
 const lapse: Scenario = async (child) => {
   await child.open({ withCredential: true });
   await survivor.sql(
@@ -111,6 +126,10 @@ const cases: Readonly<Record<string, Scenario>> = {
   'tasks.end': task('end'),
   'tasks.suspend': task('suspend', true),
   'tasks.resume': task('resume', true),
+  'tasks.endGrant': revokeGrant,
+  'revocations.request': revokeAll,
+  'revocations.claim': revokeAll,
+  'revocations.settle': revokeAll,
   'queue.claim': task('end'),
   'queue.settle': task('end'),
   'queue.postpone': unfinished,
@@ -136,6 +155,8 @@ const reads = [
   'tasks.findByRef',
   'tasks.findByGrant',
   'tasks.ending',
+  'revocations.measure',
+  'revocations.find',
   'queue.lanes',
   'deny.untold',
   'deny.unproven',
@@ -149,6 +170,7 @@ interface Child {
   /** Requests whose answer may never come. */
   post(path: string, body: Record<string, string>, bearer?: string): Promise<void>;
   api(path: string, bearer: string): Promise<void>;
+  json(path: string, body: Record<string, string>, bearer: string): Promise<void>;
   open(options?: { withCredential?: boolean }): Promise<string>;
   arm(barrier: string): Promise<void>;
   /** Resolves when the barrier is reached. */
@@ -207,6 +229,12 @@ async function startChild(): Promise<Child> {
         ...(bearer === undefined ? {} : { headers: { authorization: `Bearer ${bearer}` } }),
       }),
     api: (path, bearer) => send(path, { method: 'POST', headers: { authorization: `Bearer ${bearer}` } }),
+    json: (path, body, bearer) =>
+      send(path, {
+        method: 'POST',
+        body: JSON.stringify(body),
+        headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json' },
+      }),
     open: async ({ withCredential = false } = {}) => {
       const body = JSON.stringify({
         template: 'invoice-reconcile',
@@ -279,6 +307,7 @@ class Lines {
 async function settle(): Promise<void> {
   const { broker } = survivor.running;
   await survivor.sql(`update deny_document set writer_until = null`);
+  await survivor.sql('update revocation set due_at = now()');
   for (let pass = 0; pass < 20; pass += 1) {
     // What the last transaction of the killed one still holds is left for the next pass.
     await survivor.sql(
@@ -293,52 +322,6 @@ async function settle(): Promise<void> {
     if (row?.n === '0') break;
   }
   await watchDenials(broker, 0);
-}
-
-/** The invariants of docs/architecture.md that tables and ledger can show. */
-async function invariants(): Promise<string[]> {
-  const problems: string[] = [];
-  const minted = survivor.clouds.aws
-    .ledger()
-    .filter(
-      ({ eventName, responseElements, requestParameters }) =>
-        responseElements !== null &&
-        (eventName === 'GetScopedCredentials' || requestParameters['sourceIdentity'] !== undefined),
-    );
-  const rows = await survivor.sql<{
-    session: string;
-    description: string;
-    purpose: string;
-    key_hash: string | null;
-  }>(
-    `select i.plan->'body'->>'sessionName' as session, i.plan->'body'->>'description' as description, i.purpose, d.key_hash
-     from issuance i left join issuance_delivery d on d.issuance_id = i.id where i.provider = 'local-aws' and i.decision = 'allow'`,
-  );
-  for (const { eventName, requestParameters, responseElements } of minted) {
-    const joined = rows.filter(({ session, description, purpose }) =>
-      eventName === 'GetScopedCredentials'
-        ? purpose === 'agent' && description === requestParameters['scopedSessionDescription']
-        : session === requestParameters['roleSessionName'],
-    );
-    const { accessKeyId } = (responseElements as { credentials: { accessKeyId: string } }).credentials;
-    const hash = createHash('sha256').update(accessKeyId).digest('hex');
-    if (joined.length !== 1) problems.push(`I3: a ${eventName} joins to ${joined.length} issuances`);
-    else if (joined[0]?.key_hash != null && joined[0].key_hash !== hash)
-      problems.push('I3: another key than the ledger’s');
-  }
-  const queries: Readonly<Record<string, string>> = {
-    'I4: a credential of an ended task is neither confirmed, expired nor queued': `select i.id from issuance i join task t on t.id = i.task_id left join work w on w.id = i.id
-      where i.decision = 'allow' and not i.local and t.state not in ('open', 'suspended') and i.not_after > now()
-        and w.id is null and not exists (select from issuance_end e where e.issuance_id = i.id)`,
-    'I4: delivered, but its task has ended': `select w.id from work w join task t on t.id = w.task_id where w.state in ('delivered', 'intended') and t.state not in ('open', 'suspended')`,
-    'I8: budget and issuances differ': `select g.id from task_grant g where g.uses <> (select count(*) from issuance i where i.grant_id = g.id and i.decision = 'allow' and i.purpose = 'agent')`,
-    'I9: an issuance without exactly one audit row of its decision': `select i.id from issuance i where 1 <> (select count(*) from audit_entry a where a.issuance_id = i.id and a.type in ('exchange.intended', 'exchange.refused', 'base.intended'))`,
-    'I2: delivered without an outcome in the log': `select d.issuance_id from issuance_delivery d where not exists (select from audit_entry a where a.issuance_id = d.issuance_id and a.type in ('exchange.delivered', 'base.delivered'))`,
-    'a task that ended has an active grant': `select g.id from task_grant g join task t on t.id = g.task_id where t.state not in ('open', 'suspended') and g.state <> 'ended'`,
-  };
-  for (const [name, text] of Object.entries(queries))
-    if ((await survivor.sql(text)).length > 0) problems.push(name);
-  return problems;
 }
 
 test('every effect of the ports has a kill case', async () => {
@@ -374,7 +357,7 @@ test.each(matrix)(
       await child.kill(); // A barrier that was not reached must not leave its process to the next case.
     }
     await settle();
-    expect(await invariants()).toEqual([]);
+    expect(await invariants(survivor)).toEqual([]);
     // Whatever is still open can be ended by the survivor, and then nothing is left but what waits for its time.
     const tasks = await survivor.sql<{ id: string }>(
       `select id from task where state in ('open', 'suspended')`,
@@ -383,7 +366,8 @@ test.each(matrix)(
     for (const { id } of tasks)
       await survivor.api('POST', `/v1/tasks/${id}/end`, { bearer: operator, json: { outcome: 'cancelled' } });
     await settle();
-    expect(await invariants()).toEqual([]);
+    expect(await invariants(survivor)).toEqual([]);
+    expect(await survivor.sql('select id from revocation where done_at is null')).toEqual([]);
     const left = await survivor.sql(`select state from work where kind = 'task' or state <> 'reaped'`);
     expect(left).toEqual([]);
   },

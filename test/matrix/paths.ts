@@ -361,7 +361,7 @@ export const givesNothing: Readonly<Record<string, string>> = {
         kind,
         `${kind}/{name}`,
       ]),
-      ...['freeze', 'whoami', 'audit/events'],
+      ...['freeze', 'revocations', 'revocations/{id}', 'whoami', 'audit/events'],
     ].map((path) => [`GET /v1/${path}`, reads]),
   ),
   ...Object.fromEntries(
@@ -377,6 +377,8 @@ export const givesNothing: Readonly<Record<string, string>> = {
   'POST /v1/tasks/{id}/end': 'takes away',
   'POST /v1/tasks/{id}/suspend': 'takes away',
   'POST /v1/freeze': 'takes away',
+  'POST /v1/revocations': 'takes away',
+  'POST /v1/grants/{id}/revoke': 'takes away',
   'POST /revoke': 'takes away',
   'POST /v1/plan': reads,
   'POST /v1/apply': changes,

@@ -1,3 +1,4 @@
+import { reaperPass } from '@mayfly/broker';
 import { parseId } from '@mayfly/protocol';
 import type { Changes } from './documents.ts';
 import type { Tag } from './paths.ts';
@@ -50,6 +51,33 @@ const bySql = (column: string) => (scene: Scene, task: string) =>
     parseId('tsk', task),
   ]);
 
+function frozen(named: Readonly<Record<string, string>>, reaches: State['reaches']): State {
+  return {
+    name: `frozen: ${Object.entries(named).join()}`,
+    reaches,
+    enter: (scene) => asPerson(scene, '/v1/freeze', { ...named, reason: 'matrix' }),
+    leave: (scene) => asPerson(scene, '/v1/thaw', { ...named, reason: 'matrix' }),
+  };
+}
+
+async function revokeGrants(scene: Scene, task: string): Promise<void> {
+  const bearer = await scene.world.person();
+  const { body } = await scene.world.api('GET', `/v1/grants?task=${task}`, { bearer });
+  for (const { id } of body.items) await asPerson(scene, `/v1/grants/${id}/revoke`);
+}
+
+/** Until every task has ended: what the clouds confirm comes later. */
+async function revokeAll({ world }: Scene, named: Readonly<Record<string, string>>): Promise<void> {
+  const bearer = await world.person();
+  const json = { ...named, reason: 'matrix' };
+  const { body } = await world.api('POST', '/v1/revocations', { bearer, json });
+  for (let job = body; job.state !== 'done'; ) {
+    await world.sql('update revocation set due_at = now() where done_at is null');
+    await reaperPass(world.running.broker);
+    job = (await world.api('GET', `/v1/revocations/${body.id}`, { bearer: await world.person() })).body;
+  }
+}
+
 export const states: readonly State[] = [
   documents(
     'issuer removed',
@@ -86,6 +114,9 @@ export const states: readonly State[] = [
     enter: (scene) => asPerson(scene, '/v1/freeze', { reason: 'matrix' }),
     leave: (scene) => asPerson(scene, '/v1/thaw', { reason: 'matrix' }),
   },
+  frozen({ template: 'matrix-job' }, any('exchange', 'opens')),
+  frozen({ issuer: 'matrix-agents' }, any('exchange', 'opens')),
+  frozen({ provider: 'token' }, any('token')),
   tasks('task ended', (scene, task) => asPerson(scene, `/v1/tasks/${task}/end`, { outcome: 'cancelled' })),
   tasks(
     'task suspended',
@@ -93,13 +124,23 @@ export const states: readonly State[] = [
     // To resume is what an operator does about it.
     (tags) => tags.includes('task') && !tags.includes('operator'),
   ),
+  // The task lives on, and may open a child that is given nothing.
+  tasks(
+    'grant revoked',
+    revokeGrants,
+    (tags) => tags.includes('task') && any('exchange', 'introspect')(tags),
+  ),
+  {
+    name: 'revoked by template',
+    reaches: any('task'),
+    enter: (scene) => revokeAll(scene, { template: 'matrix-job' }),
+    leave: async () => undefined,
+  },
   tasks('task expired', bySql('expires_at')),
   tasks('lease lost', bySql('lease_until')),
 ];
 
 /** States of the contract that this version does not have yet; one that appears among the routes must be added above. */
 export const notBuilt: Readonly<Record<string, string>> = {
-  'grant revoked': 'POST /v1/grants/{id}/revoke',
   quarantined: 'POST /v1/tasks/{id}/signals',
-  'revoked by workload, template or issuer': 'POST /v1/revocations',
 };

@@ -163,7 +163,7 @@ const reports: ResourceServer = {
 };
 
 /** One organisation: a template for tasks and one for their children, a provider of each way to end. */
-export const documents: Omit<PolicySet, 'epoch' | 'frozen'> = {
+export const documents: Omit<PolicySet, 'epoch' | 'freezes'> = {
   issuers: new Map([[issuer.issuer, issuer]]),
   templates: new Map([parent, child].map((template) => [template.name, template])),
   providers: new Map(providers.map((provider) => [provider.name, provider])),

@@ -14,7 +14,7 @@ function trusting(...names: readonly string[]) {
   const documents: Documents = {
     load: async () => ({
       epoch: state.epoch,
-      frozen: null,
+      freezes: [],
       documents: state.names.map((name) => ({
         kind: 'TrustedIssuer',
         name,
@@ -33,6 +33,7 @@ function trusting(...names: readonly string[]) {
     history: unused,
     apply: unused,
     freeze: unused,
+    thaw: unused,
     freezeStatus: unused,
   };
   return {

@@ -110,7 +110,7 @@ function specOf({ subjects, ...issuer }: TrustedIssuer): string {
 }
 
 async function loadSet({ store, brokerIssuer }: PolicyCacheOptions): Promise<PolicySet> {
-  const { epoch, frozen, documents } = await store.documents.load();
+  const { epoch, freezes, documents } = await store.documents.load();
   const opened = documents.map(({ version, body }) => ({ version, document: reopenDocument(body) }));
-  return { epoch, frozen, ...compileDocuments(opened, { brokerIssuer }) };
+  return { epoch, freezes, ...compileDocuments(opened, { brokerIssuer }) };
 }

@@ -1,4 +1,4 @@
-import { Lanes, type ReapPorts, reapOnce } from '@mayfly/core';
+import { advanceRevocations, Lanes, type ReapPorts, reapOnce } from '@mayfly/core';
 import type { Wired } from './wire.ts';
 
 /** Deny documents are looked at again this often while an entry is needed (architecture.md section 5). */
@@ -31,12 +31,19 @@ export function startReaper(broker: Wired): Reaper {
     }
   };
   const watch = onlyOne(() => attempt('watch of deny documents', () => watchDenials(broker)));
+  const revocations = onlyOne(() =>
+    attempt('revocations', async () => {
+      const ended = await advance(broker, () => stopping.signal.aborted);
+      if (ended > 0) broker.nudge();
+    }),
+  );
   const loop = async () => {
     let upkeepAt = 0;
     while (!stopping.signal.aborted) {
       await attempt('look at what is due', () => lanes.look());
       tell(broker, lanes);
       watch.start();
+      revocations.start();
       await attempt('counted refusals', () => broker.unattested.flush());
       if (performance.now() > upkeepAt) {
         await attempt('partitions', () => keepPartitions(broker));
@@ -52,6 +59,7 @@ export function startReaper(broker: Wired): Reaper {
     await attempt('what was under way', () => lanes.stop());
     tell(broker, lanes);
     await watch.settled();
+    await revocations.settled();
   };
   const running = loop();
   return {
@@ -87,7 +95,13 @@ function tell({ metrics }: Wired, lanes: Lanes): void {
 
 /** Everything that is due now, once; for tests, so that nothing waits for a timer. */
 export async function pass(broker: Wired): Promise<void> {
+  await advance(broker);
   await reapOnce(reapPorts(broker));
+}
+
+function advance({ lifecycle, store, exchange }: Wired, stopped?: () => boolean): Promise<number> {
+  const ports = { ...lifecycle, revocations: store.revocations, report: exchange.report };
+  return advanceRevocations(ports, stopped);
 }
 
 /** Days to come are made, days beyond the retention dropped; also at start, which may be after a long rest. */

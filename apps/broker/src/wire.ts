@@ -151,6 +151,7 @@ function openStore(options: {
     ledger: decorate('ledger', store.ledger),
     taskStore: decorate('tasks', store.taskStore),
     queue: decorate('queue', store.queue),
+    revocations: decorate('revocations', store.revocations),
     deny: decorate('deny', store.deny),
   };
 }

@@ -15,7 +15,10 @@ const groups: readonly { readonly commands: readonly string[]; load(): Promise<R
     commands: ['lint', 'plan', 'apply', 'schema', 'access'],
     load: async () => (await import('./commands/documents.ts')).registerDocuments,
   },
-  { commands: ['freeze', 'thaw'], load: async () => (await import('./commands/operate.ts')).registerOperate },
+  {
+    commands: ['freeze', 'thaw', 'revoke'],
+    load: async () => (await import('./commands/operate.ts')).registerOperate,
+  },
   {
     commands: ['serve', 'migrate', 'doctor', 'bootstrap', 'config', 'version'],
     load: async () => (await import('./commands/server.ts')).registerServer,

@@ -3,7 +3,7 @@ import { byItself, coreWorld, issuerUrl, pattern, seededIds, TestClock } from '@
 import { type Allowed, type DecideInput, type Denied, decide, type Wanted } from './decide.ts';
 import { considerOpening, planOpening } from './open.ts';
 import type { Task } from './task.ts';
-import type { GrantSpec, PolicySet, Template } from './template.ts';
+import type { FreezeScope, GrantSpec, PolicySet, Template } from './template.ts';
 
 const { template, documents, issuer } = coreWorld();
 const policy = documents.set;
@@ -29,6 +29,7 @@ const order = [
   'actor-allowed',
   'identifier-plain',
   'grant-covers:read-invoices',
+  'provider-not-frozen',
   'grant-authentic',
   'active-version-covers',
   'ancestors-cover',
@@ -55,6 +56,9 @@ function granting(change: Partial<GrantSpec>, version = 2): Template {
   return { ...template, version, grants: first === undefined ? rest : [{ ...first, ...change }, ...rest] };
 }
 
+const frozenBy = (scope: FreezeScope['scope'], name: string) => ({
+  policy: { ...policy, freezes: [{ scope, name, reason: 'incident' }] },
+});
 const sound: DecideInput = {
   policy,
   identity: reconciler,
@@ -128,7 +132,10 @@ describe('each rule denies alone, with its reason, and names what held before it
       'workload_not_matched',
       'issuer-trusted',
     ],
-    ['a freeze', { policy: { ...policy, frozen: { reason: 'incident' } } }, 'frozen', 'not-frozen'],
+    ['a freeze', frozenBy('all', ''), 'frozen', 'not-frozen'],
+    ['a freeze of its template', frozenBy('template', 'invoice-reconcile'), 'frozen', 'not-frozen'],
+    ['a freeze of its issuer', frozenBy('issuer', 'agents'), 'frozen', 'not-frozen'],
+    ['a freeze of its provider', frozenBy('provider', 'cloud'), 'frozen', 'provider-not-frozen'],
     ['a suspended task', { status: { state: 'suspended' } }, 'task_suspended', 'task-open'],
     ['a completed task', { status: { state: 'completed' } }, 'task_ended', 'task-open'],
     ['an abandoned task', { status: { state: 'abandoned' } }, 'task_ended', 'task-open'],
@@ -264,7 +271,7 @@ describe('the grant', () => {
 });
 
 describe('the version active now', () => {
-  const failing = { allowed: false, checks: order.slice(0, 12), failed: 'active-version-covers' };
+  const failing = { allowed: false, checks: order.slice(0, 13), failed: 'active-version-covers' };
 
   test('narrows at once', () => {
     const narrower = granting({ resource: 'arn:aws:s3:::invoices/${params.quarter}/public/**' });
@@ -330,7 +337,7 @@ describe('the life of a credential', () => {
     expect(asking({ ttlSeconds: 121 })).toEqual({
       allowed: false,
       reason: 'ttl_too_long',
-      checks: order.slice(0, 15),
+      checks: order.slice(0, 16),
       failed: 'ttl-within-grant',
     });
   });
@@ -363,7 +370,7 @@ describe('the life of a credential', () => {
     expect(asking({}, { now })).toEqual({
       allowed: false,
       reason: 'task_ended',
-      checks: order.slice(0, 15),
+      checks: order.slice(0, 16),
       failed: 'time-left',
     });
   });

@@ -18,7 +18,7 @@ import {
 } from './cover.ts';
 import { confirmationFor } from './proof.ts';
 import type { Grant, Task, TaskStatus } from './task.ts';
-import type { PolicySet, Template } from './template.ts';
+import { isFrozen, type PolicySet, type Template } from './template.ts';
 import { type Actor, type Confirmation, type Identity, ownerOf } from './workload.ts';
 
 /** What is asked for, once the wire form is parsed. */
@@ -88,6 +88,9 @@ export function decide(input: DecideInput): Allowed | Denied {
   const found = chooseGrant(input);
   if ('reason' in found) return { allowed: false, reason: found.reason, checks, failed: 'grant-covers' };
   checks.push(`grant-covers:${found.grant.name}`);
+  if (frozenRefusal(input, [found.grant.provider]) !== null)
+    return { allowed: false, reason: 'frozen', checks, failed: 'provider-not-frozen' };
+  checks.push('provider-not-frozen');
   if (input.pinned === undefined || !isAuthentic(found.grant, input.task, input.pinned))
     return { allowed: false, reason: 'grant_not_authentic', checks, failed: 'grant-authentic' };
   checks.push('grant-authentic');
@@ -110,7 +113,7 @@ const rules: readonly Rule[] = [
   ['task-owner', (input) => (ownsTask(input.task, input.pinned, input) ? null : 'task_unknown')],
   ['issuer-trusted', ({ policy, identity }) => trustRefusal(policy, identity)],
   ['actors-trusted', ({ policy, actors }) => actorsRefusal(policy, actors)],
-  ['not-frozen', ({ policy }) => (policy.frozen === null ? null : 'frozen')],
+  ['not-frozen', (input) => frozenRefusal(input)],
   ['task-open', ({ status }) => stateRefusal(status.state)],
   ['task-unexpired', ({ task, now }) => (now < task.expiresAt ? null : 'task_ended')],
   ['template-active', ({ policy, task }) => (activeTemplate(policy, task) ? null : 'template_disabled')],
@@ -124,6 +127,21 @@ const rules: readonly Rule[] = [
     ({ wanted }) => (isPlainIdentifier(wanted.identifier) ? null : 'identifier_malformed'),
   ],
 ];
+
+/** A freeze reaches whoever has a part in it: the tasks above, their workloads, and those who act for them. */
+function frozenRefusal(
+  { policy, task, ancestors, identity, actors }: DecideInput,
+  providers: readonly string[] = [],
+): Reason | null {
+  const tasks = [task, ...ancestors.map((one) => one.task)];
+  const parties = [identity, ...actors, ...tasks.map(({ workload }) => workload)];
+  const named = {
+    templates: tasks.map(({ template }) => template),
+    issuers: parties.map(({ issuerName }) => issuerName),
+    providers,
+  };
+  return isFrozen(policy, named) ? 'frozen' : null;
+}
 
 /** The owner rule of contract.md section 5: issuer, subject and the bound claims, compared at each call. */
 export function ownsTask(

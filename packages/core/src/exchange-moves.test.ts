@@ -126,6 +126,23 @@ describe('a freeze', () => {
     expect(reasonOf(await world.exchange(again))).toBe('delivered');
   });
 
+  test.each([
+    ['template', 'invoice-reconcile', 'other'],
+    ['issuer', 'agents', 'agent'],
+    ['provider', 'cloud', 'clouds'],
+  ] as const)(
+    'of the %s refuses what it names, between decision and commit too, and nothing else',
+    async (scope, name, other) => {
+      const { world } = await opened();
+      world.documents.freeze('incident', { scope, name: other });
+      world.trace.beforeNext('ledger.intend', () => world.documents.freeze('incident', { scope, name }));
+      expect(reasonOf(await world.exchange(again))).toBe('frozen');
+      expect(reasonOf(await world.exchange(again))).toBe('frozen');
+      world.documents.freeze(null, { scope, name });
+      expect(reasonOf(await world.exchange(again))).toBe('delivered');
+    },
+  );
+
   test('between decision and commit refuses the commit', async () => {
     const { world } = await opened();
     world.trace.beforeNext('ledger.intend', () => world.documents.freeze('incident'));

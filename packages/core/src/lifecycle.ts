@@ -5,6 +5,7 @@ import { lineageOf } from './find.ts';
 import { considerOpening, type OpenCandidate, type OpenRequest, planOpening, sameParams } from './open.ts';
 import type { Ending, NewId, Policies, SingleUse, TaskFound, Tasks } from './ports.ts';
 import type { ClosedState, TaskStatus } from './task.ts';
+import { isFrozen, type PolicySet } from './template.ts';
 import type { Actor, Identity } from './workload.ts';
 
 export interface LifecyclePorts {
@@ -29,7 +30,7 @@ export async function openTask(
 ): Promise<TaskFound & { readonly opened: boolean }> {
   let policy = await ports.policies.refresh();
   for (let round = 0; round < roundsMax; round += 1) {
-    if (policy.frozen !== null) throw new Refusal('frozen');
+    refuseFrozen(request, policy);
     const candidate = considerOpening(request, policy);
     const existing = await findSame(request, candidate, ports);
     if (existing !== undefined) {
@@ -44,6 +45,17 @@ export async function openTask(
     policy = await ports.policies.refresh();
   }
   throw new Fault('overloaded', { effect: 'none', detail: 'policy or ref kept moving' });
+}
+
+function refuseFrozen({ template, workload, actors, ancestors }: OpenRequest, policy: PolicySet): void {
+  const above = ancestors.map(({ task }) => task);
+  const parties = [workload, ...actors, ...above.map((task) => task.workload)];
+  const named = {
+    templates: [template, ...above.map((task) => task.template)],
+    issuers: parties.map(({ issuerName }) => issuerName),
+    providers: [],
+  };
+  if (isFrozen(policy, named)) throw new Refusal('frozen');
 }
 
 // The caller gets a task token all the same, so a once-only assertion is used by it as by an opening (invariant I7).

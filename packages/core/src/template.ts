@@ -138,10 +138,42 @@ export interface RoleBinding {
   };
 }
 
+/** `name` is empty for `all`. */
+export interface FreezeScope {
+  readonly scope: 'all' | 'template' | 'provider' | 'issuer';
+  readonly name: string;
+}
+
+export interface Freeze extends FreezeScope {
+  readonly reason: string;
+}
+
+/** Does a freeze lie on any of these? */
+export function isFrozen(
+  { freezes }: Pick<PolicySet, 'freezes'>,
+  named: Readonly<Record<'templates' | 'issuers' | 'providers', readonly string[]>>,
+): boolean {
+  return freezes.some(({ scope, name }) => {
+    switch (scope) {
+      case 'all':
+        return true;
+      case 'template':
+        return named.templates.includes(name);
+      case 'issuer':
+        return named.issuers.includes(name);
+      case 'provider':
+        return named.providers.includes(name);
+      default:
+        return scope satisfies never;
+    }
+  });
+}
+
 /** Everything that decides, as of one `config_epoch`. Never changed in place: a new epoch is a new set. */
 export interface PolicySet {
   readonly epoch: number;
-  readonly frozen: { readonly reason: string } | null;
+  /** Where nothing is issued. */
+  readonly freezes: readonly Freeze[];
   /** By exact `iss`. */
   readonly issuers: ReadonlyMap<string, TrustedIssuer>;
   readonly templates: ReadonlyMap<string, Template>;

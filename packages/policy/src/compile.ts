@@ -41,7 +41,7 @@ export const tokenProvider: Provider = { name: 'token', type: 'token', spec: {} 
 export function compileDocuments(
   documents: readonly VersionedDocument[],
   context: CompileContext,
-): Omit<PolicySet, 'epoch' | 'frozen'> {
+): Omit<PolicySet, 'epoch' | 'freezes'> {
   const of = <K extends Kind>(kind: K) =>
     documents.flatMap(({ version, document }) =>
       isDocumentOf(document, kind) ? [{ version, document }] : [],

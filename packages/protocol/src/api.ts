@@ -15,7 +15,31 @@ export type OpenTaskBody = z.infer<typeof openTaskBody>;
 
 export const taskOutcomes = ['completed', 'failed', 'cancelled'] as const;
 export const endTaskBody = z.strictObject({ outcome: z.enum(taskOutcomes).default('completed') });
-export const reasonBody = z.strictObject({ reason: boundedText(500) });
+/** Exactly one name: what is to be ended. */
+export const revocationBody = z
+  .strictObject({
+    task: boundedText(128).optional(),
+    grant: boundedText(128).optional(),
+    workload: boundedText(512).optional(),
+    template: boundedText(128).optional(),
+    issuer: boundedText(128).optional(),
+    provider: boundedText(128).optional(),
+    reason: boundedText(500),
+    dryRun: z.boolean().default(false),
+  })
+  .refine(
+    ({ reason: _, dryRun: __, ...names }) =>
+      Object.values(names).filter((one) => one !== undefined).length === 1,
+  );
+/** Everything, or what one name covers. */
+export const freezeBody = z
+  .strictObject({
+    template: boundedText(128).optional(),
+    provider: boundedText(128).optional(),
+    issuer: boundedText(128).optional(),
+    reason: boundedText(500),
+  })
+  .refine(({ reason: _, ...names }) => Object.values(names).filter((one) => one !== undefined).length <= 1);
 export const optionalReasonBody = z.strictObject({ reason: boundedText(500).optional() });
 
 /** What stands in front of the end of a task's credentials; seconds and counts, times in RFC 3339 UTC. */

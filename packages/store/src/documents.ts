@@ -1,6 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import { canonicalText } from '@mayfly/audit';
-import { type AuditEvent, Fault, Refusal } from '@mayfly/core';
+import { type AuditEvent, Fault, type Freeze, type FreezeScope, Refusal } from '@mayfly/core';
 import { type Database, orFault } from './database.ts';
 import { encodeAudit } from './encode.ts';
 import type { Prisma } from './generated/client.ts';
@@ -19,7 +19,7 @@ export interface StoredDocument {
 
 export interface DocumentSet {
   readonly epoch: number;
-  readonly frozen: { readonly reason: string } | null;
+  readonly freezes: readonly Freeze[];
   readonly documents: readonly StoredDocument[];
 }
 
@@ -41,6 +41,12 @@ export interface DocumentChanges {
 /** The set whose documents only the files of MAYFLY_BUNDLE change. */
 export const bundleSet = 'bundle';
 
+export interface FreezeStatus extends Freeze {
+  readonly at: Date;
+  /** No intent beneath it is under way any more. */
+  readonly drained: boolean;
+}
+
 export interface Documents {
   /** What is in force, every row's MAC checked: one that does not hold is a Fault, never skipped. */
   load(): Promise<DocumentSet>;
@@ -52,8 +58,10 @@ export interface Documents {
   ): Promise<readonly { version: number; createdAt: Date; createdBy: string }[]>;
   /** Atomic; unchanged documents make no version; raises the epoch when anything changed. `stale`: plan again. */
   apply(changes: DocumentChanges): Promise<{ kind: 'applied'; epoch: number } | { kind: 'stale' }>;
-  freeze(reason: string | null, audit: AuditEvent): Promise<void>;
-  freezeStatus(): Promise<{ frozen: boolean; reason: string | null; since: Date | null; drained: boolean }>;
+  /** In force for every intent that commits afterwards, on every replica. */
+  freeze(on: Freeze, audit: AuditEvent): Promise<void>;
+  thaw(on: FreezeScope, audit: AuditEvent): Promise<void>;
+  freezeStatus(): Promise<readonly FreezeStatus[]>;
 }
 
 export function createDocuments(database: Database, mac: RowMac): Documents {
@@ -81,8 +89,9 @@ export function createDocuments(database: Database, mac: RowMac): Documents {
         }),
       ),
     apply: (changes) => orFault(() => prisma.$transaction((tx) => apply(tx, changes, mac))),
-    freeze: (reason, audit) => orFault(() => prisma.$transaction((tx) => freeze(tx, reason, audit))),
-    freezeStatus: () => freezeStatus(database),
+    freeze: (on, audit) => setFreeze(database, { ...on, frozen: true }, audit),
+    thaw: (on, audit) => setFreeze(database, { ...on, reason: null, frozen: false }, audit),
+    freezeStatus: () => database.call<FreezeStatus>('freeze_status', 'select * from freeze_status()', []),
   };
 }
 
@@ -102,8 +111,8 @@ async function load(tx: Transaction, mac: RowMac): Promise<DocumentSet> {
       throw tampered(kind, name);
     return open(row, setName, mac);
   });
-  const frozen = epoch.frozenReason === null ? null : { reason: epoch.frozenReason };
-  return { epoch: Number(epoch.epoch), frozen, documents };
+  const freezes = await tx.$queryRaw<Freeze[]>`select scope, name, reason from frozen`;
+  return { epoch: Number(epoch.epoch), freezes, documents };
 }
 
 async function apply(tx: Transaction, changes: DocumentChanges, mac: RowMac) {
@@ -182,32 +191,14 @@ async function upsert(
   return version;
 }
 
-async function freeze(tx: Transaction, reason: string | null, audit: AuditEvent): Promise<void> {
-  await tx.$queryRaw`select epoch from config_epoch for update`;
-  const frozenAt = reason === null ? null : new Date();
-  await tx.configEpoch.update({
-    where: { one: true },
-    data: { epoch: { increment: 1 }, frozenReason: reason, frozenAt },
-  });
-  await appendAudit(tx, audit);
-}
-
-async function freezeStatus(database: Database) {
-  const text = `select frozen_reason, frozen_at,
-      not exists (select from work w where w.state = 'intended' and w.intended_at <= c.frozen_at) as drained
-    from config_epoch c`;
-  const [row] = await database.call<{
-    frozen_reason: string | null;
-    frozen_at: Date | null;
-    drained: boolean;
-  }>('freeze_status', text, []);
-  const reason = row?.frozen_reason ?? null;
-  return {
-    frozen: reason !== null,
-    reason,
-    since: row?.frozen_at ?? null,
-    drained: reason !== null && row?.drained === true,
-  };
+async function setFreeze(
+  database: Database,
+  { scope, name, reason, frozen }: FreezeScope & { readonly reason: string | null; readonly frozen: boolean },
+  audit: AuditEvent,
+): Promise<void> {
+  const text = 'select set_freeze($1, $2, $3, $4, $5::jsonb)';
+  const values = [scope, name, reason, frozen, JSON.stringify(encodeAudit(audit))];
+  await database.call('set_freeze', text, values);
 }
 
 async function appendAudit(tx: Transaction, event: AuditEvent): Promise<void> {

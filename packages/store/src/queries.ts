@@ -62,6 +62,7 @@ export function createQueries(database: Database) {
     explanation: (id: string) => explanation(database, id),
     tasks: (filters: TaskFilters) => tasks(database, filters),
     auditEvents: (filters: AuditFilters) => auditEvents(database, filters),
+    listRevocations: (page: PageRequest) => listRevocations(database, page),
     tokenStatus: (id: string) => tokenStatus(database, id),
     issued: (id: string) => issued(database, id),
     workStatus: () => workStatus(database),
@@ -158,6 +159,15 @@ async function auditEvents({ prisma }: Database, filters: AuditFilters): Promise
     prisma.auditEntry.findMany({ where, orderBy: { seq: 'asc' }, take: limit + 1 }),
   );
   return page(rows, limit, ({ seq }) => String(seq));
+}
+
+/** Their ids, the newest first. */
+async function listRevocations(database: Database, { limit, cursor }: PageRequest): Promise<Page<string>> {
+  const text = 'select id from revocation where $1::uuid is null or id < $1 order by id desc limit $2';
+  const before = cursor === null ? null : uuidCursor(cursor);
+  const rows = await database.call<{ id: string }>('list_revocations', text, [before, limit + 1]);
+  const ids = rows.map(({ id }) => id);
+  return page(ids, limit, (id) => id);
 }
 
 /** What decides who may revoke it; undefined for what was never issued to an agent. */

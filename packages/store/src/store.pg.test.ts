@@ -39,7 +39,9 @@ describeStore('the store in PostgreSQL', async () => {
 
 function storeOf([first, second]: readonly Store[], owner: pg.Pool): StoreUnderTest {
   if (first === undefined || second === undefined) throw new Error('two replicas are needed');
-  const portsOf = ({ ledger, taskStore: tasks, queue, deny }: Store) => ({ ledger, tasks, queue, deny });
+  const portsOf = ({ ledger, taskStore: tasks, queue, revocations, deny }: Store) => ({
+    ...{ ledger, tasks, queue, revocations, deny },
+  });
   return {
     ...portsOf(first),
     replica: () => portsOf(second),
@@ -53,7 +55,7 @@ function storeOf([first, second]: readonly Store[], owner: pg.Pool): StoreUnderT
 
 type Hooks = Omit<
   StoreUnderTest,
-  'newId' | 'now' | 'epoch' | 'replica' | 'ledger' | 'tasks' | 'queue' | 'deny'
+  'newId' | 'now' | 'epoch' | 'replica' | 'ledger' | 'tasks' | 'queue' | 'revocations' | 'deny'
 >;
 
 /** Time is moved in rows, by the owner of the tables: the database's clock is its own. */
@@ -64,7 +66,12 @@ function moves(owner: pg.Pool) {
   const ago = 'clock_timestamp() - make_interval(secs => $2)';
   return {
     raiseEpoch: () => run('update config_epoch set epoch = epoch + 1'),
-    freeze: (reason) => run('update config_epoch set epoch = epoch + 1, frozen_reason = $1', [reason]),
+    freeze: async (reason, { scope, name } = { scope: 'all', name: '' }) => {
+      await run('update config_epoch set epoch = epoch + 1');
+      if (reason === null) await run('delete from frozen');
+      else await run('insert into frozen (scope, name, reason) values ($1, $2, $3)', [scope, name, reason]);
+    },
+    revocationDue: (id) => run('update revocation set due_at = clock_timestamp() where id = $1', [id]),
     makeDue: (id) => run('update work set due_at = clock_timestamp() where id = $1', [id]),
     nothingDue: () => run(`update work set due_at = clock_timestamp() + interval '1 hour'`),
     passNotAfter: (id, seconds) => run(`update work set not_after = ${ago} where id = $1`, [id, seconds]),

@@ -1,4 +1,4 @@
-import type { DenyStore, Ledger, Tasks, WorkQueue } from '@mayfly/core';
+import type { DenyStore, Ledger, Revocations, Tasks, WorkQueue } from '@mayfly/core';
 import { createAnswers } from './answers.ts';
 import { type Database, type DatabaseOptions, openDatabase, openStatements } from './database.ts';
 import { createDenyStore } from './deny-store.ts';
@@ -13,6 +13,7 @@ import {
 import { createKeys, type Keys } from './keys.ts';
 import { createLedger } from './ledger.ts';
 import { createQueries } from './queries.ts';
+import { createRevocations } from './revocations.ts';
 import { createSignIn, type SignInRows } from './sign-in.ts';
 import { TaskFacts } from './task-facts.ts';
 import { createTasks } from './tasks.ts';
@@ -23,6 +24,7 @@ export type Store = ReturnType<typeof createQueries> &
     readonly ledger: Ledger;
     readonly taskStore: Tasks;
     readonly queue: WorkQueue;
+    readonly revocations: Revocations;
     readonly deny: DenyStore;
     readonly documents: Documents;
     readonly keys: Keys;
@@ -55,6 +57,7 @@ export function createStore(options: StoreOptions): Store {
     ledger: createLedger(database, facts, options),
     taskStore: createTasks(database, facts, ending),
     queue: createWorkQueue(ending),
+    revocations: createRevocations(ending),
     deny: createDenyStore(ending),
     documents: createDocuments(database, options.rowMac),
     keys: createKeys(database),

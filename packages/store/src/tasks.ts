@@ -84,6 +84,12 @@ export function createTasks(database: Database, facts: TaskFacts, reserved: Stat
       return found === undefined ? undefined : { resumed, status: found.status };
     },
     ending,
+    endGrant: async (grantId, { audit }) => {
+      const values = [grantId, JSON.stringify(encodeAudit(audit))];
+      const text = 'select close_grant($1::uuid, $2::jsonb) as ok';
+      const [row] = await reserved.call<{ ok: boolean }>('close_grant', text, values);
+      return row?.ok === true;
+    },
   };
 }
 

@@ -11,7 +11,10 @@ describeStore('the store in memory', async () => {
   return { store: { ...store, ...hooks, newId: seededIds(clock) }, close: async () => undefined };
 });
 
-type Hooks = Omit<StoreUnderTest, 'newId' | 'replica' | 'ledger' | 'tasks' | 'queue' | 'deny'>;
+type Hooks = Omit<
+  StoreUnderTest,
+  'newId' | 'replica' | 'ledger' | 'tasks' | 'queue' | 'revocations' | 'deny'
+>;
 
 function moveTime(rows: MemoryRows) {
   const change = (id: string, part: Partial<WorkRow>) => {
@@ -24,9 +27,13 @@ function moveTime(rows: MemoryRows) {
     raiseEpoch: async () => {
       rows.epoch += 1;
     },
-    freeze: async (reason) => {
-      rows.frozen = reason;
+    freeze: async (reason, on = { scope: 'all', name: '' }) => {
+      rows.freezes = reason === null ? [] : [{ ...on, reason }];
       rows.epoch += 1;
+    },
+    revocationDue: async (id) => {
+      const row = rows.revocations.get(id);
+      if (row !== undefined) rows.revocations.set(id, { ...row, dueAt: rows.now() });
     },
     makeDue: async (id) => change(id, { dueAt: rows.now() }),
     nothingDue: async () => {

@@ -1,7 +1,8 @@
-import type { DenyStore, Ledger, Tasks, WorkQueue } from '@mayfly/core';
+import type { DenyStore, Ledger, Revocations, Tasks, WorkQueue } from '@mayfly/core';
 import { createMemoryDenyStore } from './memory/deny-store.ts';
 import { MemoryFacts } from './memory/facts.ts';
 import { createMemoryLedger } from './memory/ledger.ts';
+import { createMemoryRevocations } from './memory/revocations.ts';
 import { MemoryRows } from './memory/rows.ts';
 import { createMemoryTasks } from './memory/tasks.ts';
 import { createMemoryQueue } from './memory/work-queue.ts';
@@ -12,6 +13,7 @@ export interface StorePorts {
   readonly ledger: Ledger;
   readonly tasks: Tasks;
   readonly queue: WorkQueue;
+  readonly revocations: Revocations;
   readonly deny: DenyStore;
 }
 
@@ -42,6 +44,7 @@ export function createMemoryStore({ now, reapAgeSeconds = 60, seed = 1 }: Memory
       ledger: createMemoryLedger(rows, { facts, reapAgeSeconds }),
       tasks: createMemoryTasks(rows, facts),
       queue: createMemoryQueue(rows, random),
+      revocations: createMemoryRevocations(rows),
       deny: createMemoryDenyStore(rows),
     };
   };

@@ -4,6 +4,7 @@ import { describeLedger } from './store-contract/ledger.ts';
 import { describeLineage } from './store-contract/lineage.ts';
 import { describeOpening } from './store-contract/opening.ts';
 import { describeRevocation } from './store-contract/revocation.ts';
+import { describeRevocations } from './store-contract/revocations.ts';
 import { Scene, type StoreUnderTest } from './store-contract/scene.ts';
 import { describeTasks } from './store-contract/tasks.ts';
 import { describeWorkQueue } from './store-contract/work-queue.ts';
@@ -32,6 +33,7 @@ export function describeStore(
     describeOpening(scene);
     describeLineage(scene);
     describeRevocation(scene);
+    describeRevocations(scene);
     describeTasks(scene);
     describeWorkQueue(scene);
     describeDenyStore(scene);

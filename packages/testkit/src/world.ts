@@ -8,7 +8,6 @@ import {
   exchange,
   Fault,
   type Identity,
-  type LifecyclePorts,
   type Minter,
   type NewId,
   type Pattern,
@@ -18,6 +17,7 @@ import {
   type ReapPorts,
   Refusal,
   type Refused,
+  type RevocationPorts,
   reapOnce,
   Secret,
   type Template,
@@ -58,7 +58,7 @@ export interface WorldOptions {
 
 /** What one broker process has: its ports, what it did with them, and what it reported. */
 export interface Broker {
-  readonly ports: ExchangePorts & ReapPorts & LifecyclePorts;
+  readonly ports: ExchangePorts & ReapPorts & RevocationPorts;
   readonly trace: Trace;
   readonly reports: { readonly message: string; readonly context: Readonly<Record<string, unknown>> }[];
   /** Aborts every call that runs under the mint deadline now. */
@@ -132,6 +132,7 @@ function createBroker(storage: StorePorts, shared: Shared): Broker {
     ...{ clock, newId, policies, ledger, minters, tasks: trace.wrap('tasks', storage.tasks) },
     now: () => clock.now(),
     queue: trace.wrap('queue', storage.queue),
+    revocations: trace.wrap('revocations', storage.revocations),
     attestor: (iss) => attestorOf(iss, shared),
     issuerOf,
     taskTokens: trace.wrap('taskTokens', taskTokens),
@@ -315,7 +316,7 @@ const reconcile: Template = {
   ],
 };
 
-function policyOf(template: Template, issuer: TrustedIssuer): Omit<PolicySet, 'epoch' | 'frozen'> {
+function policyOf(template: Template, issuer: TrustedIssuer): Omit<PolicySet, 'epoch' | 'freezes'> {
   const providers: readonly Provider[] = [
     { name: 'cloud', type: 'fake', spec: {} },
     { name: 'local', type: 'fake-local', spec: {} },

@@ -13,11 +13,20 @@ create table installation (
 create table config_epoch (
   one boolean primary key default true check (one),
   epoch bigint not null default 1,
-  bundle_version bigint not null default 0,
-  frozen_reason text,
-  frozen_at timestamptz
+  bundle_version bigint not null default 0
 );
 insert into config_epoch default values;
+
+-- Where nothing is issued; a change raises the epoch. Few rows, read by every intent.
+create table frozen (
+  scope text not null check (scope in ('all', 'template', 'provider', 'issuer')),
+  name text not null,
+  reason text not null,
+  at timestamptz not null default clock_timestamp(),
+  xid xid8 not null default pg_current_xact_id(),
+  primary key (scope, name),
+  check ((scope = 'all') = (name = ''))
+);
 
 -- Versions never change; `document_active` says which one is in force. Both carry an HMAC of a key outside the database.
 create table document (
@@ -78,6 +87,8 @@ create table task (
   suspended_along boolean not null default false,
   outcome text,
   opened_at timestamptz not null,
+  -- By the database's clock: what a revocation was asked before.
+  stored_at timestamptz not null default clock_timestamp(),
   lease_seconds integer not null,
   lease_until timestamptz not null,
   expires_at timestamptz not null,
@@ -86,6 +97,7 @@ create table task (
 create unique index task_ref on task (template, owner_key, ref, parent_id) nulls not distinct where ref is not null;
 create index task_parent on task (parent_id) where parent_id is not null;
 create index task_live on task (template, limit_key) where state in ('open', 'suspended');
+create index task_live_workload on task (workload_issuer, workload_subject) where state in ('open', 'suspended');
 create index task_opened on task (opened_at, id);
 
 -- The one lock of an exchange. No index on what changes, so that counting stays HOT.
@@ -110,6 +122,8 @@ create table task_grant (
   ended_at timestamptz
 ) with (fillfactor = 60);
 create index task_grant_task on task_grant (task_id);
+-- Of a provider's grants those that have not ended; neither column changes when an exchange is counted.
+create index task_grant_live on task_grant (provider) where state <> 'ended';
 
 -- Limits that outlive tasks: opens per hour, exchanges per minute; scope is a digest of (workload, template, what).
 create table counter (
@@ -217,6 +231,23 @@ create index work_due on work (lane, due_at);
 create index work_task on work (task_id);
 -- Ends that were asked for and not confirmed: few, however much is outstanding.
 create index work_unconfirmed on work (requested_at) where requested_at is not null;
+
+-- An end of everything that a name covers, worked off in batches. What is left is read from the tasks and grants
+-- themselves, so that a crash between two batches leaves no wrong count. `requested_at` comes before `xid`: whoever
+-- stored a task earlier has an earlier transaction.
+create table revocation (
+  id uuid primary key,
+  scope text not null check (scope in ('task', 'grant', 'workload', 'template', 'issuer', 'provider')),
+  name text not null,
+  reason text not null,
+  requested_by text not null,
+  requested_at timestamptz not null default clock_timestamp(),
+  xid xid8 not null default pg_current_xact_id(),
+  total integer not null default 0,
+  due_at timestamptz not null default clock_timestamp(),
+  done_at timestamptz
+);
+create index revocation_due on revocation (due_at) where done_at is null;
 
 -- Insert-only. `body` is the canonical event (RFC 8785), `leaf_hash` its RFC 6962 leaf. `xid` lets a later
 -- sequencer take rows older than every running transaction; `cluster` tells apart dumps restored into a new one.

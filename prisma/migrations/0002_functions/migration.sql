@@ -68,6 +68,16 @@ create function refuse_task(task uuid) returns text language sql stable as $$
   from up
 $$;
 
+-- Beneath a task whose grant was ended, nothing opens the same by the same means, whenever it was opened.
+create function ended_above(t task, g task_grant) returns boolean language sql stable as $$
+  with recursive up as (
+    select p.id, p.parent_id from task p where p.id = t.parent_id union all
+    select p.id, p.parent_id from task p join up on p.id = up.parent_id
+  )
+  select exists (select from up join task_grant x on x.task_id = up.id
+    where x.state = 'ended' and x.tool = g.tool and x.provider = g.provider and x.access = g.access)
+$$;
+
 -- The grant lock of the task above is held until the commit: its end comes before, or finds the child.
 create function refuse_child(parent uuid, children_max integer) returns text language plpgsql as $$
 declare
@@ -79,6 +89,37 @@ begin
   if (select count(*) from task where parent_id = parent) >= children_max then return 'child_not_allowed'; end if;
   return null;
 end $$;
+
+create function is_frozen(of_template text, of_issuer text, of_provider text default null) returns boolean
+language sql stable as $$
+  select exists (select from frozen x where case x.scope
+    when 'all' then true when 'template' then name = of_template when 'issuer' then name = of_issuer
+    else name = of_provider end)
+$$;
+
+-- Raises the epoch, so that every intent decided before is decided again. A second freeze of the same keeps its time.
+create function set_freeze(of_scope text, of_name text, why text, is_on boolean, e jsonb) returns void language plpgsql as $$
+begin
+  update config_epoch set epoch = epoch + 1;
+  if is_on then
+    insert into frozen (scope, name, reason) values (of_scope, of_name, why)
+    on conflict (scope, name) do update set reason = excluded.reason;
+  else
+    delete from frozen where scope = of_scope and name = of_name;
+  end if;
+  perform append_audit(e);
+end $$;
+
+-- Drained: no intent beneath it is under way, seen after every transaction that may not have seen the freeze.
+create function freeze_status() returns table (scope text, name text, reason text, at timestamptz, drained boolean)
+language sql stable as $$
+  select f.scope, f.name, f.reason, f.at, pg_snapshot_xmin(pg_current_snapshot()) > f.xid and not exists (
+    select from work w join task t on t.id = w.task_id
+    where w.state = 'intended' and case f.scope
+      when 'all' then true when 'template' then t.template = f.name when 'issuer' then t.workload_issuer = f.name
+      else w.lane = f.name end)
+  from frozen f order by f.scope, f.name
+$$;
 
 -- Task, grants, limits. Answers {"kind": "opened" | "ref_taken" | "stale" | "refused"}.
 create function open_task(o jsonb, known_epoch bigint) returns jsonb language plpgsql as $$
@@ -97,7 +138,7 @@ begin
   end if;
   select * into c from config_epoch;
   if c.epoch <> known_epoch then return jsonb_build_object('kind', 'stale', 'epoch', c.epoch, 'generation', null); end if;
-  if c.frozen_reason is not null then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
+  if is_frozen(t->>'template', t->>'workloadIssuer') then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
   -- The counter row is the lock under which open tasks of this workload and template are counted.
   insert into counter (scope, window_start, n) values (hour_scope, hour, 0) on conflict do nothing;
   select n into opened from counter where scope = hour_scope and window_start = hour for update;
@@ -176,6 +217,7 @@ begin
   select * into c from config_epoch;
   if t.parent_id is not null then
     refused := refuse_task(t.id);
+    if refused is null and ended_above(t, g) then refused := 'grant_ended'; end if;
     if refused is not null then return jsonb_build_object('kind', 'refused', 'reason', refused); end if;
   elsif t.state = 'suspended' then return jsonb_build_object('kind', 'refused', 'reason', 'task_suspended');
   elsif t.state <> 'open' or t.expires_at <= clock_timestamp() or t.lease_until <= clock_timestamp() then
@@ -185,7 +227,7 @@ begin
   if c.epoch <> (i->>'epoch')::bigint or g.generation <> (i->>'generation')::int then
     return jsonb_build_object('kind', 'stale', 'epoch', c.epoch, 'generation', g.generation);
   end if;
-  if c.frozen_reason is not null then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
+  if is_frozen(t.template, t.workload_issuer, g.provider) then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
   if agent then
     if idem is not null then
       select issuance_id into earlier from idempotency where digest = idem and expires_at > clock_timestamp();
@@ -472,6 +514,134 @@ create function take_back(tasks uuid[]) returns void language sql as $$
     state = case state when 'intended' then 'reaped' else 'revoking' end
   where task_id = any(tasks) and kind = 'issuance' and state in ('intended', 'delivered')
 $$;
+
+-- Ends one grant, and beneath its task those that can only have come from it: the same tool by the same means. False
+-- when it had ended.
+create function close_grant(one uuid, e jsonb) returns boolean language plpgsql as $$
+declare
+  g task_grant;
+  tree uuid[];
+  closed uuid[];
+begin
+  select * into g from task_grant where id = one;
+  if not found then return false; end if;
+  tree := lock_tree(g.task_id);
+  update task_grant set state = 'ended', ended_at = clock_timestamp() where id = one and state <> 'ended';
+  if not found then return false; end if;
+  perform append_audit(e);
+  with beneath as (
+    update task_grant x set state = 'ended', ended_at = clock_timestamp()
+    where x.task_id = any(tree) and x.task_id <> g.task_id and x.state <> 'ended'
+      and x.tool = g.tool and x.provider = g.provider and x.access = g.access
+    returning x.id
+  )
+  select array_agg(id) || one into closed from beneath;
+  update work w set requested_at = clock_timestamp(), due_at = clock_timestamp(), attempts = 0,
+    state = case w.state when 'intended' then 'reaped' else 'revoking' end
+  from issuance i
+  where w.task_id = any(tree) and w.kind = 'issuance' and w.state in ('intended', 'delivered')
+    and i.id = w.id and i.intended_at = w.intended_at and i.grant_id = any(closed);
+  return true;
+end $$;
+
+-- What a revocation has yet to end: tasks, or grants whose tasks live on. One index for each kind of name.
+create function revocation_targets(scope text, name text, before timestamptz, most integer)
+returns table (kind text, id uuid) language plpgsql stable as $$
+#variable_conflict use_column
+declare
+  of_name text := revocation_targets.name;
+  issuer text := split_part(of_name, '/', 1);
+  subject text := substr(of_name, length(issuer) + 2);
+begin
+  case revocation_targets.scope
+    when 'task' then return query select 'task', t.id from task t
+      where t.id = of_name::uuid and t.state in ('open', 'suspended');
+    when 'template' then return query select 'task', t.id from task t
+      where t.template = of_name and t.state in ('open', 'suspended') and t.stored_at < before limit most;
+    when 'issuer' then return query select 'task', t.id from task t
+      where t.workload_issuer = of_name and t.state in ('open', 'suspended') and t.stored_at < before limit most;
+    when 'workload' then return query select 'task', t.id from task t
+      where t.workload_issuer = issuer and t.workload_subject = subject and t.state in ('open', 'suspended')
+        and t.stored_at < before limit most;
+    when 'grant' then return query select 'grant', g.id from task_grant g
+      where g.id = of_name::uuid and g.state <> 'ended';
+    when 'provider' then return query select 'grant', g.id from task_grant g join task t on t.id = g.task_id
+      where g.provider = of_name and g.state <> 'ended' and t.stored_at < before limit most;
+  end case;
+end $$;
+
+create function request_revocation(r jsonb, e jsonb) returns void language plpgsql as $$
+declare
+  made revocation;
+begin
+  insert into revocation (id, scope, name, reason, requested_by)
+  values ((r->>'id')::uuid, r->>'by', r->>'name', r->>'reason', r->>'requestedBy') returning * into made;
+  update revocation set total = (select count(*) from revocation_targets(made.scope, made.name, made.requested_at, null))
+  where id = made.id;
+  perform append_audit(e);
+end $$;
+
+-- The next job that is due, kept from other replicas for so long, with its next targets.
+create function claim_revocation(most integer, lease_seconds float8) returns jsonb language plpgsql as $$
+declare
+  r revocation;
+begin
+  update revocation set due_at = clock_timestamp() + make_interval(secs => lease_seconds)
+  where id = (select x.id from revocation x where x.done_at is null and x.due_at <= clock_timestamp()
+    order by x.due_at limit 1 for update skip locked) returning * into r;
+  if not found then return null; end if;
+  return jsonb_build_object('id', r.id, 'reason', r.reason, 'requestedBy', r.requested_by, 'total', r.total, 'targets', coalesce(
+    (select jsonb_agg(jsonb_build_object('kind', t.kind, 'id', t.id))
+     from revocation_targets(r.scope, r.name, r.requested_at, most) t), '[]'));
+end $$;
+
+-- Done once nothing is left, seen after every transaction that is older than the request: one of them may have been
+-- storing a task. After a restore the numbers of transactions begin anew, so an hour counts as well.
+create function settle_revocation(one uuid, e jsonb) returns text language plpgsql as $$
+declare
+  r revocation;
+  settled boolean;
+begin
+  select * into r from revocation where id = one and done_at is null for update;
+  if not found then return 'done'; end if;
+  settled := pg_snapshot_xmin(pg_current_snapshot()) > r.xid or r.requested_at < clock_timestamp() - interval '1 hour';
+  if exists (select from revocation_targets(r.scope, r.name, r.requested_at, 1)) then
+    update revocation set due_at = clock_timestamp() where id = one;
+    return 'more';
+  end if;
+  if not settled then
+    update revocation set due_at = clock_timestamp() + interval '1 second' where id = one;
+    return 'waiting';
+  end if;
+  update revocation set done_at = clock_timestamp() where id = one;
+  perform append_audit(e);
+  return 'done';
+end $$;
+
+-- With what is left, and what the clouds have not confirmed of it.
+create function revocation_status(one uuid) returns jsonb language plpgsql stable as $$
+declare
+  r revocation;
+  remaining integer := 0;
+  ends record;
+begin
+  select * into r from revocation where id = one;
+  if not found then return null; end if;
+  if r.done_at is null then
+    remaining := (select count(*) from revocation_targets(r.scope, r.name, r.requested_at, null));
+  end if;
+  select count(*) filter (where w.state = 'revoking') as pending, count(*) filter (where w.state = 'reaped') as by_expiry
+  into ends
+  from work w join task t on t.id = w.task_id join issuance i on i.id = w.id and i.intended_at = w.intended_at
+  where w.requested_at >= r.requested_at and i.purpose = 'agent' and case r.scope
+    when 'task' then t.id = r.name::uuid when 'template' then t.template = r.name
+    when 'issuer' then t.workload_issuer = r.name
+    when 'workload' then t.workload_issuer || '/' || t.workload_subject = r.name
+    when 'grant' then i.grant_id = r.name::uuid else i.provider = r.name end;
+  return jsonb_build_object('id', r.id, 'by', r.scope, 'name', r.name, 'reason', r.reason, 'requestedBy', r.requested_by,
+    'requestedAt', r.requested_at, 'doneAt', r.done_at, 'total', greatest(r.total, remaining), 'remaining', remaining,
+    'pending', ends.pending, 'byExpiry', ends.by_expiry);
+end $$;
 
 create function suspend_task(task uuid, e jsonb) returns boolean language plpgsql as $$
 declare

@@ -18,7 +18,13 @@ export class IntentOracle {
     const { id } = record;
     const grant = rows.grants.get(record.grantId ?? '');
     const stopped = grant === undefined ? null : whyNothing(this.#evidence, grant.grant.taskId);
-    const { frozen, epoch: current } = rows;
+    const { epoch: current } = rows;
+    const named = {
+      template: record.template,
+      issuer: record.workload.issuerName,
+      provider: record.provider,
+    };
+    const frozen = rows.freezes.some(({ scope, name }) => scope === 'all' || named[scope] === name);
     const generation = grant?.generation ?? 1;
     const replayed = record.purpose === 'agent' && use.uses.some(({ digest }) => rows.replay.has(digest));
     const key = use.idempotencyKey?.digest;
@@ -34,7 +40,7 @@ export class IntentOracle {
         return;
       }
       if (stopped !== null) violated(`I4: ${id} was intended though ${stopped}`);
-      if (frozen !== null) violated(`I13: ${id} was intended during a freeze`);
+      if (frozen) violated(`I13: ${id} was intended during a freeze`);
       if (epoch !== current) violated(`I13: ${id} was decided on policy ${epoch}, not ${current}`);
       if (plan.generation !== generation) violated(`I4: ${id} is of generation ${plan.generation}`);
       if (replayed) violated(`I7: ${id} was minted with what was used before`);

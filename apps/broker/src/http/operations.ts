@@ -1,6 +1,8 @@
-import { auditEvent, Refusal, rolesOf } from '@mayfly/core';
-import { formatId, parseId, reasonBody } from '@mayfly/protocol';
-import { holdsUnscoped } from './authenticate.ts';
+import { auditEvent, type FreezeScope, Refusal, reaches, rolesOf } from '@mayfly/core';
+import { formatId, freezeBody, parseId } from '@mayfly/protocol';
+import type { FreezeStatus } from '@mayfly/store';
+import type { z } from 'zod';
+import { holdsUnscoped, type Principal } from './authenticate.ts';
 import { type Call, ok, pageOf, parseBody, type Route } from './route.ts';
 import { related } from './tasks.ts';
 
@@ -9,24 +11,29 @@ export const operationRoutes: readonly Route[] = [
     method: 'POST',
     path: '/v1/freeze',
     access: ['operator', 'admin'],
-    says: 'Stops all issuing; ending goes on',
-    body: reasonBody,
+    says: 'Stops issuing, all or of a template, provider or issuer; ending goes on',
+    body: freezeBody,
     handle: (call) => setFreeze(call, true),
   },
   {
     method: 'POST',
     path: '/v1/thaw',
     access: ['operator', 'admin'],
-    says: 'Ends the freeze',
-    body: reasonBody,
+    says: 'Ends that freeze',
+    body: freezeBody,
     handle: (call) => setFreeze(call, false),
   },
   {
     method: 'GET',
     path: '/v1/freeze',
     access: ['operator', 'admin', 'auditor'],
-    says: 'Whether issuing is frozen, why, and whether every older intent has ended',
-    handle: async ({ broker }) => ok(await freezeView(broker.store.documents)),
+    says: 'Where issuing is frozen, why, and whether every older intent has ended',
+    handle: async ({ broker }) => {
+      const all = await broker.store.documents.freezeStatus();
+      const scopes = all.filter(({ scope }) => scope !== 'all');
+      const on = { scope: 'all', name: '' } as const;
+      return ok({ ...freezeView(all, on), scopes: scopes.map((one) => freezeView(all, one)) });
+    },
   },
   {
     method: 'GET',
@@ -54,28 +61,55 @@ export const operationRoutes: readonly Route[] = [
 ];
 
 async function setFreeze({ broker, principal, request }: Call, frozen: boolean) {
-  // A freeze of everything reaches beyond any scope.
-  if (!holdsUnscoped(principal, ['operator', 'admin']))
-    throw new Refusal('role_required', { detail: 'operator without scope' });
-  const { reason } = parseBody(reasonBody, request);
+  const { reason, ...named } = parseBody(freezeBody, request);
+  const on = freezeScope(named);
+  if (!mayFreeze(on, principal)) throw new Refusal('role_required', { detail: 'outside the scope' });
   const { newId, clock } = broker.exchange;
   const type = frozen ? 'installation.frozen' : 'installation.thawed';
-  const event = auditEvent({ newId, now: clock.now() }, { type, actor: principal.name, body: { reason } });
+  const body = on.scope === 'all' ? { reason } : { reason, ...on };
+  const event = auditEvent({ newId, now: clock.now() }, { type, actor: principal.name, body });
   const { documents } = broker.store;
-  await documents.freeze(frozen ? reason : null, event);
+  await (frozen ? documents.freeze({ ...on, reason }, event) : documents.thaw(on, event));
   // Answered once every intent older than the freeze has ended, or after the mint deadline at the latest.
   const until = Date.now() + broker.config.mintDeadline;
-  let view = await freezeView(documents);
+  let view = freezeView(await documents.freezeStatus(), on);
   while (frozen && !view.drained && Date.now() < until) {
     await new Promise((resolve) => setTimeout(resolve, 50));
-    view = await freezeView(documents);
+    view = freezeView(await documents.freezeStatus(), on);
   }
   return ok(view);
 }
 
-async function freezeView(documents: Call['broker']['store']['documents']) {
-  const { frozen, reason, since, drained } = await documents.freezeStatus();
-  return { frozen, reason, since: since?.toISOString() ?? null, drained };
+function freezeScope({
+  template,
+  provider,
+  issuer,
+}: Omit<z.output<typeof freezeBody>, 'reason'>): FreezeScope {
+  if (template !== undefined) return { scope: 'template', name: template };
+  if (provider !== undefined) return { scope: 'provider', name: provider };
+  return issuer === undefined ? { scope: 'all', name: '' } : { scope: 'issuer', name: issuer };
+}
+
+// An issuer's subjects run any template, and a provider serves any: that reaches beyond a scope of templates.
+function mayFreeze({ scope, name }: FreezeScope, principal: Principal): boolean {
+  if (holdsUnscoped(principal, ['operator', 'admin'])) return true;
+  const held = principal.roles.filter(({ role }) => role === 'operator' || role === 'admin');
+  if (scope === 'template') return held.some((role) => reaches(role, { template: name }));
+  return (
+    scope === 'provider' &&
+    held.some((role) => role.scope.templates === null && reaches(role, { provider: name }))
+  );
+}
+
+function freezeView(all: readonly FreezeStatus[], { scope, name }: FreezeScope) {
+  const found = all.find((one) => one.scope === scope && one.name === name);
+  return {
+    ...(scope === 'all' ? {} : { [scope]: name }),
+    frozen: found !== undefined,
+    reason: found?.reason ?? null,
+    since: found?.at.toISOString() ?? null,
+    drained: found?.drained ?? false,
+  };
 }
 
 async function whoami({ broker, principal }: Call) {

@@ -1,6 +1,7 @@
 import { documentRoutes } from './documents.ts';
 import { issuanceRoutes } from './issuances.ts';
 import { operationRoutes } from './operations.ts';
+import { revocationRoutes } from './revocations.ts';
 import type { Route } from './route.ts';
 import { taskRoutes } from './tasks.ts';
 
@@ -8,6 +9,7 @@ import { taskRoutes } from './tasks.ts';
 export const routes: readonly Route[] = [
   ...taskRoutes,
   ...issuanceRoutes,
+  ...revocationRoutes,
   ...documentRoutes,
   ...operationRoutes,
 ];

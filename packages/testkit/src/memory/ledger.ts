@@ -1,4 +1,11 @@
-import type { AuditEvent, Delivery, IntendResult, Intent, Ledger } from '@mayfly/core';
+import {
+  type AuditEvent,
+  type Delivery,
+  type IntendResult,
+  type Intent,
+  isFrozen,
+  type Ledger,
+} from '@mayfly/core';
 import type { MemoryFacts } from './facts.ts';
 import { WindowCounter } from './limits.ts';
 import { openTaskRow, refuseTask, renewLease, useOnce } from './open.ts';
@@ -99,13 +106,33 @@ function settleIntent(
 function stateOf(rows: MemoryRows, grant: GrantRow, { task }: TaskRow): IntendResult | null {
   const refused = refuseTask(rows, task.id);
   if (refused !== null) return { kind: 'refused', reason: refused };
-  return grant.state === 'active' ? null : { kind: 'refused', reason: 'grant_ended' };
+  const ended = grant.state !== 'active' || endedAbove(rows, grant, task.parentId);
+  return ended ? { kind: 'refused', reason: 'grant_ended' } : null;
 }
 
-function movedOn(rows: MemoryRows, { generation }: GrantRow, intent: Intent): IntendResult | null {
+/** `ended_above`. */
+function endedAbove(rows: MemoryRows, row: GrantRow, parentId: string | null): boolean {
+  if (parentId === null) return false;
+  const { tool, provider, access } = row.grant;
+  const ended = rows
+    .grantsOf(parentId)
+    .some(
+      ({ grant, state }) =>
+        state === 'ended' && grant.tool === tool && grant.provider === provider && grant.access === access,
+    );
+  return ended || endedAbove(rows, row, rows.tasks.get(parentId)?.task.parentId ?? null);
+}
+
+function movedOn(rows: MemoryRows, { grant, generation }: GrantRow, intent: Intent): IntendResult | null {
   if (rows.epoch !== intent.epoch || generation !== intent.generation)
     return { kind: 'stale', epoch: rows.epoch, generation };
-  return rows.frozen === null ? null : { kind: 'refused', reason: 'frozen' };
+  const task = rows.tasks.get(grant.taskId)?.task;
+  const named = {
+    templates: task === undefined ? [] : [task.template],
+    issuers: task === undefined ? [] : [task.workload.issuerName],
+    providers: [grant.provider],
+  };
+  return isFrozen(rows, named) ? { kind: 'refused', reason: 'frozen' } : null;
 }
 
 /** Idempotency key, budget, limit per minute, the assertion's one use: in the order of the migrations. */

@@ -1,4 +1,4 @@
-import { isClosed, type Opening, type OpenResult, type Task, type Use } from '@mayfly/core';
+import { isClosed, isFrozen, type Opening, type OpenResult, type Task, type Use } from '@mayfly/core';
 import type { Reason } from '@mayfly/protocol';
 import { WindowCounter } from './limits.ts';
 import type { MemoryRows } from './rows.ts';
@@ -11,7 +11,8 @@ export function openTaskRow(rows: MemoryRows, opening: Opening, knownEpoch: numb
   const orphan = refuseChild(rows, task.parentId, childrenMax ?? 0);
   if (orphan !== null) return { kind: 'refused', reason: orphan };
   if (rows.epoch !== knownEpoch) return { kind: 'stale', epoch: rows.epoch };
-  if (rows.frozen !== null) return { kind: 'refused', reason: 'frozen' };
+  const named = { templates: [task.template], issuers: [task.workload.issuerName], providers: [] };
+  if (isFrozen(rows, named)) return { kind: 'refused', reason: 'frozen' };
   const hour = new WindowCounter(rows, ['opensPerHour', countedAs, task.template], 3600);
   const limited = hour.refuseAt(opensPerHour);
   if (limited !== null) return limited;

@@ -1,7 +1,7 @@
-import type { Policies, PolicySet, Template } from '@mayfly/core';
+import type { FreezeScope, Policies, PolicySet, Template } from '@mayfly/core';
 import type { MemoryRows } from './rows.ts';
 
-type Documents = Omit<PolicySet, 'epoch' | 'frozen'>;
+type Documents = Omit<PolicySet, 'epoch' | 'freezes'>;
 
 /** The documents in force and every version there was; a write raises the epoch in the same step. */
 export class MemoryDocuments {
@@ -16,8 +16,8 @@ export class MemoryDocuments {
   }
 
   get set(): PolicySet {
-    const { epoch, frozen: reason } = this.#rows;
-    return { ...this.#documents, epoch, frozen: reason === null ? null : { reason } };
+    const { epoch, freezes } = this.#rows;
+    return { ...this.#documents, epoch, freezes };
   }
 
   get epoch(): number {
@@ -42,8 +42,11 @@ export class MemoryDocuments {
     this.publish({ templates: new Map([...this.#documents.templates].filter(([key]) => key !== name)) });
   }
 
-  freeze(reason: string | null): void {
-    this.#rows.frozen = reason;
+  /** A reason freezes, null thaws. */
+  freeze(reason: string | null, on: FreezeScope = { scope: 'all', name: '' }): void {
+    const { freezes } = this.#rows;
+    const others = freezes.filter(({ scope, name }) => scope !== on.scope || name !== on.name);
+    this.#rows.freezes = reason === null ? others : [...others, { ...on, reason }];
     this.#rows.epoch += 1;
   }
 

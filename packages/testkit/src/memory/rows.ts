@@ -1,5 +1,15 @@
 import { canonicalText } from '@mayfly/audit';
-import type { AuditEvent, DenyWidened, Grant, IssuanceRecord, MintPlan, Task, TaskState } from '@mayfly/core';
+import type {
+  AuditEvent,
+  DenyWidened,
+  Freeze,
+  Grant,
+  IssuanceRecord,
+  MintPlan,
+  RevocationRequest,
+  Task,
+  TaskState,
+} from '@mayfly/core';
 import type { EndMethod } from '@mayfly/protocol';
 
 export interface TaskRow {
@@ -37,6 +47,15 @@ export interface WorkRow {
   readonly requestedAt: Date | null;
   readonly reach: string | null;
   readonly attempts: number;
+}
+
+export interface RevocationRow extends RevocationRequest {
+  readonly requestedAt: Date;
+  /** Tasks that were there when it was asked for. */
+  readonly known: ReadonlySet<string>;
+  readonly total: number;
+  readonly dueAt: Date;
+  readonly doneAt: Date | null;
 }
 
 export interface EndRow {
@@ -78,7 +97,7 @@ export interface DenyEntryRow {
  */
 export class MemoryRows {
   epoch = 1;
-  frozen: string | null = null;
+  freezes: readonly Freeze[] = [];
   readonly tasks = new Map<string, TaskRow>();
   readonly grants = new Map<string, GrantRow>();
   readonly counters = new Map<string, number>();
@@ -88,6 +107,7 @@ export class MemoryRows {
   readonly deliveries = new Map<string, { readonly keyHash: string | null; readonly expiresAt: Date }>();
   readonly ends = new Map<string, readonly EndRow[]>();
   readonly work = new Map<string, WorkRow>();
+  readonly revocations = new Map<string, RevocationRow>();
   readonly denyDocuments = new Map<string, DenyDocumentRow>();
   readonly denyEntries = new Map<string, DenyEntryRow>();
   readonly #audit = new Map<string, AuditRow>();
@@ -148,7 +168,7 @@ export class MemoryRows {
   #tables(): readonly Map<string, unknown>[] {
     const { tasks, grants, counters, replay, idempotency, issuances, deliveries, ends, work } = this;
     const hot = [tasks, grants, counters, replay, idempotency, issuances, deliveries, ends, work];
-    return [...hot, this.denyDocuments, this.denyEntries, this.#audit];
+    return [...hot, this.revocations, this.denyDocuments, this.denyEntries, this.#audit];
   }
 }
 

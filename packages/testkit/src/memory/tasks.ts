@@ -57,6 +57,7 @@ export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
       return found === undefined ? undefined : { resumed, status: found.status };
     },
     ending: async (id) => endingOf(rows, id),
+    endGrant: async (grantId, { audit }) => rows.atomically(() => closeGrant(rows, grantId, audit)),
   };
 }
 
@@ -99,6 +100,23 @@ function close(
     rows.work.delete(one);
   }
   return endingOf(rows, id);
+}
+
+/** `close_grant`. */
+function closeGrant(rows: MemoryRows, id: string, audit: AuditEvent): boolean {
+  const row = rows.grants.get(id);
+  if (row === undefined || row.state === 'ended') return false;
+  const { tool, provider, access, taskId } = row.grant;
+  rows.append(audit);
+  const [, ...beneath] = treeOf(rows, taskId);
+  const below = beneath
+    .flatMap((one) => rows.grantsOf(one))
+    .filter(({ grant }) => grant.tool === tool && grant.provider === provider && grant.access === access);
+  for (const one of [row, ...below]) {
+    rows.grants.set(one.grant.id, { ...one, state: 'ended' });
+    takeBack(rows, one.grant.taskId, one.grant.id);
+  }
+  return true;
 }
 
 function suspend(
@@ -181,10 +199,11 @@ function derived(
   return { ...event, id: `${event.id}:${id}`, taskId: id, body: { parent: event.taskId, reason, state } };
 }
 
-function takeBack(rows: MemoryRows, taskId: string): void {
+function takeBack(rows: MemoryRows, taskId: string, grantId: string | null = null): void {
   const now = rows.now();
   for (const work of rows.work.values()) {
     if (work.taskId !== taskId || (work.state !== 'intended' && work.state !== 'delivered')) continue;
+    if (grantId !== null && rows.issuances.get(work.id)?.record.grantId !== grantId) continue;
     const state = work.state === 'intended' ? 'reaped' : 'revoking';
     rows.work.set(work.id, { ...work, state, requestedAt: now, dueAt: now, attempts: 0 });
   }

@@ -162,6 +162,26 @@ function testConditions(scene: () => Scene): void {
   });
 
   test.each([
+    ['template', 'contract', 'frozen'],
+    ['template', 'contrac', 'intended'],
+    ['issuer', 'agents', 'frozen'],
+    ['issuer', 'agents/worker', 'intended'],
+    ['provider', 'cloud', 'frozen'],
+    ['provider', 'contract', 'intended'],
+  ] as const)('a freeze of the %s %s: the next intent is %s', async (scope, name, said) => {
+    const { store } = scene();
+    const task = await scene().opened();
+    await store.freeze('drill', { scope, name });
+    try {
+      expect(saying(await store.ledger.intend(await scene().intent(task)))).toBe(said);
+      const opens = said === 'frozen' && scope !== 'provider' ? 'frozen' : 'opened';
+      expect(saying(await scene().open(await scene().opening()))).toBe(opens);
+    } finally {
+      await store.freeze(null);
+    }
+  });
+
+  test.each([
     ['suspended', 'task_suspended', async (id: string) => scene().suspend((await found(id)).task)],
     ['ended', 'task_ended', async (id: string) => scene().end((await found(id)).task)],
     ['without a lease', 'task_ended', (id: string) => scene().store.leaveLease(id, -1)],

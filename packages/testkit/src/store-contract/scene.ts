@@ -2,6 +2,7 @@ import type {
   AuditEvent,
   ClosedState,
   Delivery,
+  FreezeScope,
   Grant,
   Intent,
   IssuanceRecord,
@@ -26,9 +27,12 @@ export interface StoreUnderTest extends StorePorts {
   now(): Promise<Date>;
   epoch(): Promise<number>;
   raiseEpoch(): Promise<void>;
-  freeze(reason: string | null): Promise<void>;
+  /** Everything unless said otherwise; null thaws all. */
+  freeze(reason: string | null, on?: FreezeScope): Promise<void>;
   /** The work row is due now; a reap deadline that has passed is the same thing. */
   makeDue(workId: string): Promise<void>;
+  /** The lease of whoever had claimed it is over. */
+  revocationDue(id: string): Promise<void>;
   /** Nothing of what is there is due any more. */
   nothingDue(): Promise<void>;
   /** The lease of the task ends in so many seconds; negative: it has lapsed. */

@@ -1,0 +1,81 @@
+import { auditEvent } from './audit-event.ts';
+import { endTask, type LifecyclePorts } from './lifecycle.ts';
+import type { RevocationBatch, Revocations } from './ports.ts';
+
+export interface RevocationPorts extends LifecyclePorts {
+  readonly revocations: Revocations;
+  report(message: string, context: Readonly<Record<string, unknown>>): void;
+}
+
+/** Small enough to be done well within the lease; what another replica repeats after a crash ends nothing twice. */
+const batchLimit = 100;
+const leaseSeconds = 10;
+/** Ends at once: the connections kept for ending serve the reaper too. */
+const parallelEnds = 4;
+
+/**
+ * Goes on with every revocation that is due, batch by batch, until none is or `stopped` says so; answers how many tasks
+ * and grants it ended. State lives in rows only: killed anywhere, another replica claims the job after its lease.
+ */
+export async function advanceRevocations(
+  ports: RevocationPorts,
+  stopped: () => boolean = () => false,
+): Promise<number> {
+  let ended = 0;
+  while (!stopped()) {
+    const batch = await ports.revocations.claim({ limit: batchLimit, leaseSeconds });
+    if (batch === null) break;
+    const endedNow = await endBatch(batch, ports);
+    ended += endedNow;
+    // Nothing of it could be ended: the lease is its backoff.
+    if (endedNow === 0 && batch.targets.length > 0) continue;
+    const { id, requestedBy, total } = batch;
+    const done = { type: 'revocation.done', actor: 'mayfly', body: { revocation: id, requestedBy, total } };
+    await ports.revocations.settle(id, auditEvent({ newId: ports.newId, now: ports.now() }, done));
+  }
+  return ended;
+}
+
+async function endBatch(batch: RevocationBatch, ports: RevocationPorts): Promise<number> {
+  const waiting = [...batch.targets];
+  let ended = 0;
+  const work = async () => {
+    for (let target = waiting.shift(); target !== undefined; target = waiting.shift()) {
+      try {
+        await endTarget(target, batch, ports);
+        ended += 1;
+      } catch (error) {
+        ports.report('a revocation could not end this, and tries again', {
+          revocation: batch.id,
+          ...target,
+          detail: String(error),
+        });
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: parallelEnds }, work));
+  return ended;
+}
+
+async function endTarget(
+  { kind, id }: RevocationBatch['targets'][number],
+  { reason, requestedBy }: RevocationBatch,
+  ports: RevocationPorts,
+): Promise<void> {
+  if (kind === 'task') await endTask(id, { state: 'cancelled', reason, actor: requestedBy }, ports);
+  else await endGrant(id, { reason, actor: requestedBy }, ports);
+}
+
+/** Ends one grant of a task that lives on; durable when it answers. False when it had ended. */
+export async function endGrant(
+  grantId: string,
+  { reason, actor }: { readonly reason: string; readonly actor: string },
+  ports: LifecyclePorts,
+): Promise<boolean> {
+  const found = await ports.tasks.findByGrant(grantId);
+  const audit = auditEvent(
+    { newId: ports.newId, now: ports.now() },
+    { type: 'grant.ended', actor, taskId: found?.task.id ?? null, body: { grant: grantId, reason } },
+  );
+  return ports.tasks.endGrant(grantId, { audit });
+}

@@ -1,0 +1,100 @@
+import {
+  isClosed,
+  type RevocationBatch,
+  type RevocationScope,
+  type Revocations,
+  workloadName,
+} from '@mayfly/core';
+import type { MemoryRows, RevocationRow, TaskRow, WorkRow } from './rows.ts';
+
+/** As `request_revocation`, `claim_revocation`, `settle_revocation` and `revocation_status`. */
+export function createMemoryRevocations(rows: MemoryRows): Revocations {
+  const everyTask = () => new Set(rows.tasks.keys());
+  return {
+    measure: async (scope) => targetsOf(rows, scope, everyTask()).length,
+    request: async (revocation, audit) =>
+      rows.atomically(() => {
+        const known = everyTask();
+        const total = targetsOf(rows, revocation, known).length;
+        const now = rows.now();
+        const times = { requestedAt: now, dueAt: now, doneAt: null };
+        rows.revocations.set(revocation.id, { ...revocation, ...times, known, total });
+        rows.append(audit);
+      }),
+    find: async (id) => {
+      const row = rows.revocations.get(id);
+      if (row === undefined) return undefined;
+      const { known, dueAt: _, ...shown } = row;
+      const remaining = row.doneAt === null ? targetsOf(rows, row, known).length : 0;
+      return {
+        ...shown,
+        remaining,
+        pending: left(rows, row, 'revoking'),
+        byExpiry: left(rows, row, 'reaped'),
+      };
+    },
+    claim: async ({ limit, leaseSeconds }) => {
+      const due = [...rows.revocations.values()].find(
+        ({ doneAt, dueAt }) => doneAt === null && dueAt <= rows.now(),
+      );
+      if (due === undefined) return null;
+      rows.revocations.set(due.id, { ...due, dueAt: rows.inSeconds(leaseSeconds) });
+      const { id, reason, requestedBy, total } = due;
+      return { id, reason, requestedBy, total, targets: targetsOf(rows, due, due.known).slice(0, limit) };
+    },
+    settle: async (id, audit) => {
+      const row = rows.revocations.get(id);
+      if (row === undefined || row.doneAt !== null) return 'done';
+      if (targetsOf(rows, row, row.known).length > 0) {
+        rows.revocations.set(id, { ...row, dueAt: rows.now() });
+        return 'more';
+      }
+      rows.revocations.set(id, { ...row, doneAt: rows.now() });
+      rows.append(audit);
+      return 'done';
+    },
+  };
+}
+
+/** Of the tasks that were known, those that live, or their grants that have not ended. */
+function targetsOf(
+  rows: MemoryRows,
+  { by, name }: RevocationScope,
+  known: ReadonlySet<string>,
+): RevocationBatch['targets'] {
+  if (by === 'grant' || by === 'provider')
+    return [...rows.grants.values()]
+      .filter(({ grant, state }) => state !== 'ended' && known.has(grant.taskId))
+      .filter(({ grant }) => (by === 'grant' ? grant.id : grant.provider) === name)
+      .map(({ grant: { id } }) => ({ kind: 'grant', id }));
+  return [...rows.tasks.values()]
+    .filter((row) => known.has(row.task.id) && !isClosed(row.state) && nameOf(row, by) === name)
+    .map(({ task: { id } }) => ({ kind: 'task', id }));
+}
+
+function nameOf({ task }: TaskRow, by: 'task' | 'workload' | 'template' | 'issuer'): string {
+  switch (by) {
+    case 'task':
+      return task.id;
+    case 'workload':
+      return workloadName(task.workload);
+    case 'template':
+      return task.template;
+    case 'issuer':
+      return task.workload.issuerName;
+    default:
+      return by satisfies never;
+  }
+}
+
+function left(rows: MemoryRows, row: RevocationRow, state: WorkRow['state']): number {
+  const { by, name, requestedAt } = row;
+  return [...rows.work.values()].filter((work) => {
+    if (work.state !== state || work.requestedAt === null || work.requestedAt < requestedAt) return false;
+    const issuance = rows.issuances.get(work.id);
+    const task = rows.tasks.get(work.taskId ?? '');
+    if (issuance?.record.purpose !== 'agent' || task === undefined) return false;
+    if (by === 'grant') return issuance.record.grantId === name;
+    return (by === 'provider' ? issuance.record.provider : nameOf(task, by)) === name;
+  }).length;
+}
