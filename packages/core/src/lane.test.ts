@@ -205,6 +205,18 @@ describe('lanes', () => {
     expect(lanes.takeCounts()).toEqual({ claimed: 0, ended: 0, waiting: 0, failed: 0 });
   });
 
+  test('what was done is counted once, also when the lane has been idle since', async () => {
+    const { ports, fill, calls } = scene();
+    fill('aws', 1);
+    const lanes = new Lanes(ports);
+    await lanes.look();
+    await calls[0]?.answer();
+    await lanes.look();
+    expect(lanes.takeCounts()).toMatchObject({ claimed: 1, ended: 1 });
+    await lanes.look();
+    expect(lanes.takeCounts()).toMatchObject({ claimed: 0, ended: 0 });
+  });
+
   test('a broken one is remembered while nothing of it is due, and named', async () => {
     const { ports, fill, calls, pass } = scene();
     fill('aws', 20);

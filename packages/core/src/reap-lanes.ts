@@ -14,7 +14,8 @@ export class Lanes {
   async look(): Promise<void> {
     const due = await this.#ports.queue.lanes();
     for (const [name, lane] of this.#lanes)
-      if (lane.isIdle && !lane.isBroken && !due.includes(name)) this.#lanes.delete(name);
+      if (lane.isIdle && !lane.isBroken && lane.counts.claimed === 0 && !due.includes(name))
+        this.#lanes.delete(name);
     const pulls = await Promise.allSettled(due.map((name) => this.#of(name).pull()));
     for (const pull of pulls) if (pull.status === 'rejected') throw pull.reason;
   }

@@ -177,18 +177,25 @@ describe('what was never delivered', () => {
     expect(world.cloud.deleted.size).toBe(1);
   });
 
-  test('and is absent at the first look waits: its mint may still run elsewhere', async () => {
-    const world = await leftWith('reaped', 'deleted');
-    expect(await reapTo('was-absent', world)).toMatchObject({ ended: 0, waiting: 1, calls: 1 });
-    expect(endsOf(world)).toEqual([]);
-  });
-
-  test('and is absent at the second look was never minted', async () => {
+  test('and is absent is looked for again until it could live no longer: its mint may still run elsewhere', async () => {
     const world = await leftWith('reaped', 'deleted');
     await reapTo(lost, world);
     world.clock.advance(1);
+    expect(await reapTo('was-absent', world)).toMatchObject({ ended: 0, waiting: 1, calls: 1 });
+    world.clock.advance(60);
+    expect(await reapTo('was-absent', world)).toMatchObject({ ended: 0, waiting: 1, calls: 1 });
+    world.clock.advance(95);
     expect(await reapTo('was-absent', world)).toMatchObject({ ended: 1, calls: 1 });
-    expect(endsOf(world)).toEqual([['never_minted', false]]);
+    expect(endsOf(world)).toEqual([['expired', false]]);
+  });
+
+  test('and lands after it was looked for is deleted by a later look', async () => {
+    const world = await leftWith('reaped', 'deleted');
+    await reapTo('was-absent', world);
+    world.clock.advance(60);
+    expect(await world.reap()).toMatchObject({ ended: 1 });
+    expect(endsOf(world)).toEqual([['deleted', false]]);
+    expect(world.cloud.deleted.size).toBe(1);
   });
 
   test('is reaped by its age when its process died', async () => {

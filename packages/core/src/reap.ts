@@ -96,12 +96,12 @@ async function expired(work: IssuanceWork, ports: ReapPorts): Promise<Settled> {
   return ended(work, 'expired', ports);
 }
 
-// A mint may still run elsewhere: absence is final after a second look at a thing that deletion removes. What was
-// delivered did exist: it is gone by an earlier try whose answer was lost.
+// A mint may still run elsewhere: what was never delivered is looked for at the claim's own backoff until it could live
+// no longer, however often it is not there. What was delivered did exist: it is gone by an earlier try whose answer was lost.
 function whenAbsent(work: IssuanceWork, ports: ReapPorts): Promise<Settled> | Settled {
   const { plan, attempts, state } = work;
-  if (plan.ends.by !== 'deleted' || attempts < 2) return wait(work, ports);
-  return ended(work, state === 'revoking' ? 'deleted' : 'never_minted', ports);
+  if (plan.ends.by !== 'deleted') return wait(work, ports);
+  return state === 'revoking' && attempts >= 2 ? ended(work, 'deleted', ports) : 'waiting';
 }
 
 async function wait({ issuanceId, secondsPastNotAfter }: IssuanceWork, ports: ReapPorts): Promise<Settled> {
