@@ -45,13 +45,12 @@ cephTest(
         () => minter.plan(requestOf(scene.account, provider)).reach,
       );
       const entries = names.map((sourceIdentity) => ({
-        provider: provider.name,
         sourceIdentity,
         taskId: requestOf(scene.account, provider).taskId,
         neededUntil,
       }));
-      const written = await store.request(role, entries, 1);
-      await store.release(role, written?.version ?? 0);
+      const written = await store.request({ provider: provider.name, role }, entries, 1);
+      await store.release({ provider: provider.name, role }, written?.version ?? 0);
       return written?.entries.length;
     };
     const [mine, other, third] = [await mint(), await mint(), await mint()];

@@ -96,7 +96,7 @@ test('the account’s rights are there, its neighbours and a write are refused b
   expect(body).toMatchObject({ issued_token_type: 'urn:mayfly:token-type:kubernetes', token_type: 'N_A' });
   expect(body.issuance).toMatchObject({
     ends: { by: 'deleted', worst_case_seconds: 10 },
-    enforcement: { resource: 'provider', actions: 'provider', ttl: 'provider' },
+    enforcement: { resource: 'provider', actions: 'broker', ttl: 'provider' },
   });
   const api = client(body.access_token);
   expect([await read(api), await read(api, 'other'), await read(api, 'settings', 'kube-system')]).toEqual([

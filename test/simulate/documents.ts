@@ -11,6 +11,11 @@ export const settings = {
   denyWriterLease: 20,
 } as const;
 
+/** AWS's own, as the Provider names none. */
+export const denyEndpoints = {
+  sts: 'https://sts.eu-west-1.amazonaws.com',
+  iam: 'https://iam.amazonaws.com',
+};
 export const denyRole = 'arn:aws:iam::123456789012:role/mayfly/agents';
 
 const anyone = { issuerName: 'agents', match: { sub: [pattern('agent-*')] }, bind: [] };

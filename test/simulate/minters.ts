@@ -3,7 +3,7 @@ import { createFakeMinter, FakeCloud } from '@mayfly/testkit';
 import type { DenyDocuments } from '../../packages/minters/src/aws/deny.ts';
 import { baseSeconds } from '../../packages/minters/src/aws/plan.ts';
 import type { CloudCredential, CloudKind } from './clouds.ts';
-import { denyRole } from './documents.ts';
+import { denyEndpoints, denyRole } from './documents.ts';
 
 /** A base must outlive what is cut from it. */
 const baseMarginMs = 5_000;
@@ -43,7 +43,7 @@ export function createDenyingMinter(calls: CloudCalls, denials: DenyDocuments): 
       return minted;
     },
     revoke: async ({ provider, reach, taskId }, context) => {
-      await denials.deny({ provider, role: denyRole, reach, taskId }, context);
+      await denials.deny({ provider, role: denyRole, reach, taskId, ...denyEndpoints }, context);
       return 'gone';
     },
     watch: (olderThanSeconds, { newId, ...context }) => denials.watch(olderThanSeconds, context, newId),

@@ -80,8 +80,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'write-in-doubt-never-acknowledged',
     breaks: 'I5: deny document',
     file: `${aws}/deny.ts`,
-    line: 'else if (intact) await options.deny.acknowledge(role, version, due.widened);',
-    becomes: 'else if (intact) await options.deny.observed(role, { intact, audit: null });',
+    line: 'else if (intact) await options.deny.acknowledge(at, version, due.widened);',
+    becomes: 'else if (intact) await options.deny.observed(at, { intact, audit: null });',
   },
   {
     name: 'absent-is-failure',
@@ -217,16 +217,16 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'document-from-a-stale-read',
     breaks: 'I4',
     file: `${aws}/deny.ts`,
-    line: 'const document = await options.deny.request(role, entries, writerLeaseSeconds);',
+    line: 'const document = await options.deny.request(at, entries, writerLeaseSeconds);',
     becomes:
-      'const asked = await options.deny.request(role, entries, writerLeaseSeconds); const document = asked && { ...asked, entries: entries.map((one) => one.sourceIdentity).sort() };',
+      'const asked = await options.deny.request(at, entries, writerLeaseSeconds); const document = asked && { ...asked, entries: entries.map((one) => one.sourceIdentity).sort() };',
   },
   {
     name: 'document-not-read-back',
     breaks: 'I4: deny document',
     file: `${aws}/deny.ts`,
-    line: 'const seen = await readDenyPolicy(client, role, context.signal).catch((error: unknown) => {',
-    becomes: 'const seen = await Promise.resolve(wanted(document, widened)).catch((error: unknown) => {',
+    line: 'const seen = await readDenyPolicy(client, { provider: provider.name, role }, context.signal).catch(',
+    becomes: 'const seen = await Promise.resolve(wanted(document, widened)).catch(',
   },
   {
     name: 'overwritten-document-stays',

@@ -234,34 +234,38 @@ export interface WorkQueue {
   taskDue(taskId: string): Promise<'abandoned' | 'expired' | 'rearmed' | 'gone'>;
 }
 
-/** One deny document per role (AWS). Regenerated from rows, fenced by a lease and a version. */
+/** One document. Two clusters without accounts have roles of one name: a role is one only within its Provider. */
+export interface DenyAt {
+  readonly provider: string;
+  readonly role: string;
+}
+
+/** One deny document per Provider and role (AWS). Regenerated from rows, fenced by a lease and a version. */
 export interface DenyStore {
   /**
-   * Adds entries (SourceIdentities, needed until) and takes the role's writer lease for `leaseSeconds`.
+   * Adds entries (SourceIdentities, needed until) and takes the document's writer lease for `leaseSeconds`.
    * `null` when another writer holds it. `entries` is everything still needed, at `version`.
    */
-  request(role: string, add: readonly DenyEntry[], leaseSeconds: number): Promise<DenyWrite | null>;
+  request(at: DenyAt, add: readonly DenyEntry[], leaseSeconds: number): Promise<DenyWrite | null>;
   /** Records that this version was read back, and what it says of others; false when a newer one was requested meanwhile (fencing). */
-  acknowledge(role: string, version: number, widened?: DenyWidened | null): Promise<boolean>;
+  acknowledge(at: DenyAt, version: number, widened?: DenyWidened | null): Promise<boolean>;
   /** A write that surely changed nothing gives the writer's lease of its version back, so that the next try need not wait. */
-  release(role: string, version: number): Promise<void>;
+  release(at: DenyAt, version: number): Promise<void>;
   /** Documents with entries that were last read more than `olderThanSeconds` ago; `shrinks`: some entry is needed no longer. */
   due(olderThanSeconds: number): Promise<readonly DenyDue[]>;
-  /** The document was read and is the acknowledged one; false verdicts put the role's issuances back to revoking. */
-  observed(role: string, verdict: { intact: boolean; audit: AuditEvent | null }): Promise<void>;
+  /** The document was read and is the acknowledged one; false verdicts put what it denied back to revoking. */
+  observed(at: DenyAt, verdict: { intact: boolean; audit: AuditEvent | null }): Promise<void>;
   /** Acknowledged documents that hit others too and of which nobody was told yet. */
   untold(): Promise<readonly DenyUntold[]>;
   /** Tells the log once for this version; nothing when it was told, or when a newer version stands. */
-  told(role: string, version: number, audit: AuditEvent): Promise<void>;
+  told(at: DenyAt, version: number, audit: AuditEvent): Promise<void>;
   /** Of these SourceIdentities, those whose denial was acknowledged and that nobody has seen refused; oldest first. */
   unproven(sourceIdentities: readonly string[], limit: number): Promise<readonly DenyUnproven[]>;
   /** A session that this entry denies was seen refused. The log is told once; false when it was, or when the entry is open again. */
   proven(entry: DenyUnproven, audit: AuditEvent): Promise<boolean>;
 }
 
-export interface DenyUnproven {
-  readonly provider: string;
-  readonly role: string;
+export interface DenyUnproven extends DenyAt {
   readonly sourceIdentity: string;
   /** Whose session it is. */
   readonly taskId: string;
@@ -278,9 +282,7 @@ export type DenyWidened =
   /** Every session of the role. */
   | { readonly step: 'everything' };
 
-export interface DenyUntold {
-  readonly provider: string;
-  readonly role: string;
+export interface DenyUntold extends DenyAt {
   readonly version: number;
   readonly entries: number;
   readonly widened: DenyWidened;
@@ -288,9 +290,7 @@ export interface DenyUntold {
   readonly innocents: number;
 }
 
-export interface DenyDue {
-  readonly provider: string;
-  readonly role: string;
+export interface DenyDue extends DenyAt {
   readonly version: number;
   /** Exactly what the document of this version holds, sorted. */
   readonly entries: readonly string[];
@@ -302,7 +302,6 @@ export interface DenyDue {
 }
 
 export interface DenyEntry {
-  readonly provider: string;
   readonly sourceIdentity: string;
   readonly taskId: string;
   readonly neededUntil: Date;

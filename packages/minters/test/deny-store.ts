@@ -1,5 +1,6 @@
 import type {
   AuditEvent,
+  DenyAt,
   DenyDue,
   DenyEntry,
   DenyStore,
@@ -16,8 +17,7 @@ interface Entry {
   effective?: true;
 }
 
-interface Document {
-  readonly provider: string;
+interface Document extends DenyAt {
   readonly entries: Map<string, Entry>;
   version: number;
   acknowledged: number;
@@ -48,16 +48,17 @@ export class MemoryDenyStore implements DenyStore {
     });
   }
 
+  /** The version of the one document of this role. */
   acknowledged(role: string): number {
-    return this.#documents.get(role)?.acknowledged ?? 0;
+    return [...this.#documents.values()].find((one) => one.role === role)?.acknowledged ?? 0;
   }
 
-  async request(role: string, add: readonly DenyEntry[], leaseSeconds: number): Promise<DenyWrite | null> {
+  async request(at: DenyAt, add: readonly DenyEntry[], leaseSeconds: number): Promise<DenyWrite | null> {
     const now = this.#now().getTime();
     const never = { version: 0, acknowledged: 0, writerUntil: 0, readAt: 0 };
     const fresh = { ...never, entries: new Map(), widened: null, told: true };
-    const document = this.#documents.get(role) ?? { provider: add[0]?.provider ?? '', ...fresh };
-    this.#documents.set(role, document);
+    const document = this.#documents.get(keyOf(at)) ?? { ...at, ...fresh };
+    this.#documents.set(keyOf(at), document);
     if (document.writerUntil > now) return null;
     for (const { sourceIdentity, taskId, neededUntil } of add) {
       const entry = document.entries.get(sourceIdentity) ?? { taskId, until: 0 };
@@ -72,8 +73,8 @@ export class MemoryDenyStore implements DenyStore {
     return { version: document.version, entries: [...document.entries.keys()].sort() };
   }
 
-  async acknowledge(role: string, version: number, widened: DenyWidened | null = null): Promise<boolean> {
-    const document = this.#documents.get(role);
+  async acknowledge(at: DenyAt, version: number, widened: DenyWidened | null = null): Promise<boolean> {
+    const document = this.#documents.get(keyOf(at));
     if (document?.version !== version) return false;
     const same = JSON.stringify(widened) === JSON.stringify(document.widened);
     document.told = widened === null || (same && document.told);
@@ -85,17 +86,17 @@ export class MemoryDenyStore implements DenyStore {
     return true;
   }
 
-  async release(role: string, version: number): Promise<void> {
-    const document = this.#documents.get(role);
+  async release(at: DenyAt, version: number): Promise<void> {
+    const document = this.#documents.get(keyOf(at));
     if (document?.version === version) document.writerUntil = 0;
   }
 
   async due(olderThanSeconds: number): Promise<readonly DenyDue[]> {
     const now = this.#now().getTime();
-    return [...this.#documents]
-      .filter(([, one]) => one.entries.size > 0 && one.writerUntil <= now)
-      .filter(([, one]) => one.readAt < now - olderThanSeconds * 1000)
-      .map(([role, { provider, version, acknowledged, entries, widened }]) => ({
+    return [...this.#documents.values()]
+      .filter((one) => one.entries.size > 0 && one.writerUntil <= now)
+      .filter((one) => one.readAt < now - olderThanSeconds * 1000)
+      .map(({ provider, role, version, acknowledged, entries, widened }) => ({
         widened,
         provider,
         role,
@@ -107,10 +108,10 @@ export class MemoryDenyStore implements DenyStore {
   }
 
   async observed(
-    role: string,
+    at: DenyAt,
     { intact, audit }: { intact: boolean; audit: AuditEvent | null },
   ): Promise<void> {
-    const document = this.#documents.get(role);
+    const document = this.#documents.get(keyOf(at));
     if (document === undefined) return;
     document.readAt = this.#now().getTime();
     if (!intact) {
@@ -125,24 +126,24 @@ export class MemoryDenyStore implements DenyStore {
 
   /** Nobody counts here: what others hold is known to the real stores. */
   async untold(): Promise<readonly DenyUntold[]> {
-    return [...this.#documents].flatMap(
-      ([role, { provider, version, acknowledged, entries, widened, told }]) =>
+    return [...this.#documents.values()].flatMap(
+      ({ provider, role, version, acknowledged, entries, widened, told }) =>
         widened === null || told || acknowledged !== version
           ? []
           : [{ provider, role, version, entries: entries.size, widened, innocents: 7 }],
     );
   }
 
-  async told(role: string, version: number, audit: AuditEvent): Promise<void> {
-    const document = this.#documents.get(role);
+  async told(at: DenyAt, version: number, audit: AuditEvent): Promise<void> {
+    const document = this.#documents.get(keyOf(at));
     if (document === undefined || document.version !== version || document.told) return;
     document.told = true;
     this.audits.push(audit);
   }
 
   async unproven(sourceIdentities: readonly string[], limit: number): Promise<readonly DenyUnproven[]> {
-    return [...this.#documents]
-      .flatMap(([role, { provider, entries }]) =>
+    return [...this.#documents.values()]
+      .flatMap(({ provider, role, entries }) =>
         [...entries].flatMap(([sourceIdentity, { taskId, acknowledgedAt, effective }]) =>
           acknowledgedAt === undefined || effective || !sourceIdentities.includes(sourceIdentity)
             ? []
@@ -152,11 +153,15 @@ export class MemoryDenyStore implements DenyStore {
       .slice(0, limit);
   }
 
-  async proven({ role, sourceIdentity }: DenyUnproven, audit: AuditEvent): Promise<boolean> {
-    const entry = this.#documents.get(role)?.entries.get(sourceIdentity);
+  async proven({ sourceIdentity, ...at }: DenyUnproven, audit: AuditEvent): Promise<boolean> {
+    const entry = this.#documents.get(keyOf(at))?.entries.get(sourceIdentity);
     if (entry?.acknowledgedAt === undefined || entry.effective) return false;
     entry.effective = true;
     this.audits.push(audit);
     return true;
   }
+}
+
+function keyOf({ provider, role }: DenyAt): string {
+  return `${provider}\n${role}`;
 }

@@ -8,48 +8,46 @@ const write = z.object({ version: z.coerce.number(), entries: z.array(z.string()
 /** Deny documents: entries, one writer at a time by a lease in the row, a version as fence. */
 export function createDenyStore(database: Statements): DenyStore {
   return {
-    request: async (role, add, leaseSeconds) => {
-      const values = [role, add[0]?.provider ?? '', JSON.stringify(add), leaseSeconds];
+    request: async ({ provider, role }, add, leaseSeconds) => {
+      const values = [provider, role, JSON.stringify(add), leaseSeconds];
       const text = 'select deny_request($1, $2, $3::jsonb, $4) as r';
       const [row] = await database.call<{ r: unknown }>('deny_request', text, values);
       return write.parse(row?.r ?? null);
     },
-    acknowledge: async (role, version, how = null) => {
-      const text = 'select deny_acknowledge($1, $2, $3::jsonb) as ok';
-      const values = [role, version, how === null ? null : JSON.stringify(how)];
+    acknowledge: async ({ provider, role }, version, how = null) => {
+      const text = 'select deny_acknowledge($1, $2, $3, $4::jsonb) as ok';
+      const values = [provider, role, version, how === null ? null : JSON.stringify(how)];
       const [row] = await database.call<{ ok: boolean }>('deny_acknowledge', text, values);
       return row?.ok === true;
     },
-    release: async (role, version) => {
-      const text = 'update deny_document set writer_until = null where role = $1 and version = $2';
-      await database.call('deny_release', text, [role, version]);
+    release: async ({ provider, role }, version) => {
+      const text =
+        'update deny_document set writer_until = null where provider = $1 and role = $2 and version = $3';
+      await database.call('deny_release', text, [provider, role, version]);
     },
     due: async (olderThanSeconds) => {
       const text = `select d.role, d.provider, d.version::int as version, array_agg(e.source_identity order by e.source_identity) as entries, bool_or(e.needed_until < clock_timestamp() - interval '5 minutes') as shrinks, d.acked_version = d.version as acknowledged, d.widened
-        from deny_document d join deny_entry e on e.role = d.role
+        from deny_document d join deny_entry e on e.provider = d.provider and e.role = d.role
         where (d.read_at is null or d.read_at < clock_timestamp() - make_interval(secs => $1))
           and (d.writer_until is null or d.writer_until < clock_timestamp())
         group by d.role, d.provider, d.version, d.acked_version, d.widened
         having max(e.needed_until) > clock_timestamp() - interval '1 day'`;
       return database.call<DenyDue & Record<string, unknown>>('deny_due', text, [olderThanSeconds]);
     },
-    observed: async (role, { intact, audit }) => {
+    observed: async ({ provider, role }, { intact, audit }) => {
       if (intact) {
-        await database.call(
-          'deny_seen',
-          'update deny_document set read_at = clock_timestamp() where role = $1',
-          [role],
-        );
+        const text = 'update deny_document set read_at = clock_timestamp() where provider = $1 and role = $2';
+        await database.call('deny_seen', text, [provider, role]);
         return;
       }
       const event = audit === null ? null : JSON.stringify(encodeAudit(audit));
-      await database.call('deny_reopen', 'select deny_reopen($1, $2::jsonb)', [role, event]);
+      await database.call('deny_reopen', 'select deny_reopen($1, $2, $3::jsonb)', [provider, role, event]);
     },
     untold: async () =>
       database.call<DenyUntold & Record<string, unknown>>('deny_untold', 'select * from deny_untold()', []),
-    told: async (role, version, audit) => {
-      const values = [role, version, JSON.stringify(encodeAudit(audit))];
-      await database.call('deny_tell', 'select deny_tell($1, $2, $3::jsonb)', values);
+    told: async ({ provider, role }, version, audit) => {
+      const values = [provider, role, version, JSON.stringify(encodeAudit(audit))];
+      await database.call('deny_tell', 'select deny_tell($1, $2, $3, $4::jsonb)', values);
     },
     unproven: async (sourceIdentities, limit) => {
       const text = `select provider, role, source_identity as "sourceIdentity", task_id as "taskId", acknowledged_at as "acknowledgedAt"
@@ -58,9 +56,9 @@ export function createDenyStore(database: Statements): DenyStore {
       const values = [sourceIdentities, limit];
       return database.call<DenyUnproven & Record<string, unknown>>('deny_unproven', text, values);
     },
-    proven: async ({ role, sourceIdentity, acknowledgedAt }, audit) => {
-      const values = [role, sourceIdentity, acknowledgedAt, JSON.stringify(encodeAudit(audit))];
-      const text = 'select deny_prove($1, $2, $3, $4::jsonb) as ok';
+    proven: async ({ provider, role, sourceIdentity, acknowledgedAt }, audit) => {
+      const values = [provider, role, sourceIdentity, acknowledgedAt, JSON.stringify(encodeAudit(audit))];
+      const text = 'select deny_prove($1, $2, $3, $4, $5::jsonb) as ok';
       const [row] = await database.call<{ ok: boolean }>('deny_prove', text, values);
       return row?.ok === true;
     },

@@ -44,8 +44,8 @@ function moveTime(rows: MemoryRows) {
     },
     nextWindow: async () => rows.counters.clear(),
     passWriterLease: async (role) => {
-      const row = rows.denyDocuments.get(role);
-      if (row !== undefined) rows.denyDocuments.set(role, { ...row, writerUntil: rows.inSeconds(-1) });
+      for (const [key, row] of rows.denyDocuments)
+        if (row.role === role) rows.denyDocuments.set(key, { ...row, writerUntil: rows.inSeconds(-1) });
     },
     neededUntil: async (role, seconds) => {
       for (const [key, entry] of rows.denyEntries)
@@ -53,8 +53,8 @@ function moveTime(rows: MemoryRows) {
           rows.denyEntries.set(key, { ...entry, neededUntil: rows.inSeconds(seconds) });
     },
     readAgo: async (role, seconds) => {
-      const row = rows.denyDocuments.get(role);
-      if (row !== undefined) rows.denyDocuments.set(role, { ...row, readAt: rows.inSeconds(-seconds) });
+      for (const [key, row] of rows.denyDocuments)
+        if (row.role === role) rows.denyDocuments.set(key, { ...row, readAt: rows.inSeconds(-seconds) });
     },
   } satisfies Partial<Hooks>;
 }

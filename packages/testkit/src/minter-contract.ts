@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/g
 import { faultClaims } from './minter-contract/faults.ts';
 import { mintClaims } from './minter-contract/mint.ts';
 import { commonMutants, type Mutant } from './minter-contract/mutants.ts';
+import { placeClaims } from './minter-contract/places.ts';
 import { planClaims } from './minter-contract/plan.ts';
 import { rightsClaims } from './minter-contract/rights.ts';
 import type { Claim, MinterUnderTest } from './minter-contract/subject.ts';
@@ -9,7 +10,13 @@ import type { Claim, MinterUnderTest } from './minter-contract/subject.ts';
 export { bodyMutant, type Mutant, planMutant } from './minter-contract/mutants.ts';
 export type { CloudUnderTest, MinterUnderTest, Scope, Wanted } from './minter-contract/subject.ts';
 
-const claims: readonly Claim[] = [...planClaims, ...mintClaims, ...faultClaims, ...rightsClaims];
+const claims: readonly Claim[] = [
+  ...planClaims,
+  ...mintClaims,
+  ...placeClaims,
+  ...faultClaims,
+  ...rightsClaims,
+];
 
 type Make = () => MinterUnderTest | Promise<MinterUnderTest>;
 

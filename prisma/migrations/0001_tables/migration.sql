@@ -236,27 +236,30 @@ create table audit_entry (
 ) partition by range (at);
 create index audit_entry_task on audit_entry (task_id) where task_id is not null;
 
+-- A role is one only within its Provider: two clusters without accounts have roles of one name.
 create table deny_document (
-  role text primary key,
   provider text not null,
+  role text not null,
   version bigint not null default 0,
   acked_version bigint not null default 0,
   -- What the acknowledged version says that could not name each session, and whether the log was told.
   widened jsonb,
   told boolean not null default true,
   writer_until timestamptz,
-  read_at timestamptz
+  read_at timestamptz,
+  primary key (provider, role)
 );
 create table deny_entry (
-  role text not null references deny_document (role),
-  source_identity text not null,
   provider text not null,
+  role text not null,
+  source_identity text not null,
   task_id uuid not null,
   needed_until timestamptz not null,
   -- When the document that holds it was read back, and when a session that it denies was seen refused.
   acknowledged_at timestamptz,
   effective_at timestamptz,
-  primary key (role, source_identity)
+  primary key (provider, role, source_identity),
+  foreign key (provider, role) references deny_document (provider, role)
 );
 
 -- What falls outside every made-ahead partition is still kept; `mayfly doctor` names a default that is not empty.

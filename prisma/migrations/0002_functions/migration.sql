@@ -538,42 +538,43 @@ begin
   return refused;
 end $$;
 
--- Adds entries and takes the writer lease of one role's deny document; null while another writer holds it.
-create function deny_request(doc_role text, doc_provider text, entries jsonb, lease_seconds float8) returns jsonb
+-- Adds entries and takes the writer lease of the deny document of one Provider's role; null while another writer holds it.
+create function deny_request(doc_provider text, doc_role text, entries jsonb, lease_seconds float8) returns jsonb
 language plpgsql as $$
 declare
   d deny_document;
 begin
-  insert into deny_document (role, provider) values (doc_role, doc_provider) on conflict do nothing;
-  select * into d from deny_document where role = doc_role for update;
+  insert into deny_document (provider, role) values (doc_provider, doc_role) on conflict do nothing;
+  select * into d from deny_document where provider = doc_provider and role = doc_role for update;
   if d.writer_until > clock_timestamp() then return null; end if;
-  insert into deny_entry (role, source_identity, provider, task_id, needed_until)
-  select doc_role, x->>'sourceIdentity', doc_provider, max(x->>'taskId')::uuid, max((x->>'neededUntil')::timestamptz)
+  insert into deny_entry (provider, role, source_identity, task_id, needed_until)
+  select doc_provider, doc_role, x->>'sourceIdentity', max(x->>'taskId')::uuid, max((x->>'neededUntil')::timestamptz)
   from jsonb_array_elements(entries) x group by x->>'sourceIdentity' order by x->>'sourceIdentity'
-  on conflict (role, source_identity) do update set needed_until = greatest(deny_entry.needed_until, excluded.needed_until);
+  on conflict (provider, role, source_identity) do update set needed_until = greatest(deny_entry.needed_until, excluded.needed_until);
   -- Kept five minutes longer than any session can live: clocks and caches of the cloud.
-  delete from deny_entry where role = doc_role and needed_until < clock_timestamp() - interval '5 minutes';
+  delete from deny_entry where provider = doc_provider and role = doc_role and needed_until < clock_timestamp() - interval '5 minutes';
   update deny_document set version = version + 1, writer_until = clock_timestamp() + make_interval(secs => lease_seconds)
-  where role = doc_role returning * into d;
-  return jsonb_build_object('version', d.version, 'entries',
-    coalesce((select jsonb_agg(source_identity order by source_identity) from deny_entry where role = doc_role), '[]'));
+  where provider = doc_provider and role = doc_role returning * into d;
+  return jsonb_build_object('version', d.version, 'entries', coalesce(
+    (select jsonb_agg(source_identity order by source_identity) from deny_entry where provider = doc_provider and role = doc_role), '[]'));
 end $$;
 
-create function deny_acknowledge(doc_role text, doc_version bigint, how jsonb) returns boolean language plpgsql as $$
+create function deny_acknowledge(doc_provider text, doc_role text, doc_version bigint, how jsonb) returns boolean language plpgsql as $$
 begin
   update deny_document set acked_version = doc_version, read_at = clock_timestamp(), writer_until = null,
     told = how is null or (told and widened is not distinct from how), widened = how
-  where role = doc_role and version = doc_version;
+  where provider = doc_provider and role = doc_role and version = doc_version;
   if not found then return false; end if;
-  update deny_entry set acknowledged_at = clock_timestamp() where role = doc_role and acknowledged_at is null;
+  update deny_entry set acknowledged_at = clock_timestamp()
+  where provider = doc_provider and role = doc_role and acknowledged_at is null;
   return true;
 end $$;
 
 -- A session that this entry denies was seen refused: told once, and only while its acknowledgement stands.
-create function deny_prove(doc_role text, identity text, acknowledged timestamptz, e jsonb) returns boolean language plpgsql as $$
+create function deny_prove(doc_provider text, doc_role text, identity text, acknowledged timestamptz, e jsonb) returns boolean language plpgsql as $$
 begin
   update deny_entry set effective_at = clock_timestamp()
-  where role = doc_role and source_identity = identity and effective_at is null
+  where provider = doc_provider and role = doc_role and source_identity = identity and effective_at is null
     and date_trunc('milliseconds', acknowledged_at) = date_trunc('milliseconds', acknowledged);
   if found then perform append_audit(e); end if;
   return found;
@@ -582,10 +583,12 @@ end $$;
 -- Documents that hit others too and of which the log was not told; innocents: live grants in the role that nobody ended.
 create function deny_untold() returns table (provider text, role text, version integer, entries integer, widened jsonb, innocents integer)
 language sql stable as $$
-  select d.provider, d.role, d.version::int, (select count(*)::int from deny_entry e where e.role = d.role), d.widened,
+  select d.provider, d.role, d.version::int,
+    (select count(*)::int from deny_entry e where e.provider = d.provider and e.role = d.role), d.widened,
     (select count(distinct w.reach)::int from work w join issuance i on i.id = w.id and i.intended_at = w.intended_at
-     where w.state in ('intended', 'delivered') and w.not_after > clock_timestamp() and i.plan->'body'->>'role' = d.role
-       and not exists (select from deny_entry e where e.role = d.role and e.source_identity = w.reach)
+     where w.state in ('intended', 'delivered') and w.not_after > clock_timestamp()
+       and i.provider = d.provider and i.plan->'body'->>'role' = d.role
+       and not exists (select from deny_entry e where e.provider = d.provider and e.role = d.role and e.source_identity = w.reach)
        and case d.widened->>'step'
          when 'cohort' then exists (select from jsonb_array_elements_text(d.widened->'prefixes') p where starts_with(w.reach, p))
          when 'issued-before' then i.intended_at < (d.widened->>'issuedBefore')::timestamptz
@@ -593,21 +596,22 @@ language sql stable as $$
   from deny_document d where not d.told and d.widened is not null and d.acked_version = d.version
 $$;
 
-create function deny_tell(doc_role text, doc_version bigint, e jsonb) returns void language plpgsql as $$
+create function deny_tell(doc_provider text, doc_role text, doc_version bigint, e jsonb) returns void language plpgsql as $$
 begin
-  update deny_document set told = true where role = doc_role and version = doc_version and not told;
+  update deny_document set told = true
+  where provider = doc_provider and role = doc_role and version = doc_version and not told;
   if found then perform append_audit(e); end if;
 end $$;
 
 -- A document that was read and is not ours: everything it should have denied goes back to revoking.
-create function deny_reopen(doc_role text, e jsonb) returns void language plpgsql as $$
+create function deny_reopen(doc_provider text, doc_role text, e jsonb) returns void language plpgsql as $$
 begin
-  update deny_document set acked_version = 0, read_at = clock_timestamp() where role = doc_role;
-  update deny_entry set acknowledged_at = null, effective_at = null where role = doc_role;
+  update deny_document set acked_version = 0, read_at = clock_timestamp() where provider = doc_provider and role = doc_role;
+  update deny_entry set acknowledged_at = null, effective_at = null where provider = doc_provider and role = doc_role;
   insert into work (id, kind, lane, task_id, intended_at, state, due_at, not_after, requested_at, reach)
   select i.id, 'issuance', i.provider, i.task_id, i.intended_at, 'revoking', clock_timestamp(), i.not_after, clock_timestamp(), i.reach
-  from issuance i join deny_entry d on d.source_identity = i.reach
-  where d.role = doc_role and i.not_after > clock_timestamp() and i.decision = 'allow'
+  from issuance i join deny_entry d on d.source_identity = i.reach and d.provider = i.provider
+  where d.provider = doc_provider and d.role = doc_role and i.not_after > clock_timestamp() and i.decision = 'allow'
     and exists (select from issuance_end x where x.issuance_id = i.id and x.intended_at = i.intended_at)
   on conflict do nothing;
   if e is not null then perform append_audit(e); end if;

@@ -57,7 +57,8 @@ left join lateral (
   select x.at, x.method, x.requested_at from issuance_end x
   where x.issuance_id = i.id and x.intended_at = i.intended_at and w.id is null order by x.at desc limit 1
 ) e on true
-left join deny_entry y on y.role = i.plan->'body'->>'role' and y.source_identity = i.reach and i.ends_by = 'denied';
+left join deny_entry y on y.provider = i.provider and y.role = i.plan->'body'->>'role' and y.source_identity = i.reach
+  and i.ends_by = 'denied';
 
 -- mayfly_app changes no issuance and no audit row; mayfly_auditor sees views only.
 revoke all on schema public from public;

@@ -96,6 +96,11 @@ export function isAbsent(error: unknown): boolean {
   return (cause instanceof Error && cause.name === 'NoSuchEntityException') || httpStatus(cause) === 404;
 }
 
+/** Of an answer of AWS, also where a Fault stands around it. */
+export function httpStatusOf(error: unknown): number | undefined {
+  return error instanceof Fault ? httpStatusOf(error.cause) : httpStatus(error);
+}
+
 function httpStatus(cause: unknown): number | undefined {
   const metadata = Reflect.get(Object(cause), '$metadata');
   const status = Reflect.get(Object(metadata), 'httpStatusCode');

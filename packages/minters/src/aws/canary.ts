@@ -35,7 +35,7 @@ export class Canary {
   /** By reach: those that were let in. */
   readonly #letIn = new Map<string, Held>();
   readonly #meeting = new Set<Promise<void>>();
-  /** What was told once: a reach whose denial is slow, a role whose canary is not there. */
+  /** What was told once: a reach whose denial is slow, a Provider's role whose canary is not there. */
   readonly #told = new Set<string>();
 
   constructor(options: CanaryOptions) {
@@ -52,12 +52,13 @@ export class Canary {
 
   async #meet(held: Held): Promise<void> {
     const { provider, role } = held;
+    const place = `${provider.name}\n${role}`;
     const answer = await readCanary(held, this.#options.connections, AbortSignal.timeout(firstLookMs));
     if (answer === 'let-in') {
-      this.#told.delete(role);
+      this.#told.delete(place);
       this.#keep(held);
-    } else if (!this.#told.has(role)) {
-      this.#told.add(role);
+    } else if (!this.#told.has(place)) {
+      this.#told.add(place);
       this.#options.report('the canary cannot be read, so no denial is seen to be felt', {
         ...{ provider: provider.name, role, answer, alarm: 'canary' },
       });
@@ -76,7 +77,7 @@ export class Canary {
   async #lookAt(entry: DenyUnproven, context: CallContext & { newId: () => string }): Promise<void> {
     const { provider, role, sourceIdentity: reach, taskId, acknowledgedAt } = entry;
     const held = this.#letIn.get(reach);
-    if (held === undefined || held.role !== role) return;
+    if (held === undefined || held.role !== role || held.provider.name !== provider) return;
     const answer = await readCanary(held, this.#options.connections, context.signal);
     const at = this.#options.now();
     const seconds = Math.max(0, Math.round((at.getTime() - acknowledgedAt.getTime()) / 1000));

@@ -231,6 +231,12 @@ test.each([
     form,
   ],
   [
+    'another STS',
+    withBody(readPlan, { sts: 'https://sts.eu-west-2.amazonaws.com' }),
+    'STS is not that of the provider',
+  ],
+  ['another IAM', withBody(readPlan, { iam: 'https://iam.example' }), 'IAM is not that of the provider'],
+  [
     'another role',
     withBody(readPlan, { role: 'arn:aws:iam::123456789012:role/admin' }),
     'role is not a ceiling of the provider',

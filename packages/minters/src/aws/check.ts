@@ -9,6 +9,8 @@ import { checkSize } from './check-size.ts';
 // Written apart from rows.ts, policy.ts and plan.ts: this reads what would be sent, knows nothing of how it was made, and
 // shares no code with them.
 const sent = z.strictObject({
+  sts: z.url(),
+  iam: z.url(),
   role: z.string(),
   sessionName: z.string(),
   sourceIdentity: z.string(),
@@ -28,6 +30,7 @@ export const checkAwsPlan: PlanCheck = (plan, allowed) => {
   if (!body.success) return 'body: not the known form, or without a session policy';
   return (
     checkTarget(plan.access, allowed) ??
+    checkPlace(body.data, allowed) ??
     checkSession(plan, body.data, allowed) ??
     checkClaims(plan, allowed) ??
     checkKey(plan, body.data, allowed)
@@ -42,11 +45,23 @@ function checkTarget(access: string, { identifier, resource }: Allowed): string 
   );
 }
 
+/** Another place would have our keys, and would be asked for the end of what lives here. */
+function checkPlace({ sts, iam }: Sent, { provider }: Allowed): string | null {
+  const { region, endpoints } = provider.spec;
+  const configured = (name: string) => Reflect.get(Object(endpoints), name);
+  if (sts !== (configured('sts') ?? `https://sts.${String(region)}.amazonaws.com`))
+    return 'STS is not that of the provider';
+  return iam === (configured('iam') ?? 'https://iam.amazonaws.com')
+    ? null
+    : 'IAM is not that of the provider';
+}
+
 /** A session of at most fifteen minutes in the same role, under the same SourceIdentity, so that one denial ends both. */
 export const checkAwsBase: BaseCheck = (base, plan) => {
   const parsed = sent.extend({ policy: z.null() }).safeParse(base.body);
   if (!parsed.success) return 'body: not the known form';
-  const { role, sourceIdentity, sessionName, durationSeconds, description } = parsed.data;
+  const { sts, iam, role, sourceIdentity, sessionName, durationSeconds, description } = parsed.data;
+  if (sts !== plan.body['sts'] || iam !== plan.body['iam']) return 'it is elsewhere than the plan';
   if (role !== plan.body['role']) return 'role is not that of the plan';
   if (sourceIdentity !== plan.body['sourceIdentity']) return 'SourceIdentity is not that of the plan';
   // One denial must end both: what both have in common is what the denial names.

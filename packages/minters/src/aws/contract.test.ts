@@ -1,10 +1,10 @@
 import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, expect, test } from '@jest/globals';
-import { type Minted, type MintPlan, Refusal } from '@mayfly/core';
+import { type Minted, type MintPlan, type Provider, Refusal } from '@mayfly/core';
 import { type CloudFault, type Random, withSeed } from '@mayfly/testkit';
 import { bodyMutant, describeMinter, planMutant } from '@mayfly/testkit/contracts';
 import { awsScope, callsFor, escapes, lets } from '../../test/aws-scopes.ts';
-import { startCloud } from '../../test/cloud.ts';
+import { type Cloud, startCloud } from '../../test/cloud.ts';
 import { MemoryDenyStore } from '../../test/deny-store.ts';
 import { awsRequest, policyOf } from '../../test/plans.ts';
 import { checkPlan } from '../check.ts';
@@ -12,7 +12,9 @@ import { createAwsMinter } from './minter.ts';
 import { planAws } from './plan.ts';
 
 const cloud = await startCloud();
-afterAll(() => cloud.close());
+/** Has roles of the same names, as two clusters that know no accounts. */
+const elsewhere = await startCloud();
+afterAll(() => Promise.all([cloud.close(), elsewhere.close()]));
 
 const faults = {
   refused: { mode: 'refuse', status: 403, code: 'AccessDenied' },
@@ -24,35 +26,42 @@ const faults = {
   'lies-identity': { mode: 'lie_identity' },
 } as const satisfies Record<CloudFault, object>;
 
-async function accepts(minted: Minted): Promise<boolean> {
-  const { AccessKeyId, SecretAccessKey, SessionToken } = JSON.parse(minted.credential.reveal());
-  const credentials = {
-    accessKeyId: AccessKeyId,
-    secretAccessKey: SecretAccessKey,
-    sessionToken: SessionToken,
+const acceptsAt =
+  (at: Cloud) =>
+  async (minted: Minted): Promise<boolean> => {
+    const { AccessKeyId, SecretAccessKey, SessionToken } = JSON.parse(minted.credential.reveal());
+    const credentials = {
+      accessKeyId: AccessKeyId,
+      secretAccessKey: SecretAccessKey,
+      sessionToken: SessionToken,
+    };
+    const options = { endpoint: at.aws.url, region: 'eu-west-1', forcePathStyle: true, maxAttempts: 1 };
+    return new S3Client({ ...options, credentials })
+      .send(new GetObjectCommand({ Bucket: 'invoices', Key: '2026q3/a.pdf' }))
+      .then(
+        () => true,
+        () => false,
+      );
   };
-  const options = { endpoint: cloud.aws.url, region: 'eu-west-1', forcePathStyle: true, maxAttempts: 1 };
-  return new S3Client({ ...options, credentials })
-    .send(new GetObjectCommand({ Bucket: 'invoices', Key: '2026q3/a.pdf' }))
-    .then(
-      () => true,
-      () => false,
-    );
-}
+
+const freshIds = () => ({ issuanceId: cloud.newId(), grantId: cloud.newId(), taskId: cloud.newId() });
 
 /** A minter of its own, at the stand-in that all share: what that has minted is counted from here. */
 function subject(revoke: 'deny-policy' | 'none') {
   cloud.aws.faults.clear();
   const since = cloud.aws.ledger().length;
   const provider = { ...cloud.provider, spec: { ...cloud.provider.spec, revoke } };
+  const other = { ...elsewhere.provider, name: 'elsewhere', spec: { ...elsewhere.provider.spec, revoke } };
+  let current: Provider = provider;
   const assertions: string[] = [];
   const minter = createAwsMinter({
     ...cloud.options,
     deny: new MemoryDenyStore(cloud.now),
-    provider: () => provider,
+    provider: (name) => (name === other.name ? other : current),
     federation: {
       sign: async (input) => {
-        assertions.push(await cloud.options.federation.sign(input));
+        const at = input.provider === other.name ? elsewhere : cloud;
+        assertions.push(await at.options.federation.sign(input));
         return assertions.at(-1) ?? '';
       },
     },
@@ -64,7 +73,14 @@ function subject(revoke: 'deny-policy' | 'none') {
     minter,
     check: checkPlan,
     // A grant of its own: what one subject has denied stays denied at the stand-in.
-    request: awsRequest({ provider, now, notAfter, issuanceId: cloud.newId(), grantId: cloud.newId() }),
+    request: awsRequest({ provider, now, notAfter, ...freshIds() }),
+    second: {
+      request: awsRequest({ provider: other, now, notAfter, ...freshIds() }),
+      accepts: acceptsAt(elsewhere),
+    },
+    move: () => {
+      current = { ...provider, spec: { ...provider.spec, endpoints: elsewhere.provider.spec['endpoints'] } };
+    },
     resource: 'arn:aws:s3:::invoices/2026q3/**',
     outside: 'arn:aws:s3:::invoices/2026q4/a.pdf',
     opens: (plan: MintPlan, wanted: { action: 'read'; identifier: string }) =>
@@ -98,7 +114,7 @@ function subject(revoke: 'deny-policy' | 'none') {
         const held = cloud.aws.faults.taken;
         return { held, release: arm('hangs') };
       },
-      accepts,
+      accepts: acceptsAt(cloud),
     },
   };
 }
@@ -113,6 +129,8 @@ const policyMutant = (name: string, change: (statement: Record<string, unknown>)
 const mutants = [
   bodyMutant('a session without its policy', { policy: null }),
   bodyMutant('a session of a quarter of an hour', { durationSeconds: 900 }),
+  bodyMutant('keys that are asked for elsewhere', { sts: 'https://sts.example' }),
+  bodyMutant('an end that would be asked for elsewhere', { iam: 'https://iam.example' }),
   bodyMutant('a session in another role', { role: 'arn:aws:iam::123456789012:role/admin' }),
   bodyMutant('a session that no denial would reach', { sourceIdentity: 'mf-elsewhere-1' }),
   bodyMutant('a session whose name can be guessed', { sessionName: 'mf-agent-1' }),

@@ -46,7 +46,7 @@ const watch = (olderThanSeconds = 10) =>
   outcome(() => minter.watch?.(olderThanSeconds, { ...cloud.context(), newId: () => eventId }));
 const policyName = (role: string) => ({
   RoleName: role.slice(role.lastIndexOf('/') + 1),
-  PolicyName: denyPolicyName,
+  PolicyName: denyPolicyName(cloud.provider.name),
 });
 const overwrite = (PolicyDocument: string, role = cloud.role) =>
   root.send(new PutRolePolicyCommand({ ...policyName(role), PolicyDocument }));
@@ -64,7 +64,7 @@ async function seen(role = cloud.role): Promise<string | null> {
 
 const alarm = (version: number, role = cloud.role) => ({
   message: 'deny document is not the one acknowledged; written again',
-  context: { role, version, alarm: 'deny_document' },
+  context: { provider: cloud.provider.name, role, version, alarm: 'deny_document' },
 });
 
 test('a document that is as acknowledged is only looked at', async () => {
@@ -112,7 +112,7 @@ test.each(changes)(
         actor: 'mayfly',
         taskId: null,
         issuanceId: null,
-        body: { role: cloud.role, version: 2 },
+        body: { provider: cloud.provider.name, role: cloud.role, version: 2 },
       },
     ]);
   },
@@ -188,7 +188,7 @@ test('a document whose writer is at work is left to it', async () => {
   await revoke(1);
   await overwrite(denyPolicy({ version: 9, entries: ['mf-foreign-1'] }));
   cloud.advance(11);
-  await cloud.store.request(cloud.role, [], 20);
+  await cloud.store.request({ provider: cloud.provider.name, role: cloud.role }, [], 20);
   expect(await watch()).toBe('ok');
   expect([cloud.calls('PutRolePolicy'), cloud.reports]).toEqual([2, []]);
 });

@@ -39,7 +39,10 @@ const name = (role: string) => role.slice(role.lastIndexOf('/') + 1);
 
 async function seen(role = cloud.role): Promise<string | null> {
   try {
-    const command = new GetRolePolicyCommand({ RoleName: name(role), PolicyName: denyPolicyName });
+    const command = new GetRolePolicyCommand({
+      RoleName: name(role),
+      PolicyName: denyPolicyName(cloud.provider.name),
+    });
     return decodeURIComponent((await root.send(command)).PolicyDocument ?? '');
   } catch (error) {
     if (error instanceof Error && error.name === 'NoSuchEntityException') return null;
@@ -80,10 +83,10 @@ const watch = () =>
   minter.watch?.(10, { ...cloud.context(), newId: () => uuidV7(1_795_435_200_000, new Uint8Array(10)) });
 
 test('a document that fills says so from seven tenths on, and not before', async () => {
-  await cloud.store.request(cloud.role, crowd(150), 0);
+  await cloud.store.request({ provider: cloud.provider.name, role: cloud.role }, crowd(150), 0);
   await revoke(planOf(1));
   expect(alarms()).toEqual([]);
-  await cloud.store.request(cloud.role, crowd(180), 0);
+  await cloud.store.request({ provider: cloud.provider.name, role: cloud.role }, crowd(180), 0);
   await revoke(planOf(2));
   expect(cloud.reports).toEqual([
     {
@@ -99,13 +102,20 @@ test('one that is full is widened: the kill holds, and who else is hit is told o
     await minter.mint(killed, cloud.context()),
     await minter.mint(planOf(-86_400_000), cloud.context()),
   ];
-  await cloud.store.request(cloud.role, crowd(400), 0);
+  await cloud.store.request({ provider: cloud.provider.name, role: cloud.role }, crowd(400), 0);
   expect(await revoke(killed)).toBe('gone');
   expect([await get(minted), await get(apart)]).toEqual(['AccessDenied', 'ok']);
   expect(alarms()).toEqual(['deny_widened']);
   await watch();
   await watch();
-  const body = { role: cloud.role, version: 2, step: 'cohort', entries: 401, innocents: 7 };
+  const body = {
+    provider: cloud.provider.name,
+    role: cloud.role,
+    version: 2,
+    step: 'cohort',
+    entries: 401,
+    innocents: 7,
+  };
   expect(cloud.store.audits).toEqual([
     expect.objectContaining({ type: 'deny.widened', body: { ...body, prefixes: expect.any(Array) } }),
   ]);
@@ -154,13 +164,16 @@ test('it narrows again by itself once what filled it is needed no longer', async
     const entries = Array.from({ length: 400 }, (_, n) => ({
       ...{ provider: 'prod-aws', sourceIdentity: planOf(100 + n).reach, taskId, neededUntil },
     }));
-    await apart.store.request(apart.role, entries, 0);
+    await apart.store.request({ provider: cloud.provider.name, role: apart.role }, entries, 0);
     await end(1);
     apart.advance(301);
     await end(2);
     const says = apart.reports.map(({ context }) => Reflect.get(Object(context), 'alarm'));
     expect(says).toEqual(['deny_widened']);
-    const command = new GetRolePolicyCommand({ RoleName: name(apart.role), PolicyName: denyPolicyName });
+    const command = new GetRolePolicyCommand({
+      RoleName: name(apart.role),
+      PolicyName: denyPolicyName(cloud.provider.name),
+    });
     const client = new IAMClient({
       ...{ endpoint: apart.aws.url, region: 'eu-west-1', credentials: apart.aws.root, maxAttempts: 1 },
     });

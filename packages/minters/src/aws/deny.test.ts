@@ -40,7 +40,10 @@ const name = (role: string) => role.slice(role.lastIndexOf('/') + 1);
 
 async function seen(role = cloud.role): Promise<string | null> {
   try {
-    const command = new GetRolePolicyCommand({ RoleName: name(role), PolicyName: denyPolicyName });
+    const command = new GetRolePolicyCommand({
+      RoleName: name(role),
+      PolicyName: denyPolicyName(cloud.provider.name),
+    });
     return decodeURIComponent((await root.send(command)).PolicyDocument ?? '');
   } catch (error) {
     if (error instanceof Error && error.name === 'NoSuchEntityException') return null;
@@ -48,7 +51,13 @@ async function seen(role = cloud.role): Promise<string | null> {
   }
 }
 const overwrite = (PolicyDocument: string, role = cloud.role) =>
-  root.send(new PutRolePolicyCommand({ RoleName: name(role), PolicyName: denyPolicyName, PolicyDocument }));
+  root.send(
+    new PutRolePolicyCommand({
+      RoleName: name(role),
+      PolicyName: denyPolicyName(cloud.provider.name),
+      PolicyDocument,
+    }),
+  );
 const identitiesIn = (text: string | null): unknown =>
   text === null ? null : JSON.parse(text).Statement[0].Condition.StringEquals['aws:SourceIdentity'];
 
@@ -125,6 +134,19 @@ test('repeating a denial is right, and the session of the reaper is used again',
   expect(cloud.signed).toEqual(['revoke', 'revoke']);
 });
 
+test('a session of the reaper that is not let in is forgotten', async () => {
+  await revoke(planOf(1));
+  cloud.aws.faults.arm({
+    action: 'PutRolePolicy',
+    mode: 'refuse',
+    status: 403,
+    code: 'InvalidClientTokenId',
+  });
+  expect(await outcome(() => revoke(planOf(2)))).toMatch(/^provider_unavailable \(none\): PutRolePolicy/);
+  expect(await revoke(planOf(2))).toBe('gone');
+  expect(cloud.signed).toEqual(['revoke', 'revoke']);
+});
+
 test('denials that arrive together become one document', async () => {
   const plans = Array.from({ length: 12 }, (_, index) => planOf(index));
   expect(new Set(await Promise.all(plans.map(revoke)))).toEqual(new Set(['gone']));
@@ -180,7 +202,9 @@ test('while another writer holds the role there is a fault, and the reaper comes
   const plan = planOf(1);
   const { taskId } = plan;
   const entry = { provider: 'prod-aws', sourceIdentity: 'mf-other-1', taskId, neededUntil: cloud.now() };
-  expect(await cloud.store.request(cloud.role, [entry], 20)).not.toBeNull();
+  expect(
+    await cloud.store.request({ provider: cloud.provider.name, role: cloud.role }, [entry], 20),
+  ).not.toBeNull();
   expect(await outcome(() => revoke(plan))).toBe(
     'provider_unavailable (none): another writer holds the deny document',
   );
@@ -209,7 +233,7 @@ test('a document that was overtaken is not acknowledged', async () => {
   const told = outcome(() => revoke(planOf(1)));
   await given;
   cloud.advance(21);
-  await cloud.store.request(cloud.role, [], 20);
+  await cloud.store.request({ provider: cloud.provider.name, role: cloud.role }, [], 20);
   release();
   expect(await told).toBe('provider_unavailable (none): a newer deny document was requested meanwhile');
   expect(cloud.store.acknowledged(cloud.role)).toBe(0);

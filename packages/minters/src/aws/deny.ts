@@ -1,41 +1,42 @@
-import { createHash } from 'node:crypto';
 import {
   DeleteRolePolicyCommand,
   GetRolePolicyCommand,
-  IAMClient,
+  type IAMClient,
   PutRolePolicyCommand,
 } from '@aws-sdk/client-iam';
 import {
   auditEvent,
   type CallContext,
+  type DenyAt,
   type DenyDue,
   type DenyWidened,
   type DenyWrite,
   Fault,
 } from '@mayfly/core';
-import type { MinterServices } from '../services.ts';
-import { awsCall, type Connections, clientOptions, isAbsent } from './call.ts';
+import { awsCall, isAbsent } from './call.ts';
 import { denyAlarmFraction, denyCharactersMax, denyPolicy, widen, wider } from './deny-policy.ts';
 import { baseSeconds } from './plan.ts';
-import { type AwsProvider, iamEndpoint, parseAwsProvider, splitRole } from './provider.ts';
-import { assume, type Session } from './session.ts';
+import { type AwsPlace, type AwsProvider, parseAwsProvider, refuseMoved, splitRole } from './provider.ts';
+import { type RevokerOptions, Revokers } from './revokers.ts';
 
-export const denyPolicyName = 'mayfly-deny';
+/** Of each Provider its own: two that share a role of one account would overwrite each other's denials. */
+export function denyPolicyName(provider: string): string {
+  return `mayfly-deny-${provider}`;
+}
+
 /** Kills on one role that arrive together become one document. */
 const gatherMs = 25;
 /** A writer that died holds the role no longer than this; one write and its read-back take far less. */
 const writerLeaseSeconds = 20;
-const revokerMarginMs = 60_000;
 
-export interface DenyTarget {
-  readonly provider: string;
-  readonly role: string;
+/** Where, and whom. */
+export interface DenyTarget extends DenyAt, AwsPlace {
   /** A SourceIdentity, or the session name where there is none. */
   readonly reach: string;
   readonly taskId: string;
 }
 
-/** One deny document per role: regenerated from rows, written by one writer, acknowledged after its read-back. */
+/** One deny document per Provider and role: regenerated from rows, written by one writer, acknowledged after its read-back. */
 export interface DenyDocuments {
   /** Returns once the version that holds this entry was read back. */
   deny(target: DenyTarget, context: CallContext): Promise<void>;
@@ -43,15 +44,9 @@ export interface DenyDocuments {
   watch(olderThanSeconds: number, context: CallContext, newId: () => string): Promise<void>;
 }
 
-/** What the reaper's identity needs of its minter. */
-export interface RevokerOptions extends MinterServices {
-  readonly connections: Connections;
-}
-
-/** What the documents need beside that. */
 export interface DenyOptions extends RevokerOptions {
   /** Sessions of the role are denied that nobody named: what is kept of them opens nothing any more. */
-  onWidened(role: string, widened: DenyWidened): void;
+  onWidened(at: DenyAt, widened: DenyWidened): void;
 }
 
 interface Batch {
@@ -61,58 +56,62 @@ interface Batch {
 
 export function createDenyDocuments(options: DenyOptions): DenyDocuments {
   const batches = new Map<string, Batch>();
-  /** The last document of each role, written or gathering; one per role that was ever denied. */
+  /** The last document of each Provider and role, written or gathering; one for each that was ever denied. */
   const writing = new Map<string, Promise<void>>();
-  const revokers = new Map<string, Session>();
+  const revokers = new Revokers(options);
   const deny = (target: DenyTarget, context: CallContext) => {
-    const open = batches.get(target.role);
+    const { provider, sts, iam, role } = target;
+    // Also by where: those of before a move must not pass with those of after it.
+    const key = [provider, sts, iam, role].join('\n');
+    const open = batches.get(key);
     if (open !== undefined) {
       open.targets.push(target);
       return open.done;
     }
     const targets = [target];
     // While a document is being written the next one gathers: the role's lease is held, also against ourselves.
-    const before = writing.get(target.role);
+    const before = writing.get(key);
     const done = Promise.all([pause(gatherMs), before?.catch(() => undefined)]).then(() => {
-      batches.delete(target.role);
-      return write(targets, context);
+      batches.delete(key);
+      return write({ provider, sts, iam, role }, targets, context);
     });
-    batches.set(target.role, { targets, done });
-    writing.set(target.role, done);
+    batches.set(key, { targets, done });
+    writing.set(key, done);
     return done;
   };
-  const write = async (targets: readonly DenyTarget[], context: CallContext) => {
-    const [{ provider: name, role } = { provider: '', role: '' }] = targets;
-    const provider = providerOf(options, name);
+  const write = async (where: DenyAt & AwsPlace, targets: readonly DenyTarget[], context: CallContext) => {
+    const provider = providerOf(options, where.provider);
+    refuseMoved(provider, where);
+    const at = { provider: provider.name, role: where.role };
     // Entries are needed until no session of this identity can live: the base is the longest.
     const neededUntil = new Date(context.now.getTime() + baseSeconds * 1000);
-    const entries = targets.map(({ provider: of, reach, taskId }) => ({
-      ...{ provider: of, sourceIdentity: reach, taskId, neededUntil },
-    }));
-    const document = await options.deny.request(role, entries, writerLeaseSeconds);
+    const entries = targets.map(({ reach, taskId }) => ({ sourceIdentity: reach, taskId, neededUntil }));
+    const document = await options.deny.request(at, entries, writerLeaseSeconds);
     if (document === null)
       throw new Fault('provider_unavailable', {
         effect: 'none',
         detail: 'another writer holds the deny document',
       });
-    await publish(document, { provider, role, context });
+    await publish(document, { provider, role: at.role, context });
   };
   const publish = async (document: DenyWrite, call: Publishing) => {
+    const at = { provider: call.provider.name, role: call.role };
     let widened: DenyWidened | null;
     try {
-      widened = await writeAndRead(document, call, { options, revokers });
+      widened = await revokers.run(call.provider, call.context, (client) =>
+        writeAndRead(document, call, client),
+      );
     } catch (error) {
       // Surely unchanged: another may write at once. In doubt the lease runs out first.
-      if (error instanceof Fault && error.effect === 'none')
-        await options.deny.release(call.role, document.version);
+      if (error instanceof Fault && error.effect === 'none') await options.deny.release(at, document.version);
       throw error;
     }
-    if (!(await options.deny.acknowledge(call.role, document.version, widened)))
+    if (!(await options.deny.acknowledge(at, document.version, widened)))
       throw new Fault('provider_unavailable', {
         effect: 'none',
         detail: 'a newer deny document was requested meanwhile',
       });
-    reportRoom(document, { role: call.role, widened, options });
+    reportRoom(document, { at, widened, options });
   };
   return {
     deny,
@@ -144,18 +143,20 @@ interface Publishing {
 async function writeAndRead(
   document: DenyWrite,
   { provider, role, context, before = null }: Publishing,
-  parts: { options: DenyOptions; revokers: Map<string, Session> },
+  client: IAMClient,
 ): Promise<DenyWidened | null> {
-  const client = await iamClient(provider, context, parts);
   const needed = widen(document, context.now);
   const first = needed?.step === 'issued-before' && before?.step === needed.step ? before : needed;
-  const widened = await putWhatFits(client, role, { document, first, context });
-  const seen = await readDenyPolicy(client, role, context.signal).catch((error: unknown) => {
-    if (!(error instanceof Fault)) throw error;
-    // The document was written, whatever the failed look says of itself.
-    const { reason, detail = reason } = error;
-    throw new Fault(reason, { effect: 'unknown', detail, cause: error });
-  });
+  const named = policyOf({ provider: provider.name, role });
+  const widened = await putWhatFits(client, named, { document, first, context });
+  const seen = await readDenyPolicy(client, { provider: provider.name, role }, context.signal).catch(
+    (error: unknown) => {
+      if (!(error instanceof Fault)) throw error;
+      // The document was written, whatever the failed look says of itself.
+      const { reason, detail = reason } = error;
+      throw new Fault(reason, { effect: 'unknown', detail, cause: error });
+    },
+  );
   if (seen !== wanted(document, widened))
     throw new Fault('provider_unavailable', {
       effect: 'unknown',
@@ -167,13 +168,13 @@ async function writeAndRead(
 /** Wider where IAM has no room: the kill comes first, and who else is hit is counted and told. */
 async function putWhatFits(
   client: IAMClient,
-  role: string,
+  named: PolicyName,
   { document, first, context }: { document: DenyWrite; first: DenyWidened | null; context: CallContext },
 ): Promise<DenyWidened | null> {
   let widened = first;
   for (;;) {
     try {
-      await put(client, role, { text: wanted(document, widened), signal: context.signal });
+      await put(client, named, { text: wanted(document, widened), signal: context.signal });
       return widened;
     } catch (error) {
       const next = isFull(error) ? wider(widened, context.now) : null;
@@ -189,24 +190,24 @@ function isFull(error: unknown): boolean {
 }
 
 interface Room {
-  readonly role: string;
+  readonly at: DenyAt;
   readonly widened: DenyWidened | null;
   readonly options: DenyOptions;
 }
 
-function reportRoom({ version, entries }: DenyWrite, { role, widened, options }: Room): void {
+function reportRoom({ version, entries }: DenyWrite, { at, widened, options }: Room): void {
   if (widened !== null) {
-    options.onWidened(role, widened);
+    options.onWidened(at, widened);
     const { step } = widened;
     options.report('the deny document could not name each session, and hits others', {
-      ...{ role, version, step, entries: entries.length, alarm: 'deny_widened' },
+      ...{ ...at, version, step, entries: entries.length, alarm: 'deny_widened' },
     });
     return;
   }
   const characters = denyPolicy({ version, entries }).length;
   if (characters < denyCharactersMax * denyAlarmFraction) return;
   options.report('the deny document is filling; spread the provider over more roles', {
-    ...{ role, version, entries: entries.length, characters, charactersMax: denyCharactersMax },
+    ...{ ...at, version, entries: entries.length, characters, charactersMax: denyCharactersMax },
     alarm: 'deny_slots',
   });
 }
@@ -216,10 +217,10 @@ async function tell(
   { context, newId }: Pick<Looking, 'context' | 'newId'>,
   { deny }: DenyOptions,
 ): Promise<void> {
-  for (const { role, version, widened, entries, innocents } of await deny.untold()) {
-    const body = { role, version, ...widened, entries, innocents };
+  for (const { provider, role, version, widened, entries, innocents } of await deny.untold()) {
+    const body = { provider, role, version, ...widened, entries, innocents };
     const event = { type: 'deny.widened', actor: 'mayfly', body };
-    await deny.told(role, version, auditEvent({ newId, now: context.now }, event));
+    await deny.told({ provider, role }, version, auditEvent({ newId, now: context.now }, event));
   }
 }
 
@@ -231,7 +232,7 @@ interface Looking {
 
 interface Parts {
   readonly options: DenyOptions;
-  readonly revokers: Map<string, Session>;
+  readonly revokers: Revokers;
   publish(document: DenyWrite, call: Publishing): Promise<void>;
 }
 
@@ -242,24 +243,24 @@ async function lookAt(
 ): Promise<void> {
   const { role, version, shrinks, acknowledged } = due;
   const provider = providerOf(options, due.provider);
-  const client = await iamClient(provider, context, { options, revokers });
-  const seen = await readDenyPolicy(client, role, context.signal);
+  const at = { provider: provider.name, role };
+  const seen = await revokers.run(provider, context, (client) => readDenyPolicy(client, at, context.signal));
   const intact = seen === wanted(due, due.widened);
   // What was requested and never acknowledged is only unfinished: no alarm, it is written now.
   if (!intact && acknowledged) {
     options.report('deny document is not the one acknowledged; written again', {
-      role,
+      ...at,
       version,
       alarm: 'deny_document',
     });
-    const event = { type: 'deny.foreign', actor: 'mayfly', body: { role, version } };
+    const event = { type: 'deny.foreign', actor: 'mayfly', body: { ...at, version } };
     const audit = auditEvent({ newId, now: context.now }, event);
-    await options.deny.observed(role, { intact, audit });
-  } else if (intact && acknowledged) await options.deny.observed(role, { intact, audit: null });
+    await options.deny.observed(at, { intact, audit });
+  } else if (intact && acknowledged) await options.deny.observed(at, { intact, audit: null });
   // The answer to its write was lost. Left unacknowledged, whoever undid it later would not be noticed.
-  else if (intact) await options.deny.acknowledge(role, version, due.widened);
+  else if (intact) await options.deny.acknowledge(at, version, due.widened);
   if (intact && !shrinks) return;
-  const document = await options.deny.request(role, [], writerLeaseSeconds);
+  const document = await options.deny.request(at, [], writerLeaseSeconds);
   const before = acknowledged ? due.widened : null;
   if (document !== null) await publish(document, { provider, role, context, before });
 }
@@ -271,12 +272,20 @@ function wanted(
   return document.entries.length === 0 ? null : denyPolicy(document, widened);
 }
 
+interface PolicyName {
+  readonly RoleName: string;
+  readonly PolicyName: string;
+}
+
+function policyOf({ provider, role }: DenyAt): PolicyName {
+  return { RoleName: splitRole(role).name, PolicyName: denyPolicyName(provider) };
+}
+
 async function put(
   client: IAMClient,
-  role: string,
+  name: PolicyName,
   { text, signal: abortSignal }: { text: string | null; signal: AbortSignal },
 ): Promise<void> {
-  const name = { RoleName: splitRole(role).name, PolicyName: denyPolicyName };
   if (text !== null) {
     const command = new PutRolePolicyCommand({ ...name, PolicyDocument: text });
     await awsCall('PutRolePolicy', () => client.send(command, { abortSignal }));
@@ -290,10 +299,10 @@ async function put(
 /** Null where there is none. */
 export async function readDenyPolicy(
   client: IAMClient,
-  role: string,
+  at: DenyAt,
   abortSignal: AbortSignal,
 ): Promise<string | null> {
-  const command = new GetRolePolicyCommand({ RoleName: splitRole(role).name, PolicyName: denyPolicyName });
+  const command = new GetRolePolicyCommand(policyOf(at));
   const answer = await ignoreAbsent(awsCall('GetRolePolicy', () => client.send(command, { abortSignal })));
   return answer?.PolicyDocument === undefined ? null : decodeURIComponent(answer.PolicyDocument);
 }
@@ -305,45 +314,6 @@ async function ignoreAbsent<T>(call: Promise<T>): Promise<T | undefined> {
     if (isAbsent(error)) return undefined;
     throw error;
   }
-}
-
-/** The reaper's own identity, apart from the minter's: it may write this one policy and nothing else. */
-export async function iamClient(
-  provider: AwsProvider,
-  context: CallContext,
-  { options, revokers }: { options: RevokerOptions; revokers: Map<string, Session> },
-): Promise<IAMClient> {
-  const base = clientOptions(iamEndpoint(provider), provider.region, options.connections);
-  const role = provider.revoker?.role;
-  if (role === undefined) return new IAMClient(base);
-  const kept = revokers.get(role);
-  const session =
-    kept !== undefined && kept.expiresAt.getTime() > context.now.getTime() + revokerMarginMs
-      ? kept
-      : undefined;
-  const live = session ?? (await assumeRevoker(provider, role, { options, context }));
-  revokers.set(role, live);
-  return new IAMClient({ ...base, credentials: live.keys.reveal() });
-}
-
-function assumeRevoker(
-  provider: AwsProvider,
-  role: string,
-  { options, context }: { options: RevokerOptions; context: CallContext },
-): Promise<Session> {
-  const sessionName = `mayfly-reaper-${createHash('sha256').update(`${role}${context.now.getTime()}`).digest('hex').slice(0, 16)}`;
-  const request = {
-    provider,
-    purpose: 'revoke' as const,
-    role,
-    sessionName,
-    sourceIdentity: null,
-    policy: null,
-  };
-  return assume(
-    { ...request, durationSeconds: baseSeconds },
-    { ...context, federation: options.federation, connections: options.connections },
-  );
 }
 
 function providerOf(options: DenyOptions, name: string): AwsProvider {

@@ -4,9 +4,10 @@ import { GetScopedCredentialsCommand, STSClient } from '@aws-sdk/client-sts';
 import { type CallContext, Fault, type Inspection } from '@mayfly/core';
 import { awsCall, clientOptions, isUnknownAction } from './call.ts';
 import { readCanary } from './canary.ts';
-import { iamClient, type RevokerOptions, readDenyPolicy } from './deny.ts';
+import { readDenyPolicy } from './deny.ts';
 import { baseSeconds } from './plan.ts';
 import { type AwsProvider, splitRole, stsEndpoint } from './provider.ts';
+import { type RevokerOptions, Revokers } from './revokers.ts';
 import { assume, audience, type Session } from './session.ts';
 
 const doctorIdentity = 'mf-doctor-0';
@@ -155,15 +156,18 @@ async function lookAtRevoker(
   if (provider.revoke === 'none')
     return [{ subject: 'revoke', ok: true, says: 'off: credentials end by expiry alone' }];
   const found: Inspection[] = [];
+  const revokers = new Revokers(options);
   for (const role of provider.roles) {
     const subject = `revoke ${splitRole(role).name}`;
     try {
-      const client = await iamClient(provider, context, { options, revokers: new Map() });
-      const document = await readDenyPolicy(client, role, context.signal);
+      const at = { provider: provider.name, role };
+      const document = await revokers.run(provider, context, (client) =>
+        readDenyPolicy(client, at, context.signal),
+      );
       const says = `its deny document can be read (${document === null ? 'none' : 'there'}), ${provider.denyBy}`;
       found.push({ subject, ok: true, says });
       if (splitRole(role).account.length === accountDigits)
-        found.push(await lookAtBoundary(client, role, context));
+        found.push(await revokers.run(provider, context, (client) => lookAtBoundary(client, role, context)));
     } catch (error) {
       found.push({
         subject,

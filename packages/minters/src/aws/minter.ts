@@ -16,7 +16,7 @@ import { Canary } from './canary.ts';
 import { createDenyDocuments, type DenyDocuments } from './deny.ts';
 import { inspectAws } from './inspect.ts';
 import { type AwsBody, awsBody, baseSeconds, planAws, planBase } from './plan.ts';
-import { type AwsProvider, parseAwsProvider, splitRole, stsEndpoint } from './provider.ts';
+import { type AwsProvider, parseAwsProvider, refuseMoved, splitRole, stsEndpoint } from './provider.ts';
 import { assume, checkCredentials, lying, type Session } from './session.ts';
 
 /** Ends on one role that are under way together become one document; as many as one document holds are not waited for. */
@@ -37,27 +37,33 @@ export function createAwsMinter(options: MinterServices): Minter {
   const denyDocuments = createDenyDocuments({
     ...options,
     connections,
-    onWidened: (role, { step, ...cut }) => {
-      if (step === 'issued-before' && 'issuedBefore' in cut) bases.drop(role, new Date(cut.issuedBefore));
+    onWidened: (at, { step, ...cut }) => {
+      if (step === 'issued-before' && 'issuedBefore' in cut) bases.drop(at, new Date(cut.issuedBefore));
     },
   });
-  const providerOf = (plan: MintPlan) => {
+  const providerOf = (plan: MintPlan): AwsProvider => {
     const provider = options.provider(plan.provider);
     if (provider === undefined)
       throw new Fault('provider_refused', { effect: 'none', detail: `provider ${plan.provider} is gone` });
-    return parseAwsProvider(provider);
+    const parsed = parseAwsProvider(provider);
+    refuseMoved(parsed, awsBody.parse(plan.body));
+    return parsed;
   };
   const knowsScoped = (provider: AwsProvider, now: Date) =>
     (withoutScoped.get(stsEndpoint(provider)) ?? Number.NEGATIVE_INFINITY) < now.getTime() - withoutScopedMs;
+  const baseFor = (plan: MintPlan) => {
+    const { sourceIdentity, sts } = awsBody.parse(plan.body);
+    const base = bases.find(atOf(plan), sourceIdentity, new Date(plan.notAfter));
+    return base?.sts === sts ? base : undefined;
+  };
   return {
     kind: 'aws',
     local: false,
     endsPerCall,
     plan: planAws,
     base: (plan, context) => {
-      const { role, sourceIdentity } = awsBody.parse(plan.body);
       if (!knowsScoped(providerOf(plan), context.now)) return undefined;
-      const live = bases.find(role, sourceIdentity, new Date(plan.notAfter));
+      const live = baseFor(plan);
       return live === undefined ? planBase(plan, context) : undefined;
     },
     mint: async (plan, context) => {
@@ -70,11 +76,11 @@ export function createAwsMinter(options: MinterServices): Minter {
         const session = await within(() =>
           assume(sessionOf(provider, body), { ...context, federation, connections }),
         );
-        bases.keep(body.role, body.sourceIdentity, session, context.now);
+        bases.keep(atOf(plan), { reach: body.sourceIdentity, session, now: context.now });
         canary.meet({ provider, role: body.role, reach: plan.reach, session });
         return { credential: new Secret(''), expiresAt: session.expiresAt, keyHash: keyHash(session) };
       }
-      const base = bases.find(body.role, body.sourceIdentity, new Date(plan.notAfter));
+      const base = baseFor(plan);
       const scoped =
         base === undefined
           ? undefined
@@ -103,6 +109,10 @@ export function createAwsMinter(options: MinterServices): Minter {
       for (const one of seen) if (one.status === 'rejected') throw one.reason;
     },
   };
+}
+
+function atOf({ provider, body }: MintPlan) {
+  return { provider, role: awsBody.parse(body).role };
 }
 
 interface Spending {
@@ -151,13 +161,13 @@ async function scopedOrUndefined(
     const { Credentials, SessionInfo, SourceIdentity } = await awsCall('GetScopedCredentials', () =>
       client.send(command, { abortSignal: context.signal }),
     );
-    const { arn } = base;
+    const { arn, sts } = base;
     if ((SessionInfo?.Arn ?? arn) !== arn || (SourceIdentity ?? body.sourceIdentity) !== body.sourceIdentity)
       throw lying('another identity than asked for');
     return checkCredentials(Credentials, {
       now: context.now,
       durationSeconds: body.durationSeconds,
-      arn,
+      ...{ arn, sts },
     });
   } catch (error) {
     if (isUnknownAction(error)) return undefined;
@@ -194,8 +204,8 @@ async function revoke(
   documents: DenyDocuments,
 ): Promise<'gone' | 'wait-for-expiry'> {
   if (plan.ends.by !== 'denied') return 'wait-for-expiry';
-  const { role } = awsBody.parse(plan.body);
+  const { sts, iam, role } = awsBody.parse(plan.body);
   const { provider, reach, taskId } = plan;
-  await documents.deny({ provider, role, reach, taskId }, context);
+  await documents.deny({ provider, sts, iam, role, reach, taskId }, context);
   return 'gone';
 }

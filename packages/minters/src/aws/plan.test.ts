@@ -40,6 +40,8 @@ const common = {
   tokenType: 'N_A',
 };
 const body = {
+  sts: 'https://sts.eu-west-1.amazonaws.com',
+  iam: 'https://iam.amazonaws.com',
   role,
   sessionName: 'mf-66230fb10c7eb4f2e19f8a090b8eea322f3d6f15',
   sourceIdentity: reach,

@@ -3,7 +3,7 @@ import { type Enforcement, type MintPlan, type MintRequest, Refusal, type Revoca
 import { bareId, tokenType } from '@mayfly/protocol';
 import { z } from 'zod';
 import { compilePolicy } from './policy.ts';
-import { type AwsProvider, parseAwsProvider, splitRole } from './provider.ts';
+import { type AwsProvider, iamEndpoint, parseAwsProvider, splitRole, stsEndpoint } from './provider.ts';
 
 /** GetScopedCredentials below this is untried; a task with less left gets nothing (cloud-aws.md 0.7). */
 export const lifeSecondsMin = 30;
@@ -14,6 +14,9 @@ const typicalDenySeconds = 5;
 
 /** Exactly what will be sent; stored before the cloud is called. */
 export const awsBody = z.strictObject({
+  /** Where it is asked for and where it is denied: the same names mean something else elsewhere. */
+  sts: z.string(),
+  iam: z.string(),
   role: z.string(),
   sessionName: z.string(),
   sourceIdentity: z.string(),
@@ -40,6 +43,8 @@ export function planAws(request: MintRequest): MintPlan {
   const byName = provider.denyBy === 'sessionName';
   const name = byName ? grantSessionName(request) : sessionName(request.issuanceId);
   const body: AwsBody = {
+    sts: stsEndpoint(provider),
+    iam: iamEndpoint(provider),
     role,
     sessionName: name,
     sourceIdentity: identity,

@@ -1,4 +1,4 @@
-import { type Provider, Refusal } from '@mayfly/core';
+import { Fault, type Provider, Refusal } from '@mayfly/core';
 import { z } from 'zod';
 
 // Ceph has a tenant or nothing where AWS has an account of twelve digits.
@@ -52,4 +52,28 @@ export function iamEndpoint({ endpoints }: AwsProvider): string {
 
 export function s3Endpoint({ region, endpoints }: AwsProvider): string {
   return endpoints?.s3 ?? `https://s3.${region}.amazonaws.com`;
+}
+
+/** What a plan says of where its sessions are. */
+export interface AwsPlace {
+  readonly sts: string;
+  readonly iam: string;
+  readonly role: string;
+}
+
+/**
+ * A Provider that is elsewhere than when something was planned: its keys are shown to nobody there, and nothing that
+ * is said there of names that both have would be an end. IAM is told the bare name of a role, so the account counts too.
+ */
+export function refuseMoved(provider: AwsProvider, { sts, iam, role }: AwsPlace): void {
+  const accounts = provider.revoker == null ? provider.roles : [provider.revoker.role];
+  const moved = sts !== stsEndpoint(provider) || iam !== iamEndpoint(provider);
+  if (!moved && accounts.some((one) => accountOf(one) === accountOf(role))) return;
+  const detail = `provider ${provider.name} has moved`;
+  throw new Fault('provider_refused', { effect: 'none', detail });
+}
+
+function accountOf(role: string): string {
+  const { partition, account } = splitRole(role);
+  return `${partition}:${account}`;
 }

@@ -142,7 +142,7 @@ test('an end that cannot be read is a fault, and something may exist', async () 
 
 test('a life longer than asked is refused beyond the difference of two clocks', () => {
   const at = (seconds: number) => ({ ...good, Expiration: new Date(now.getTime() + seconds * 1000) });
-  const asked = { now, durationSeconds: 60, arn };
+  const asked = { now, durationSeconds: 60, arn, sts: url };
   expect(checkCredentials(at(90), asked).expiresAt).toEqual(at(90).Expiration);
   expect(() => checkCredentials(at(90.001), asked)).toThrow(
     expect.objectContaining({ reason: 'provider_refused', effect: 'unknown' }),
@@ -163,7 +163,7 @@ const minter = () =>
 
 async function scoped(members: Readonly<Record<string, string | undefined>>) {
   const own = minter();
-  const plan = own.plan(awsRequest());
+  const plan = own.plan(awsRequest({ provider: awsProvider({ endpoints: { sts: url } }) }));
   const base = own.base?.(plan, { issuanceId: taskId, now });
   if (base === undefined) throw new TypeError('no base');
   const name = String(base.body['sessionName']);
@@ -192,7 +192,7 @@ test('a scoped session is that of its base, complete, and no longer', async () =
 
 test('a provider that rounds up answers no later end than the plan', async () => {
   const own = minter();
-  const plan = own.plan(awsRequest());
+  const plan = own.plan(awsRequest({ provider: awsProvider({ endpoints: { sts: url } }) }));
   answers = {
     AssumeRoleWithWebIdentity: assumed({
       arn: arn.replace(sessionName, String(plan.body['sessionName'])),

@@ -21,6 +21,8 @@ export interface Keys {
 export interface Session {
   readonly keys: Secret<Keys>;
   readonly expiresAt: Date;
+  /** Which STS has made it: its keys are shown to no other. */
+  readonly sts: string;
   /** `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`, as asked for and as answered. */
   readonly arn: string;
 }
@@ -65,7 +67,12 @@ export async function assume(request: SessionRequest, context: SessionContext): 
   if (isDeniable(provider) && (SourceIdentity ?? null) !== request.sourceIdentity)
     throw lying('another SourceIdentity than asked for');
   const { durationSeconds } = request;
-  return checkCredentials(Credentials, { now: context.now, durationSeconds, arn });
+  return checkCredentials(Credentials, {
+    now: context.now,
+    durationSeconds,
+    arn,
+    sts: stsEndpoint(provider),
+  });
 }
 
 async function withWebIdentity(
@@ -99,7 +106,7 @@ function isDeniable({ revoke, denyBy }: AwsProvider): boolean {
 /** Complete keys that live no longer than asked; anything else is not answered to anybody. */
 export function checkCredentials(
   credentials: Credentials | undefined,
-  { now, durationSeconds, arn }: { now: Date; durationSeconds: number; arn: string },
+  { now, durationSeconds, ...made }: Pick<Session, 'arn' | 'sts'> & { now: Date; durationSeconds: number },
 ): Session {
   const { AccessKeyId, SecretAccessKey, SessionToken, Expiration } = credentials ?? {};
   if (!AccessKeyId || !SecretAccessKey || !SessionToken || Expiration === undefined)
@@ -108,7 +115,7 @@ export function checkCredentials(
   if (!(Expiration.getTime() <= now.getTime() + (durationSeconds + lieSeconds) * 1000))
     throw lying('a longer life than asked for');
   const keys = { accessKeyId: AccessKeyId, secretAccessKey: SecretAccessKey, sessionToken: SessionToken };
-  return { keys: new SecretOf(keys), expiresAt: Expiration, arn };
+  return { keys: new SecretOf(keys), expiresAt: Expiration, ...made };
 }
 
 export function lying(detail: string): Fault {

@@ -21,35 +21,37 @@ const started = new Date();
 const now = () => started;
 let github: GithubStandin;
 let privateKey: string;
+/** Has an App, an owner and repositories of the same names. */
+let elsewhere: GithubStandin;
+let keyElsewhere: string;
 
 beforeAll(async () => {
-  github = await startGithub({ now });
-  privateKey = github.createInstallation({
-    ...{
-      appId: '123456',
-      installationId: '7890',
-      owner: 'acme',
-      repositories: ['webshop', 'billing', 'x.y'],
-    },
-    permissions: { contents: 'write', pull_requests: 'write', issues: 'write', administration: 'write' },
-  });
+  [github, elsewhere] = [await startGithub({ now }), await startGithub({ now })];
+  const app = { appId: '123456', installationId: '7890', owner: 'acme' };
+  const repositories = ['webshop', 'billing', 'x.y'];
+  const write = 'write' as const;
+  const permissions = { contents: write, pull_requests: write, issues: write, administration: write };
+  privateKey = github.createInstallation({ ...app, repositories, permissions });
+  keyElsewhere = elsewhere.createInstallation({ ...app, repositories, permissions });
 });
-afterAll(() => github.close());
+afterAll(() => Promise.all([github.close(), elsewhere.close()]));
 
 function subject(): MinterUnderTest {
   const provider = githubProvider(github.url);
+  const second = { ...githubProvider(elsewhere.url), name: 'second-github' };
+  let current = provider;
   const tokens: string[] = [];
   const reports: unknown[] = [];
   const minter = createGithubMinter({
     deny: new MemoryDenyStore(now),
-    provider: () => provider,
+    provider: (name) => (name === second.name ? second : current),
     now,
     report: (...told) => void reports.push(told),
     federation: { sign: () => Promise.reject(new Fault('internal', { effect: 'none' })) },
     files: {
       authority: () => Promise.reject(new Error('not allowed')),
       token: () => Promise.reject(new Error('not allowed')),
-      privateKey: async () => privateKey,
+      privateKey: async (name) => (name === second.name ? keyElsewhere : privateKey),
     },
   });
   return {
@@ -65,6 +67,10 @@ function subject(): MinterUnderTest {
     request: githubRequest(provider, { now: started }),
     resource: 'https://github.com/acme/**',
     outside: 'https://github.com/other/webshop',
+    second: { request: githubRequest(second, { now: started }), accepts: acceptsAt(elsewhere) },
+    move: () => {
+      current = githubProvider(elsewhere.url);
+    },
     cloud: cloudOf(github.ledger().length),
     opens,
     scope,
@@ -111,13 +117,19 @@ function cloudOf(since: number): NonNullable<MinterUnderTest['cloud']> {
       const held = github.faults.taken;
       return { held, release: github.faults.arm({ action: create, mode: 'hold' }) };
     },
-    accepts: async (minted: Minted) => {
-      const authorization = `Bearer ${minted.credential.reveal()}`;
-      const url = `${github.url}/repos/acme/webshop/contents/README.md`;
-      return (await fetch(url, { headers: { authorization } })).status === 200;
-    },
+    accepts: acceptsAt(github),
   };
 }
+
+const acceptsAt =
+  ({ url }: GithubStandin) =>
+  async (minted: Minted) => {
+    const authorization = `Bearer ${minted.credential.reveal()}`;
+    const answered = await fetch(`${url}/repos/acme/webshop/contents/README.md`, {
+      headers: { authorization },
+    });
+    return answered.status === 200;
+  };
 
 const accesses = {
   'github.repository': 'contents',

@@ -3,9 +3,10 @@ import type { Secret } from '@mayfly/core';
 /** Tokens of the last hour in one replica: 100,000 take about 40 MB. Beyond that the oldest can only expire. */
 const heldMax = 100_000;
 
-interface Held {
+export interface Held {
   /** Empty once they were deleted; more than one where a plan was minted twice. */
   readonly tokens: readonly Secret<string>[];
+  readonly madeAt: Date;
   readonly until: Date;
 }
 
@@ -23,13 +24,13 @@ export class HeldTokens {
       this.#held.delete(id);
     }
     const before = this.#held.get(issuanceId)?.tokens ?? [];
-    this.#held.set(issuanceId, { tokens: [...before, token], until });
+    this.#held.set(issuanceId, { tokens: [...before, token], madeAt: now, until });
   }
 
-  /** Undefined where this process knows nothing of it; empty where it has deleted what there was. */
-  find(issuanceId: string, now: Date): readonly Secret<string>[] | undefined {
+  /** Undefined where this process knows nothing of it; without tokens where it has deleted what there was. */
+  find(issuanceId: string, now: Date): Held | undefined {
     const held = this.#held.get(issuanceId);
-    return held === undefined || held.until <= now ? undefined : held.tokens;
+    return held === undefined || held.until <= now ? undefined : held;
   }
 
   deleted(issuanceId: string, token: Secret<string>): void {

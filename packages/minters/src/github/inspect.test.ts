@@ -133,6 +133,6 @@ test.each([
   ['cut', { mode: 'cut' }, 'app', 'installation: UND_ERR_SOCKET; '],
   ['another owner’s', { mode: 'lie_identity' }, 'installation', 'not of acme; '],
 ] as const)('an answer that is %s is no installation', async (_, fault, subject, says) => {
-  github.faults.arm({ action: 'read installation', ...fault });
+  github.faults.arm({ action: 'get installation', ...fault });
   expect(failed(await inspected())).toEqual([{ subject, ok: false, says: expect.stringContaining(says) }]);
 });

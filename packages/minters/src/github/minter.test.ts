@@ -112,7 +112,50 @@ test('a token is held no longer than it lives', async () => {
   expect(await minter.revoke(plan, context())).toBe('wait-for-expiry');
 });
 
-test('a suspended installation gives nothing, and what it gave is gone', async () => {
+const notProven =
+  'provider_unavailable (unknown): delete installation token: 401, and it may be let in again';
+
+test('a token that GitHub does not know yet is not called gone, and ends when it does', async () => {
+  const minter = minterFor();
+  const plan = minter.plan(request());
+  github.lag(20);
+  const token = (await minter.mint(plan, context())).credential.reveal();
+  github.lag(0);
+  expect(await outcome(() => minter.revoke(plan, context()))).toBe(notProven);
+  offsetMs += 21_000;
+  expect(await status(token)).toBe(200);
+  expect(await minter.revoke(plan, context())).toBe('gone');
+  expect(await status(token)).toBe(401);
+});
+
+test('a token of a suspended installation is not called gone, however late, and ends when that is let in', async () => {
+  const minter = minterFor();
+  const plan = minter.plan(request());
+  const token = (await minter.mint(plan, context())).credential.reveal();
+  github.suspend('7890');
+  offsetMs += 61_000;
+  expect(await outcome(() => minter.revoke(plan, context()))).toBe(notProven);
+  github.unsuspend('7890');
+  expect(await status(token)).toBe(200);
+  expect(await minter.revoke(plan, context())).toBe('gone');
+  expect(await status(token)).toBe(401);
+});
+
+test('an end whose answer was lost is one a minute after the mint, when GitHub says so again', async () => {
+  const minter = minterFor();
+  const plan = minter.plan(request());
+  const token = (await minter.mint(plan, context())).credential.reveal();
+  github.faults.arm({ action: 'delete token', mode: 'applied_and_cut' });
+  expect(await outcome(() => minter.revoke(plan, context()))).toMatch(/^provider_unavailable \(unknown\)/);
+  expect(await outcome(() => minter.revoke(plan, context()))).toBe(notProven);
+  offsetMs += 61_000;
+  github.faults.arm({ action: 'get installation', mode: 'refuse', status: 404 });
+  expect(await outcome(() => minter.revoke(plan, context()))).toBe(notProven);
+  expect(await minter.revoke(plan, context())).toBe('gone');
+  expect(await status(token)).toBe(401);
+});
+
+test('a suspended installation gives nothing, and what it gave is not called gone', async () => {
   const [installationId, appId] = ['7891', '123457'];
   const own = github.createInstallation({
     ...{ appId, installationId, owner: 'acme', repositories: ['webshop'], permissions: { contents: 'read' } },
@@ -125,8 +168,7 @@ test('a suspended installation gives nothing, and what it gave is gone', async (
   expect(await outcome(() => minter.mint(minter.plan(request({ provider })), context()))).toBe(
     'provider_refused (none): installation token: 403',
   );
-  // 401: it is not valid any more.
-  expect(await minter.revoke(plan, context())).toBe('gone');
+  expect(await outcome(() => minter.revoke(plan, context()))).toBe(notProven);
 });
 
 test.each([

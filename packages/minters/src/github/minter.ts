@@ -4,13 +4,15 @@ import { z } from 'zod';
 import { createRest, lying, type Rest, refusalOf } from '../rest/rest.ts';
 import type { MinterServices } from '../services.ts';
 import { headersWith, keyOf, signApp } from './app.ts';
-import { HeldTokens } from './held-tokens.ts';
+import { type Held, HeldTokens } from './held-tokens.ts';
 import { inspectGithub } from './inspect.ts';
 import { type GithubBody, githubBody, planGithub, tokenSeconds } from './plan.ts';
 import { parseGithubProvider } from './provider.ts';
 
 /** Clocks of GitHub and ours. */
 const lieSeconds = 30;
+/** A token that was just made may be refused for seconds where GitHub has not heard of it yet; well beyond that. */
+const lagMs = 60_000;
 
 /**
  * GitHub: an installation token for one repository. There is no federation here, so the App's private key is the one
@@ -124,23 +126,68 @@ interface Revoking {
   readonly context: CallContext;
 }
 
-async function revoke(
-  plan: MintPlan,
-  { services, rest, held, context }: Revoking,
-): Promise<'gone' | 'wait-for-expiry'> {
-  const tokens = held.find(plan.issuanceId, context.now);
+async function revoke(plan: MintPlan, revoking: Revoking): Promise<'gone' | 'wait-for-expiry'> {
+  const { services, held, context } = revoking;
+  const found = held.find(plan.issuanceId, context.now);
   // Never made, made elsewhere, or by a process that has died: nobody can delete it, and so nothing is claimed.
-  if (tokens === undefined) return 'wait-for-expiry';
+  if (found === undefined) return 'wait-for-expiry';
   refuseMoved(plan, services);
-  const name = 'delete installation token';
-  const { api } = githubBody.parse(plan.body);
-  for (const token of tokens) {
-    const headers = headersWith(token.reveal());
-    const url = `${api}/installation/token`;
-    const deleted = await rest.call({ name, method: 'DELETE', url, headers, signal: context.signal });
-    // 401: it is not valid any more, by an earlier try or by the App's owner.
-    if (deleted.status !== 204 && deleted.status !== 401) throw refusalOf(name, deleted);
+  for (const token of found.tokens) {
+    if (!(await isDeleted(plan, token, revoking))) await proveGone(plan, { ...found, token }, revoking);
     held.deleted(plan.issuanceId, token);
   }
   return 'gone';
+}
+
+/** False for a token that GitHub does not let in. */
+async function isDeleted(
+  plan: MintPlan,
+  token: Secret<string>,
+  { rest, context: { signal } }: Revoking,
+): Promise<boolean> {
+  const name = 'delete installation token';
+  const url = `${githubBody.parse(plan.body).api}/installation/token`;
+  const answered = await rest.call({
+    name,
+    method: 'DELETE',
+    url,
+    headers: headersWith(token.reveal()),
+    signal,
+  });
+  if (answered.status !== 204 && answered.status !== 401) throw refusalOf(name, answered);
+  return answered.status === 204;
+}
+
+/**
+ * A token that is not let in may be one that GitHub does not know yet, or of an installation that is suspended and may
+ * be let in again. It is gone when neither can be: late enough, not suspended, and asked once more after that was seen.
+ */
+async function proveGone(
+  plan: MintPlan,
+  { token, madeAt }: Pick<Held, 'madeAt'> & { readonly token: Secret<string> },
+  revoking: Revoking,
+): Promise<void> {
+  const { context } = revoking;
+  const isLate = context.now.getTime() - madeAt.getTime() >= lagMs;
+  if (isLate && (await isActive(plan, revoking))) {
+    await isDeleted(plan, token, revoking);
+    return;
+  }
+  throw new Fault('provider_unavailable', {
+    effect: 'unknown',
+    detail: 'delete installation token: 401, and it may be let in again',
+  });
+}
+
+const installation = z.object({ suspended_at: z.null() });
+
+/** The App's own look at its installation. */
+async function isActive(plan: MintPlan, { services, rest, context }: Revoking): Promise<boolean> {
+  const name = 'get installation';
+  const { api, appId, installationId } = githubBody.parse(plan.body);
+  const assertion = await signApp(appId, await keyOf(plan.provider, services), context.now);
+  const url = `${api}/app/installations/${installationId}`;
+  const { signal } = context;
+  const answered = await rest.call({ name, method: 'GET', url, headers: headersWith(assertion), signal });
+  return answered.status === 200 && installation.safeParse(answered.body).success;
 }

@@ -84,7 +84,8 @@ function checkAudience({ audiences }: Sent, { ends }: MintPlan, { mint }: Allowe
 
 function checkPromises({ enforcement, issuedTokenType, tokenType, nativePermissions }: MintPlan) {
   const { resource, actions, ttl } = enforcement;
-  if (resource !== 'provider' || actions !== 'provider' || ttl !== 'provider')
+  // The account's own rights are all there: a token narrows nothing within it.
+  if (resource !== 'provider' || actions !== 'broker' || ttl !== 'provider')
     return 'enforcement is not what is sent';
   if (issuedTokenType !== 'urn:mayfly:token-type:kubernetes' || tokenType !== 'N_A')
     return 'token type is not that of a Kubernetes token';

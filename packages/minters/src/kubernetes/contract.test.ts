@@ -22,14 +22,16 @@ const now = () => started;
 const audience = 'https://kubernetes.default.svc';
 let issuer: LocalIssuer;
 let cluster: Cluster;
+/** Has accounts of the same names. */
+let elsewhere: Cluster;
 
 beforeAll(async () => {
   issuer = await startIssuer();
-  cluster = await start();
+  [cluster, elsewhere] = [await start(), await start()];
 });
 afterAll(async () => {
   await issuer.close();
-  await cluster.close();
+  await Promise.all([cluster.close(), elsewhere.close()]);
 });
 
 /** A cluster as docs/clouds/kubernetes.md sets one up. */
@@ -39,11 +41,15 @@ async function start(): Promise<Cluster> {
   made.createConfigMap('agents', 'settings', { colour: 'blue' });
   made.trust(issuer.issuer, audience);
   const names = ['deployer', 'reader'];
-  made.allow('mayfly:staging-k8s:mint', [
-    { verbs: ['create'], resource: 'secrets', namespace: 'agents' },
-    { verbs: ['create'], resource: 'serviceaccounts/token', namespace: 'agents', names },
-  ]);
-  made.allow('mayfly:staging-k8s:revoke', [{ verbs: ['delete'], resource: 'secrets', namespace: 'agents' }]);
+  for (const provider of ['staging-k8s', 'second-k8s']) {
+    made.allow(`mayfly:${provider}:mint`, [
+      { verbs: ['create'], resource: 'secrets', namespace: 'agents' },
+      { verbs: ['create'], resource: 'serviceaccounts/token', namespace: 'agents', names },
+    ]);
+    made.allow(`mayfly:${provider}:revoke`, [
+      { verbs: ['delete'], resource: 'secrets', namespace: 'agents' },
+    ]);
+  }
   made.allow('system:serviceaccount:agents:deployer', [
     { verbs: ['get'], resource: 'configmaps', namespace: 'agents' },
   ]);
@@ -53,6 +59,9 @@ async function start(): Promise<Cluster> {
 function subject(): MinterUnderTest {
   const at = cluster;
   const provider = kubernetesProvider(at.issuer, { caFile: '/ca.pem' });
+  const moved = kubernetesProvider(elsewhere.issuer, { caFile: '/second.pem' });
+  const second = { ...moved, name: 'second-k8s' };
+  let current = provider;
   const secrets: string[] = [];
   const reports: unknown[] = [];
   const remember = (secret: string) => {
@@ -61,7 +70,7 @@ function subject(): MinterUnderTest {
   };
   const minter = createKubernetesMinter({
     deny: new MemoryDenyStore(now),
-    provider: () => provider,
+    provider: (name) => (name === second.name ? second : current),
     now,
     report: (...told) => void reports.push(told),
     federation: {
@@ -69,7 +78,7 @@ function subject(): MinterUnderTest {
         remember(await issuer.assertion({ subject: `mayfly:${name}:${purpose}`, audience: aud })),
     },
     files: {
-      authority: async (file) => (file === '/ca.pem' ? at.ca : Promise.reject(new Error(file))),
+      authority: async (file) => (file === '/ca.pem' ? at.ca : elsewhere.ca),
       token: () => Promise.reject(new Error('not allowed')),
       privateKey: () => Promise.reject(new Error('not allowed')),
     },
@@ -87,6 +96,10 @@ function subject(): MinterUnderTest {
     request: kubernetesRequest(provider, { now: started }),
     resource: 'k8s://staging/agents/*',
     outside: 'k8s://staging/kube-system/default',
+    second: { request: kubernetesRequest(second, { now: started }), accepts: acceptsAt(elsewhere) },
+    move: () => {
+      current = moved;
+    },
     cloud: cloudOf(at, at.ledger().length),
     opens,
     scope,
@@ -135,12 +148,12 @@ function cloudOf(at: Cluster, since: number): NonNullable<MinterUnderTest['cloud
       const held = at.faults.taken;
       return { held, release: at.faults.arm({ action: tokens, mode: 'hold' }) };
     },
-    accepts: async (minted) => {
-      const answered = await at.ask('GET', '/api/v1/namespaces/agents/configmaps/settings', tokenOf(minted));
-      return answered === 200;
-    },
+    accepts: acceptsAt(at),
   };
 }
+
+const acceptsAt = (at: Cluster) => async (minted: Minted) =>
+  (await at.ask('GET', '/api/v1/namespaces/agents/configmaps/settings', tokenOf(minted))) === 200;
 
 /** What TokenRequest gives for this: the account that the path names, if its Secret would be its own. */
 function opens({ body }: MintPlan, { action, identifier }: Wanted): boolean {
@@ -202,6 +215,10 @@ describeMinter('the kubernetes minter', subject, [
   planMutant('an enforcement that the provider does not have', (plan) => ({
     ...plan,
     enforcement: { ...plan.enforcement, ttl: 'broker' },
+  })),
+  planMutant('a claim that the account is narrowed', (plan) => ({
+    ...plan,
+    enforcement: { ...plan.enforcement, actions: 'provider' },
   })),
   {
     name: 'an end of another Secret',

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type Minter, type MintRequest, Refusal } from '@mayfly/core';
 import { type Cluster, startCluster } from '@mayfly/standins';
+import { decodeJwt } from 'jose';
 import { outcome } from '../../test/cloud.ts';
 import { MemoryDenyStore } from '../../test/deny-store.ts';
 import { kubernetesProvider, kubernetesRequest } from '../../test/small-requests.ts';
@@ -142,6 +143,62 @@ test('a mint that comes late asks for less, and none that TokenRequest would str
   );
 });
 
+/** A cluster of its own clock; the Secret takes so long to be made. */
+async function mintSlowly(secretSeconds: number, clusterAheadSeconds = 0) {
+  let [passedMs, looks] = [0, 0];
+  const now = () => new Date(Date.now() + passedMs);
+  const slow = await startCluster({ now: () => new Date(now().getTime() + clusterAheadSeconds * 1000) });
+  slow.createServiceAccount('agents', 'deployer');
+  slow.allow(slow.brokerName, [
+    { verbs: ['create', 'delete'], resource: 'secrets', namespace: 'agents' },
+    { verbs: ['create'], resource: 'serviceaccounts/token', namespace: 'agents', names: ['deployer'] },
+  ]);
+  const provider = kubernetesProvider(slow.issuer, { ...withToken().spec, endpoints: { api: slow.issuer } });
+  const minter = minterFor(provider, {
+    now: () => {
+      // Looked at before the Secret, and after it.
+      if (looks === 1) passedMs += secretSeconds * 1000;
+      looks += 1;
+      return now();
+    },
+    files: {
+      authority: async () => slow.ca,
+      token: async () => slow.brokerToken,
+      privateKey: () => Promise.reject(new Error('not asked for')),
+    },
+  });
+  const plan = minter.plan(kubernetesRequest(provider, { now: now() }));
+  const minting = minter.mint(plan, { ...context(), now: now() });
+  return { plan, minter, minting, secrets: () => slow.secrets(), close: () => slow.close() };
+}
+
+test('a token whose Secret took long to be made ends no later than its plan', async () => {
+  const { plan, minting, close } = await mintSlowly(60);
+  const { credential, expiresAt } = await minting;
+  const { exp = Number.NaN } = decodeJwt(JSON.parse(credential.reveal()).status.token);
+  expect(exp * 1000).toBeLessThanOrEqual(Date.parse(plan.notAfter));
+  expect(expiresAt.getTime()).toBe(exp * 1000);
+  await close();
+});
+
+test('where too little is left once the Secret is there, no token is asked for and the Secret can be ended', async () => {
+  const { plan, minter, minting, secrets, close } = await mintSlowly(99);
+  expect(await outcome(() => minting)).toMatch(
+    /^provider_refused \(unknown\): [0-9]+ s left, less than TokenRequest takes$/,
+  );
+  expect(secrets()).toContain(plan.reach);
+  expect(await minter.revoke(plan, context())).toBe('gone');
+  await close();
+});
+
+test('a token that ends after its plan by the clock of its cluster is not answered', async () => {
+  const { minting, close } = await mintSlowly(0, 8);
+  expect(await outcome(() => minting)).toBe(
+    'provider_refused (unknown): the provider answered a longer life than asked for',
+  );
+  await close();
+});
+
 test.each([
   ['an account that is no ceiling', { identifier: 'k8s://staging/agents/cluster-admin' }, 'tool_not_granted'],
   ['another cluster', { identifier: 'k8s://production/agents/deployer' }, 'identifier_malformed'],
@@ -158,7 +215,7 @@ test.each([
 
 test('plans nothing that could not live as long as TokenRequest gives', () => {
   const now = new Date();
-  const notAfter = new Date(now.getTime() + 599_000);
+  const notAfter = new Date(now.getTime() + 604_000);
   expect(() => minterFor().plan(request({ now, notAfter }))).toThrow(
     expect.objectContaining({ reason: 'too_little_time_left' }),
   );

@@ -6,11 +6,14 @@ import { createRest, lying, refusalOf } from '../rest/rest.ts';
 import type { MinterServices } from '../services.ts';
 import { type Cluster, openCluster } from './cluster.ts';
 import { inspectKubernetes } from './inspect.ts';
-import { type KubernetesBody, kubernetesBody, lifeSecondsMin, planKubernetes } from './plan.ts';
+import {
+  answerSeconds,
+  type KubernetesBody,
+  kubernetesBody,
+  lifeSecondsMin,
+  planKubernetes,
+} from './plan.ts';
 import { parseKubernetesProvider } from './provider.ts';
-
-/** Clocks of the cluster and ours. */
-const lieSeconds = 30;
 
 /**
  * Kubernetes: a Secret that holds nothing, and a token of one service account bound to it (TokenRequest). Deleting the
@@ -32,22 +35,16 @@ export function createKubernetesMinter(services: MinterServices): Minter {
     kind: 'kubernetes',
     local: false,
     plan: planKubernetes,
-    mint: async (plan, context) => mint(plan, await open(plan, 'mint', context), context),
+    mint: async (plan, context) => mint(plan, await open(plan, 'mint', context), services.now),
     revoke: async (plan, context) => revoke(plan, await open(plan, 'revoke', context)),
     inspect: (provider, context) =>
       inspectKubernetes(parseKubernetesProvider(provider), { services, rest }, context),
   };
 }
 
-async function mint(plan: MintPlan, cluster: Cluster, { now }: CallContext): Promise<Minted> {
+async function mint(plan: MintPlan, cluster: Cluster, now: () => Date): Promise<Minted> {
   const body = kubernetesBody.parse(plan.body);
-  const left = Math.floor((Date.parse(plan.notAfter) - now.getTime()) / 1000);
-  const expirationSeconds = Math.min(left, body.expirationSecondsMax);
-  if (expirationSeconds < lifeSecondsMin)
-    throw new Fault('provider_refused', {
-      effect: 'none',
-      detail: `${left} s left, less than TokenRequest takes`,
-    });
+  secondsLeft(plan, body, now());
   const { namespace, secret, serviceAccount, audiences } = body;
   const created = await cluster.send('create Secret', 'POST', `/api/v1/namespaces/${namespace}/secrets`, {
     apiVersion: 'v1',
@@ -58,6 +55,8 @@ async function mint(plan: MintPlan, cluster: Cluster, { now }: CallContext): Pro
   });
   // 409: an earlier try of this plan; nobody else knows the name.
   if (created.status !== 201 && created.status !== 409) throw refusalOf('create Secret', created);
+  // Counted anew: the Secret may have taken long, and the token's life begins only now.
+  const expirationSeconds = leavingSecret(() => secondsLeft(plan, body, now()));
   const asked = await cluster.send(
     'TokenRequest',
     'POST',
@@ -72,13 +71,29 @@ async function mint(plan: MintPlan, cluster: Cluster, { now }: CallContext): Pro
       },
     },
   );
-  if (asked.status !== 201) throw leavingSecret(refusalOf('TokenRequest', asked));
+  if (asked.status !== 201) throw withEffect(refusalOf('TokenRequest', asked));
   return answer(asked.body, { plan, body });
 }
 
+/** What is asked for: never more than the plan has left when the answer has come. */
+function secondsLeft(plan: MintPlan, { expirationSecondsMax }: KubernetesBody, now: Date): number {
+  const left = Math.floor((Date.parse(plan.notAfter) - now.getTime()) / 1000) - answerSeconds;
+  if (left >= lifeSecondsMin) return Math.min(left, expirationSecondsMax);
+  const detail = `${left} s left, less than TokenRequest takes`;
+  throw new Fault('provider_refused', { effect: 'none', detail });
+}
+
 /** Refused or not: the Secret is there, so the reaper has something to delete. */
-function leavingSecret({ reason, detail }: Fault): Fault {
+function withEffect({ reason, detail }: Fault): Fault {
   return new Fault(reason, { effect: 'unknown', ...(detail === undefined ? {} : { detail }) });
+}
+
+function leavingSecret<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    throw error instanceof Fault ? withEffect(error) : error;
+  }
 }
 
 const answered = z.object({
@@ -112,8 +127,8 @@ function answer(answerBody: unknown, { plan, body }: { plan: MintPlan; body: Kub
   const notAfter = Date.parse(plan.notAfter);
   const latest = Math.max(Date.parse(expirationTimestamp), exp * 1000);
   // Written so that an invalid date is a lie as well.
-  if (!(latest <= notAfter + lieSeconds * 1000)) throw lying('a longer life than asked for');
-  const expiresAt = new Date(Math.min(notAfter, Math.floor(latest / 1000) * 1000));
+  if (!(latest <= notAfter)) throw lying('a longer life than asked for');
+  const expiresAt = new Date(Math.floor(latest / 1000) * 1000);
   const credential = {
     apiVersion: 'client.authentication.k8s.io/v1',
     kind: 'ExecCredential',

@@ -5,6 +5,8 @@ import { parseKubernetesProvider } from './provider.ts';
 
 /** The floor of TokenRequest (`spec.expirationSeconds`). */
 export const lifeSecondsMin = 600;
+/** A token's life begins when the API server makes it: this much is left out, so that a slow answer is not a later end. */
+export const answerSeconds = 5;
 /** A token that an API server has seen is remembered this long (`TokenSuccessCacheTTL`), whatever was deleted. */
 const feltWithinSeconds = 10;
 
@@ -40,7 +42,8 @@ export function planKubernetes(request: MintRequest): MintPlan {
   if (actions.join() !== 'invoke')
     throw new Refusal('tool_not_granted', { detail: 'a token of an account can only be used: invoke' });
   const lifeSeconds = Math.floor(notAfter.getTime() / 1000) - Math.floor(request.now.getTime() / 1000);
-  if (lifeSeconds < lifeSecondsMin) throw new Refusal('too_little_time_left', { detail: `${lifeSeconds} s` });
+  if (lifeSeconds - answerSeconds < lifeSecondsMin)
+    throw new Refusal('too_little_time_left', { detail: `${lifeSeconds} s` });
   const name = secretName(issuanceId);
   const { audience } = mintBlock.parse(request.mint);
   const audiences = audience === undefined ? [] : [audience];
@@ -54,7 +57,8 @@ export function planKubernetes(request: MintRequest): MintPlan {
     notAfter: notAfter.toISOString(),
     reach: `${namespace}/${name}`,
     ends: revocability(audiences),
-    enforcement: { resource: 'provider', actions: 'provider', ttl: 'provider' },
+    // The account is the resource; what it may do within the cluster is RBAC's, and no token narrows it.
+    enforcement: { resource: 'provider', actions: 'broker', ttl: 'provider' },
     issuedTokenType: tokenType.kubernetes,
     tokenType: 'N_A',
     body: {
@@ -71,7 +75,7 @@ export function planKubernetes(request: MintRequest): MintPlan {
         },
       },
       audiences,
-      expirationSecondsMax: lifeSeconds,
+      expirationSecondsMax: lifeSeconds - answerSeconds,
     } satisfies KubernetesBody,
   };
 }

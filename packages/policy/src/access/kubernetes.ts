@@ -13,7 +13,7 @@ export const kubernetesAccess: readonly AccessRow[] = [
     permissions: { invoke: ['serviceaccounts/token:create'] },
     conditions: {},
     mechanism: 'TokenRequest bound to a Secret of its own; RBAC says what the account may',
-    enforcedBy: 'provider',
+    enforcedBy: 'provider, as a whole',
     // TokenRequest takes no less than 600 s, counted from when it arrives: with half a minute for the way.
     lifeSeconds: { min: 630, max: 3600 },
     ends: 'deleted (the Secret that the token is bound to), felt within the 10 s that an API server remembers a token',

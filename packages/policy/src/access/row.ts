@@ -27,8 +27,11 @@ export interface AccessRow {
   readonly keyPermissions?: Readonly<Partial<Record<Action, readonly string[]>>>;
   /** What a credential is, and what narrows it. */
   readonly mechanism: string;
-  /** `nobody`: the credential opens more than the resource, and only a template that accepts that gets one. */
-  readonly enforcedBy: 'provider' | 'tool server' | 'nobody';
+  /**
+   * `nobody`: the credential opens more than the resource, and only a template that accepts that gets one.
+   * `provider, as a whole`: the resource and no other, and within it everything.
+   */
+  readonly enforcedBy: 'provider' | 'provider, as a whole' | 'tool server' | 'nobody';
   /** Shortest and longest life of one credential. */
   readonly lifeSeconds: { readonly min: number; readonly max: number };
   readonly ends: string;

@@ -35,7 +35,11 @@ export interface GithubStandin {
   createInstallation(seed: InstallationSeed): string;
   /** All its tokens are refused from now on. */
   suspend(installationId: string): void;
-  /** By `read installation`, `create token`, `delete token`, and `read` or `write` with `contents`, `pulls` or `issues`. */
+  /** Lets them in again. */
+  unsuspend(installationId: string): void;
+  /** Tokens made from now on are known only so long after. */
+  lag(seconds: number): void;
+  /** By `get installation`, `create token`, `delete token`, and `read` or `write` with `contents`, `pulls` or `issues`. */
   readonly faults: Faults;
   ledger(): readonly GithubRecord[];
   close(): Promise<void>;
@@ -43,17 +47,19 @@ export interface GithubStandin {
 
 interface Installation extends InstallationSeed {
   readonly key: KeyObject;
-  suspended: boolean;
+  suspendedAt: Date | null;
 }
 
 interface Token {
   readonly installation: Installation;
   readonly repositories: readonly string[];
   readonly permissions: Readonly<Record<string, Level>>;
+  readonly knownFrom: Date;
   readonly expiresAt: Date;
 }
 
 interface State {
+  lagMs: number;
   readonly installations: Map<string, Installation>;
   readonly tokens: Map<string, Token>;
   readonly files: Map<string, string>;
@@ -86,6 +92,7 @@ export async function startGithub({
       lists: new Map(),
       ledger: [],
       faults: new Faults(),
+      lagMs: 0,
       now,
     },
   };
@@ -94,12 +101,13 @@ export async function startGithub({
     faults: state.faults,
     createInstallation: (seed) => {
       const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-      state.installations.set(seed.installationId, { ...seed, key: publicKey, suspended: false });
+      state.installations.set(seed.installationId, { ...seed, key: publicKey, suspendedAt: null });
       return String(privateKey.export({ type: 'pkcs1', format: 'pem' }));
     },
-    suspend: (installationId) => {
-      const installation = state.installations.get(installationId);
-      if (installation !== undefined) installation.suspended = true;
+    suspend: (installationId) => setSuspended(state, installationId, now()),
+    unsuspend: (installationId) => setSuspended(state, installationId, null),
+    lag: (seconds) => {
+      state.lagMs = seconds * 1000;
     },
     ledger: () => [...state.ledger],
     close: async () => {
@@ -110,6 +118,11 @@ export async function startGithub({
       });
     },
   };
+}
+
+function setSuspended({ installations }: State, id: string, at: Date | null): void {
+  const installation = installations.get(id);
+  if (installation !== undefined) installation.suspendedAt = at;
 }
 
 async function answer(request: IncomingMessage, response: ServerResponse, state: State): Promise<void> {
@@ -128,7 +141,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
         run: (lie) => createToken(installationId, { bearer, body, lie, state }),
       };
     if (looked !== undefined)
-      return { action: 'read installation', run: (lie) => readInstallation(looked, { bearer, lie, state }) };
+      return { action: 'get installation', run: (lie) => getInstallation(looked, { bearer, lie, state }) };
     if (route === 'DELETE /installation/token')
       return { action: 'delete token', run: () => deleteToken(bearer, state) };
     if (isPart(part) && (verb === 'GET' || (verb === 'PUT') === (part === 'contents'))) {
@@ -144,14 +157,14 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
 }
 
 /** Only its own App sees it. */
-async function readInstallation(
+async function getInstallation(
   id: string,
   { bearer, lie, state }: Omit<Creating, 'body'>,
 ): Promise<JsonAnswer> {
   const installation = state.installations.get(id);
   if (!(await isApp(bearer, installation, state)) || installation === undefined)
     return problem(401, 'A JSON web token could not be decoded');
-  const { owner, permissions, selection = 'selected', suspended } = installation;
+  const { owner, permissions, selection = 'selected', suspendedAt } = installation;
   return {
     status: 200,
     body: {
@@ -159,7 +172,7 @@ async function readInstallation(
       account: { login: lie === 'lie_identity' ? 'somebody-else' : owner },
       permissions: { ...permissions, metadata: 'read' },
       repository_selection: selection,
-      suspended_at: suspended ? state.now().toISOString() : null,
+      suspended_at: suspendedAt?.toISOString().replace(/\.\d{3}Z$/, 'Z') ?? null,
     },
   };
 }
@@ -187,7 +200,7 @@ async function createToken(
   const installation = state.installations.get(installationId);
   if (!(await isApp(bearer, installation, state)) || installation === undefined)
     return refuse(401, 'A JSON web token could not be decoded');
-  if (installation.suspended) return refuse(403, 'This installation has been suspended');
+  if (installation.suspendedAt !== null) return refuse(403, 'This installation has been suspended');
   const repositories = member(body, 'repositories') ?? [];
   const permissions = member(body, 'permissions') ?? installation.permissions;
   if (!Array.isArray(repositories) || !repositories.every((one) => installation.repositories.includes(one)))
@@ -196,10 +209,11 @@ async function createToken(
     return refuse(422, 'The permissions requested are not granted to this installation.');
   const named = repositories.map(String);
   const expiresAt = new Date(Math.floor(state.now().getTime() / 1000) * 1000 + tokenMs);
+  const knownFrom = new Date(state.now().getTime() + state.lagMs);
   const token = `ghs_${randomBytes(27).toString('base64url')}`;
   const given = { ...permissions, metadata: 'read' as const };
   const selected = lie === 'lie_identity' || named.length === 0 ? installation.repositories : named;
-  state.tokens.set(token, { installation, repositories: selected, permissions: given, expiresAt });
+  state.tokens.set(token, { installation, repositories: selected, permissions: given, knownFrom, expiresAt });
   record(201, hashOf(token));
   const said = new Date(expiresAt.getTime() + (lie === 'lie_longer' ? tokenMs : 0));
   return {
@@ -243,13 +257,14 @@ function isWithin(asked: unknown, given: Readonly<Record<string, Level>>): asked
 
 function liveToken(bearer: string, { tokens, now }: State): Token | undefined {
   const token = tokens.get(bearer);
-  return token === undefined || token.expiresAt <= now() || token.installation.suspended ? undefined : token;
+  if (token === undefined || token.expiresAt <= now() || token.knownFrom > now()) return undefined;
+  return token.installation.suspendedAt === null ? token : undefined;
 }
 
 function deleteToken(bearer: string, state: State): JsonAnswer {
   const token = liveToken(bearer, state);
   const status = token === undefined ? 401 : 204;
-  state.tokens.delete(bearer);
+  if (token !== undefined) state.tokens.delete(bearer);
   state.ledger.push({
     ...{
       at: state.now().toISOString(),

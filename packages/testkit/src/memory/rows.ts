@@ -52,8 +52,8 @@ export interface EndRow {
 export type AuditRow = AuditEvent & { readonly canonical: string };
 
 export interface DenyDocumentRow {
-  readonly role: string;
   readonly provider: string;
+  readonly role: string;
   readonly version: number;
   readonly ackedVersion: number;
   readonly widened: DenyWidened | null;
@@ -63,6 +63,7 @@ export interface DenyDocumentRow {
 }
 
 export interface DenyEntryRow {
+  readonly provider: string;
   readonly role: string;
   readonly sourceIdentity: string;
   readonly neededUntil: Date;

@@ -64,6 +64,13 @@ export interface MinterUnderTest {
   secrets?(): readonly string[];
   /** Everything that was reported to the log. */
   reported?(): readonly unknown[];
+  /** Another Provider of this minter, at another cloud where everything has the same names. */
+  readonly second?: {
+    readonly request: MintRequest;
+    accepts(minted: Minted): boolean | Promise<boolean>;
+  };
+  /** From now on the Provider of `request` says that it is at that other cloud. */
+  move?(): void;
   close?(): void | Promise<void>;
 }
 

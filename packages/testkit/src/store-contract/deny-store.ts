@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import type { DenyEntry, End } from '@mayfly/core';
+import type { DenyAt, DenyEntry, End } from '@mayfly/core';
 import type { Scene } from './scene.ts';
 
 /** Claims about `DenyStore`. */
@@ -8,6 +8,7 @@ export function describeDenyStore(scene: () => Scene): void {
   describe('deny documents: looked at again', () => testLooks(scene));
   describe('deny documents: not ours any more', () => testForeign(scene));
   describe('deny documents: wider than they should be', () => testWidened(scene));
+  describe('deny documents: whom the log was told of', () => testTold(scene));
   describe('deny documents: seen to be felt', () => testProven(scene));
 }
 
@@ -15,65 +16,85 @@ const leaseSeconds = 30;
 
 async function entry(scene: Scene, sourceIdentity: string, seconds = 600): Promise<DenyEntry> {
   const neededUntil = new Date((await scene.store.now()).getTime() + seconds * 1000);
-  return { provider: 'cloud', sourceIdentity, taskId: scene.store.newId(), neededUntil };
+  return { sourceIdentity, taskId: scene.store.newId(), neededUntil };
 }
 
 function roleOf(scene: Scene): string {
   return `arn:aws:iam::123456789012:role/${scene.store.newId()}`;
 }
 
+const inCloud = (role: string): DenyAt => ({ provider: 'cloud', role });
+
 function testWriters(scene: () => Scene): void {
   test('a write holds every entry still needed, sorted, at a version of its own', async () => {
     const { deny } = scene().store;
     const role = roleOf(scene());
-    const first = await deny.request(role, [await entry(scene(), 'mf-b-1')], leaseSeconds);
+    const first = await deny.request(inCloud(role), [await entry(scene(), 'mf-b-1')], leaseSeconds);
     expect(first).toEqual({ version: 1, entries: ['mf-b-1'] });
-    expect(await deny.acknowledge(role, 1)).toBe(true);
-    const second = await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    expect(await deny.acknowledge(inCloud(role), 1)).toBe(true);
+    const second = await deny.request(inCloud(role), [await entry(scene(), 'mf-a-1')], leaseSeconds);
     expect(second).toEqual({ version: 2, entries: ['mf-a-1', 'mf-b-1'] });
   });
 
   test('the same entry twice is one entry', async () => {
     const role = roleOf(scene());
     const twice = [await entry(scene(), 'mf-a-1'), await entry(scene(), 'mf-a-1', 900)];
-    const write = await scene().store.deny.request(role, twice, leaseSeconds);
+    const write = await scene().store.deny.request(inCloud(role), twice, leaseSeconds);
     expect(write?.entries).toEqual(['mf-a-1']);
   });
 
   test('while one writes, another is told to wait; each role has its own writer', async () => {
     const { deny } = scene().store;
     const [role, other] = [roleOf(scene()), roleOf(scene())];
-    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
-    expect(await deny.request(role, [await entry(scene(), 'mf-b-1')], leaseSeconds)).toBeNull();
-    expect(await deny.request(other, [await entry(scene(), 'mf-b-1')], leaseSeconds)).not.toBeNull();
+    await deny.request(inCloud(role), [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    expect(await deny.request(inCloud(role), [await entry(scene(), 'mf-b-1')], leaseSeconds)).toBeNull();
+    expect(await deny.request(inCloud(other), [await entry(scene(), 'mf-b-1')], leaseSeconds)).not.toBeNull();
+  });
+
+  test('two Providers with a role of one name have two documents', async () => {
+    const { deny } = scene().store;
+    const role = roleOf(scene());
+    const elsewhere = { provider: 'elsewhere', role };
+    await deny.request(inCloud(role), [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    const other = await deny.request(elsewhere, [await entry(scene(), 'mf-b-1')], leaseSeconds);
+    expect(other).toEqual({ version: 1, entries: ['mf-b-1'] });
+    await deny.release(elsewhere, 1);
+    expect(await deny.request(inCloud(role), [], leaseSeconds)).toBeNull();
+    expect((await deny.request(elsewhere, [], leaseSeconds))?.version).toBe(2);
+    expect(await deny.acknowledge(inCloud(role), 2)).toBe(false);
+    expect(await deny.acknowledge(elsewhere, 2)).toBe(true);
+    const open = await deny.unproven(['mf-a-1', 'mf-b-1'], 10);
+    expect(open.filter((one) => one.role === role)).toMatchObject([
+      { ...elsewhere, sourceIdentity: 'mf-b-1' },
+    ]);
   });
 
   test('a writer that died is followed after its lease, and its late acknowledgement counts for nothing', async () => {
     const { deny } = scene().store;
     const role = roleOf(scene());
-    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await deny.request(inCloud(role), [await entry(scene(), 'mf-a-1')], leaseSeconds);
     await scene().store.passWriterLease(role);
-    const second = await deny.request(role, [await entry(scene(), 'mf-b-1')], leaseSeconds);
+    const second = await deny.request(inCloud(role), [await entry(scene(), 'mf-b-1')], leaseSeconds);
     expect(second).toEqual({ version: 2, entries: ['mf-a-1', 'mf-b-1'] });
-    expect(await deny.acknowledge(role, 1)).toBe(false);
-    expect(await deny.acknowledge(role, 2)).toBe(true);
+    expect(await deny.acknowledge(inCloud(role), 1)).toBe(false);
+    expect(await deny.acknowledge(inCloud(role), 2)).toBe(true);
   });
 
   test('a lease that its writer gives back is free at once; a lease of another version is not', async () => {
     const { deny } = scene().store;
     const role = roleOf(scene());
-    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
-    await deny.release(role, 7);
-    expect(await deny.request(role, [], leaseSeconds)).toBeNull();
-    await deny.release(role, 1);
-    expect(await deny.request(role, [], leaseSeconds)).toEqual({ version: 2, entries: ['mf-a-1'] });
+    await deny.request(inCloud(role), [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await deny.release(inCloud(role), 7);
+    expect(await deny.request(inCloud(role), [], leaseSeconds)).toBeNull();
+    await deny.release(inCloud(role), 1);
+    expect(await deny.request(inCloud(role), [], leaseSeconds)).toEqual({ version: 2, entries: ['mf-a-1'] });
   });
 
   test('an entry that no session can need any more leaves the document', async () => {
     const { deny } = scene().store;
     const role = roleOf(scene());
     const entries = [await entry(scene(), 'mf-old-1', -301), await entry(scene(), 'mf-new-1', -200)];
-    expect((await deny.request(role, entries, leaseSeconds))?.entries).toEqual(['mf-new-1']);
+    expect((await deny.request(inCloud(role), entries, leaseSeconds))?.entries).toEqual(['mf-new-1']);
   });
 }
 
@@ -84,9 +105,9 @@ function testLooks(scene: () => Scene): void {
   test('a document is due when it was not read for so long, and not while it is written', async () => {
     const { deny, readAgo } = scene().store;
     const role = roleOf(scene());
-    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await deny.request(inCloud(role), [await entry(scene(), 'mf-a-1')], leaseSeconds);
     expect(await due(role)).toBeUndefined();
-    await deny.acknowledge(role, 1);
+    await deny.acknowledge(inCloud(role), 1);
     expect(await due(role)).toBeUndefined();
     await readAgo(role, 11);
     const document = {
@@ -98,28 +119,28 @@ function testLooks(scene: () => Scene): void {
       widened: null,
     };
     expect(await due(role)).toEqual({ ...document, acknowledged: true });
-    await deny.observed(role, { intact: true, audit: null });
+    await deny.observed(inCloud(role), { intact: true, audit: null });
     expect(await due(role)).toBeUndefined();
   });
 
   test('a write that was never acknowledged is due as unfinished; released, another may write at once', async () => {
     const { deny, readAgo } = scene().store;
     const role = roleOf(scene());
-    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
-    await deny.acknowledge(role, 1);
-    expect((await deny.request(role, [], leaseSeconds))?.version).toBe(2);
-    await deny.release(role, 1); // Another version's lease is not theirs to give back.
-    expect(await deny.request(role, [], leaseSeconds)).toBeNull();
-    await deny.release(role, 2);
+    await deny.request(inCloud(role), [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await deny.acknowledge(inCloud(role), 1);
+    expect((await deny.request(inCloud(role), [], leaseSeconds))?.version).toBe(2);
+    await deny.release(inCloud(role), 1); // Another version's lease is not theirs to give back.
+    expect(await deny.request(inCloud(role), [], leaseSeconds)).toBeNull();
+    await deny.release(inCloud(role), 2);
     await readAgo(role, 11);
     expect(await due(role)).toMatchObject({ version: 2, acknowledged: false });
-    expect((await deny.request(role, [], leaseSeconds))?.version).toBe(3);
+    expect((await deny.request(inCloud(role), [], leaseSeconds))?.version).toBe(3);
   });
 
   test('a write that was never read back is due as unfinished', async () => {
     const { deny, passWriterLease } = scene().store;
     const role = roleOf(scene());
-    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await deny.request(inCloud(role), [await entry(scene(), 'mf-a-1')], leaseSeconds);
     await passWriterLease(role);
     expect(await due(role)).toMatchObject({ version: 1, acknowledged: false });
   });
@@ -127,7 +148,7 @@ function testLooks(scene: () => Scene): void {
   test('a document whose entries nobody has needed for a day is looked at no more', async () => {
     const { deny, passWriterLease, neededUntil } = scene().store;
     const role = roleOf(scene());
-    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await deny.request(inCloud(role), [await entry(scene(), 'mf-a-1')], leaseSeconds);
     await passWriterLease(role);
     await neededUntil(role, -86_300);
     expect(await due(role)).toMatchObject({ shrinks: true });
@@ -151,10 +172,10 @@ function testForeign(scene: () => Scene): void {
     const role = roleOf(scene());
     const reach = `mf-${newId()}-1`;
     const { task, id } = await ended(reach);
-    await deny.request(role, [await entry(scene(), reach)], leaseSeconds);
-    await deny.acknowledge(role, 1);
+    await deny.request(inCloud(role), [await entry(scene(), reach)], leaseSeconds);
+    await deny.acknowledge(inCloud(role), 1);
     const audit = await scene().event('deny.foreign', task.id);
-    await deny.observed(role, { intact: false, audit });
+    await deny.observed(inCloud(role), { intact: false, audit });
     expect(await work(id)).toMatchObject({ state: 'revoking', attempts: 0 });
     expect(await events(task.id)).toContain('deny.foreign');
   });
@@ -164,26 +185,32 @@ function testForeign(scene: () => Scene): void {
     const role = roleOf(scene());
     const reach = `mf-${newId()}-1`;
     const { id } = await ended(reach);
-    await deny.request(role, [await entry(scene(), reach)], leaseSeconds);
-    await deny.observed(role, { intact: true, audit: null });
+    await deny.request(inCloud(role), [await entry(scene(), reach)], leaseSeconds);
+    await deny.observed(inCloud(role), { intact: true, audit: null });
+    expect(await work(id)).toBeUndefined();
+    const elsewhere = { provider: 'elsewhere', role };
+    await deny.request(elsewhere, [await entry(scene(), reach)], leaseSeconds);
+    await deny.observed(elsewhere, { intact: false, audit: null });
     expect(await work(id)).toBeUndefined();
     const other = roleOf(scene());
-    await deny.request(other, [await entry(scene(), 'mf-else-1')], leaseSeconds);
-    await deny.observed(other, { intact: false, audit: null });
+    await deny.request(inCloud(other), [await entry(scene(), 'mf-else-1')], leaseSeconds);
+    await deny.observed(inCloud(other), { intact: false, audit: null });
     expect(await work(id)).toBeUndefined();
   });
 }
 
+const cohort = (...prefixes: string[]) => ({ step: 'cohort', prefixes }) as const;
+const untoldIn = (scene: () => Scene) => async (role: string) =>
+  (await scene().store.deny.untold()).find((document) => document.role === role);
+
 function testWidened(scene: () => Scene): void {
-  const untold = async (role: string) =>
-    (await scene().store.deny.untold()).find((document) => document.role === role);
-  const cohort = (...prefixes: string[]) => ({ step: 'cohort', prefixes }) as const;
+  const untold = untoldIn(scene);
 
   test('a document that names each is nothing to tell', async () => {
     const { deny } = scene().store;
     const role = roleOf(scene());
-    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
-    await deny.acknowledge(role, 1, null);
+    await deny.request(inCloud(role), [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await deny.acknowledge(inCloud(role), 1, null);
     expect(await untold(role)).toBeUndefined();
   });
 
@@ -198,13 +225,36 @@ function testWidened(scene: () => Scene): void {
     const { plan } = await scene().delivered(task, { role, reach: `${mark}-4` });
     const audit = await scene().event('credential.ended', task.id, plan.issuanceId);
     await queue.settle([{ issuanceId: plan.issuanceId, method: 'denied', evidence: {}, audit }]);
-    await deny.request(role, [await entry(scene(), `${mark}-killed`)], leaseSeconds);
+    await deny.request(inCloud(role), [await entry(scene(), `${mark}-killed`)], leaseSeconds);
     const widened = cohort(mark);
-    await deny.acknowledge(role, 1, widened);
+    await deny.acknowledge(inCloud(role), 1, widened);
     const told = { role, provider: 'cloud', version: 1, entries: 1, widened };
     expect(await untold(role)).toEqual({ ...told, innocents: 2 });
-    await deny.acknowledge(role, 1, { step: 'everything' });
+    await deny.acknowledge(inCloud(role), 1, { step: 'everything' });
     expect(await untold(role)).toMatchObject({ widened: { step: 'everything' }, innocents: 3 });
+  });
+
+  test('it counts nobody of another Provider, and is told apart from its document', async () => {
+    const { deny, newId, events } = scene().store;
+    const role = roleOf(scene());
+    const elsewhere = { provider: 'elsewhere', role };
+    const task = await scene().opened();
+    await scene().delivered(task, { role, reach: `mf-${newId()}-1` });
+    for (const at of [inCloud(role), elsewhere]) {
+      await deny.request(at, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+      await deny.acknowledge(at, 1, { step: 'everything' });
+    }
+    const told = async () =>
+      (await deny.untold())
+        .filter((one) => one.role === role)
+        .map(({ provider, innocents }) => [provider, innocents]);
+    expect((await told()).sort()).toEqual([
+      ['cloud', 1],
+      ['elsewhere', 0],
+    ]);
+    await deny.told(inCloud(role), 1, await scene().event('deny.widened', task.id));
+    expect(await told()).toEqual([['elsewhere', 0]]);
+    expect((await events(task.id)).filter((type) => type === 'deny.widened')).toHaveLength(1);
   });
 
   test('a cut hits what was issued before it', async () => {
@@ -212,34 +262,38 @@ function testWidened(scene: () => Scene): void {
     const role = roleOf(scene());
     const task = await scene().opened();
     for (const count of [1, 2]) await scene().delivered(task, { role, reach: `mf-${newId()}-${count}` });
-    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await deny.request(inCloud(role), [await entry(scene(), 'mf-a-1')], leaseSeconds);
     const at = async (seconds: number) => new Date((await now()).getTime() + seconds * 1000).toISOString();
-    await deny.acknowledge(role, 1, { step: 'issued-before', issuedBefore: await at(60) });
+    await deny.acknowledge(inCloud(role), 1, { step: 'issued-before', issuedBefore: await at(60) });
     expect((await untold(role))?.innocents).toBe(2);
-    await deny.acknowledge(role, 1, { step: 'issued-before', issuedBefore: await at(-3600) });
+    await deny.acknowledge(inCloud(role), 1, { step: 'issued-before', issuedBefore: await at(-3600) });
     expect((await untold(role))?.innocents).toBe(0);
   });
+}
+
+function testTold(scene: () => Scene): void {
+  const untold = untoldIn(scene);
 
   test('it is told once; another step is told again, the same one is not', async () => {
     const { deny, events } = scene().store;
     const role = roleOf(scene());
     const task = await scene().opened();
     const tell = async (version: number) =>
-      deny.told(role, version, await scene().event('deny.widened', task.id));
+      deny.told(inCloud(role), version, await scene().event('deny.widened', task.id));
     const count = async () => (await events(task.id)).filter((type) => type === 'deny.widened').length;
-    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
-    await deny.acknowledge(role, 1, cohort('mf-a'));
+    await deny.request(inCloud(role), [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await deny.acknowledge(inCloud(role), 1, cohort('mf-a'));
     await tell(2);
     expect(await count()).toBe(0);
     await tell(1);
     await tell(1);
     expect([await count(), await untold(role)]).toEqual([1, undefined]);
-    await deny.request(role, [], leaseSeconds);
-    await deny.acknowledge(role, 2, cohort('mf-a'));
+    await deny.request(inCloud(role), [], leaseSeconds);
+    await deny.acknowledge(inCloud(role), 2, cohort('mf-a'));
     expect(await untold(role)).toBeUndefined();
-    await deny.request(role, [], leaseSeconds);
+    await deny.request(inCloud(role), [], leaseSeconds);
     expect(await untold(role)).toBeUndefined();
-    await deny.acknowledge(role, 3, cohort('mf-a', 'mf-b'));
+    await deny.acknowledge(inCloud(role), 3, cohort('mf-a', 'mf-b'));
     expect(await untold(role)).toMatchObject({ version: 3 });
     await tell(3);
     expect(await count()).toBe(2);
@@ -248,8 +302,8 @@ function testWidened(scene: () => Scene): void {
   test('what it said is there when it is looked at again', async () => {
     const { deny, readAgo } = scene().store;
     const role = roleOf(scene());
-    await deny.request(role, [await entry(scene(), 'mf-a-1')], leaseSeconds);
-    await deny.acknowledge(role, 1, cohort('mf-a'));
+    await deny.request(inCloud(role), [await entry(scene(), 'mf-a-1')], leaseSeconds);
+    await deny.acknowledge(inCloud(role), 1, cohort('mf-a'));
     await readAgo(role, 11);
     const [due] = (await deny.due(10)).filter((document) => document.role === role);
     expect(due?.widened).toEqual(cohort('mf-a'));
@@ -262,7 +316,7 @@ function testProven(scene: () => Scene): void {
     const role = roleOf(scene());
     const identities = names.map((name) => `mf-${newId()}-${name}`);
     const entries = await Promise.all(identities.map((identity) => entry(scene(), identity)));
-    await deny.request(role, entries, leaseSeconds);
+    await deny.request(inCloud(role), entries, leaseSeconds);
     return { role, identities, entries };
   };
   const open = (identities: readonly string[]) => scene().store.deny.unproven(identities, 10);
@@ -271,7 +325,7 @@ function testProven(scene: () => Scene): void {
     const { deny } = scene().store;
     const { role, identities, entries } = await denied('1', '2');
     expect(await open(identities)).toEqual([]);
-    await deny.acknowledge(role, 1);
+    await deny.acknowledge(inCloud(role), 1);
     const [first = ''] = identities;
     expect(await open(['mf-another', first])).toEqual([
       {
@@ -286,7 +340,7 @@ function testProven(scene: () => Scene): void {
   test('seen refused, it is told once and not looked at again', async () => {
     const { deny, events } = scene().store;
     const { role, identities } = await denied('1');
-    await deny.acknowledge(role, 1);
+    await deny.acknowledge(inCloud(role), 1);
     const [found] = await open(identities);
     if (found === undefined) throw new Error('nothing to prove');
     const task = await scene().opened();
@@ -296,14 +350,30 @@ function testProven(scene: () => Scene): void {
     expect(await open(identities)).toEqual([]);
   });
 
+  test('of two Providers with a role of one name, what was seen at one proves nothing at the other', async () => {
+    const { deny } = scene().store;
+    const { role, identities, entries } = await denied('1');
+    const elsewhere = { provider: 'elsewhere', role };
+    await deny.request(elsewhere, entries, leaseSeconds);
+    await deny.acknowledge(inCloud(role), 1);
+    await deny.acknowledge(elsewhere, 1);
+    const found = await open(identities);
+    expect(found.map(({ provider }) => provider).sort()).toEqual(['cloud', 'elsewhere']);
+    const here = found.find(({ provider }) => provider === 'cloud');
+    if (here === undefined) throw new Error('nothing to prove');
+    const task = await scene().opened();
+    expect(await deny.proven(here, await scene().event('deny.effective', task.id))).toBe(true);
+    expect((await open(identities)).map(({ provider }) => provider)).toEqual(['elsewhere']);
+  });
+
   test('what was seen under a document that is not ours any more proves nothing', async () => {
     const { deny, events } = scene().store;
     const { role, identities } = await denied('1');
-    await deny.acknowledge(role, 1);
+    await deny.acknowledge(inCloud(role), 1);
     const [found] = await open(identities);
     if (found === undefined) throw new Error('nothing to prove');
     const task = await scene().opened();
-    await deny.observed(role, { intact: false, audit: null });
+    await deny.observed(inCloud(role), { intact: false, audit: null });
     expect(await open(identities)).toEqual([]);
     expect(await deny.proven(found, await scene().event('deny.effective', task.id))).toBe(false);
     expect(await events(task.id)).not.toContain('deny.effective');
