@@ -12,36 +12,83 @@ export interface Cluster {
 interface Opening {
   readonly provider: KubernetesProvider;
   readonly purpose: 'mint' | 'revoke';
-  readonly services: MinterServices;
-  readonly rest: Rest;
   readonly signal: AbortSignal;
 }
 
-/** Rejects with a Fault without effect: nothing was sent yet. */
-export async function openCluster({ provider, purpose, services, rest, signal }: Opening): Promise<Cluster> {
-  const { endpoints, caFile } = provider;
-  const bearer = await identity(provider, purpose, services);
-  const ca = caFile == null ? {} : { ca: await allowed(caFile, services.files?.authority(caFile)) };
-  const base = endpoints.api.replace(/\/$/, '');
-  return {
-    provider,
-    send: (name, method, path, json) => {
-      const headers = { authorization: `Bearer ${bearer}` };
-      return rest.call({ name, method, url: `${base}${path}`, headers, json, signal, ...ca });
-    },
-  };
+/** How long one assertion of ours is shown: ends come in thousands at once, and signing one costs more than the call. */
+const assertionMs = 10_000;
+/** Assertions kept; the oldest goes first. */
+const assertionsMax = 64;
+
+interface Kept {
+  readonly bearer: Promise<string>;
+  readonly until: number;
 }
 
-/** The broker's own assertion, or the operator's token file: never anything that a document holds. */
-async function identity(
-  { name, auth, audience, tokenFile, endpoints }: KubernetesProvider,
-  purpose: 'mint' | 'revoke',
-  { federation, files }: MinterServices,
-): Promise<string> {
-  if (auth === 'federation') return federation.sign({ provider: name, purpose, audience });
-  const file = tokenFile ?? '';
-  const origin = new URL(endpoints.api).origin;
-  return (await allowed(file, files?.token(file, origin))).trim();
+/** The API servers of every Provider, with connections and assertions that are used again. */
+export class Clusters {
+  readonly #services: MinterServices;
+  readonly #rest: Rest;
+  readonly #assertions = new Map<string, Kept>();
+
+  constructor(services: MinterServices, rest: Rest) {
+    this.#services = services;
+    this.#rest = rest;
+  }
+
+  /** Rejects with a Fault without effect: nothing was sent yet. */
+  async open({ provider, purpose, signal }: Opening): Promise<Cluster> {
+    const { name, auth, audience, endpoints, caFile } = provider;
+    const { files } = this.#services;
+    const key = JSON.stringify([name, purpose, audience]);
+    const bearer = await (auth === 'federation'
+      ? this.#assertion(key, provider, purpose)
+      : this.#token(provider));
+    const ca = caFile == null ? {} : { ca: await allowed(caFile, files?.authority(caFile)) };
+    const base = endpoints.api.replace(/\/$/, '');
+    return {
+      provider,
+      send: async (asked, method, path, json) => {
+        const headers = { authorization: `Bearer ${bearer}` };
+        const answer = await this.#rest.call({
+          name: asked,
+          method,
+          url: `${base}${path}`,
+          headers,
+          json,
+          signal,
+          ...ca,
+        });
+        // Its key may have been taken away: the next call brings a new one.
+        if (answer.status === 401) this.#assertions.delete(key);
+        return answer;
+      },
+    };
+  }
+
+  #assertion(
+    key: string,
+    { name, audience }: KubernetesProvider,
+    purpose: Opening['purpose'],
+  ): Promise<string> {
+    const now = this.#services.now().getTime();
+    const kept = this.#assertions.get(key);
+    if (kept !== undefined && now < kept.until) return kept.bearer;
+    const bearer = this.#services.federation.sign({ provider: name, purpose, audience });
+    this.#assertions.delete(key);
+    const [oldest] = this.#assertions.keys();
+    if (this.#assertions.size >= assertionsMax && oldest !== undefined) this.#assertions.delete(oldest);
+    this.#assertions.set(key, { bearer, until: now + assertionMs });
+    bearer.catch(() => this.#assertions.delete(key));
+    return bearer;
+  }
+
+  /** The operator's token file, read at each use: whoever writes it renews it there. */
+  async #token({ tokenFile, endpoints }: KubernetesProvider): Promise<string> {
+    const file = tokenFile ?? '';
+    const origin = new URL(endpoints.api).origin;
+    return (await allowed(file, this.#services.files?.token(file, origin))).trim();
+  }
 }
 
 async function allowed(file: string, reading: Promise<string> | undefined): Promise<string> {
