@@ -82,13 +82,24 @@ export class Lane {
       this.counts.claimed += claimed.length;
       this.#more = claimed.length === room;
       for (const work of claimed) this.#start(work);
-    } while (this.#more);
+    } while (this.#more && this.#isWorthAClaim);
   }
 
   #room(): number {
     const { concurrency, monotonicMs } = this.#ports;
-    const width = this.#breaker.width(concurrency * this.#ports.endsPerCall(this.name), monotonicMs());
-    return Math.min(width - this.#inFlight.size, claimLimit, this.#rate.left(monotonicMs()));
+    const each = this.#ports.endsPerCall(this.name);
+    const width = this.#breaker.width(concurrency * each, monotonicMs());
+    return Math.min(
+      width - this.#inFlight.size,
+      claimLimit,
+      Math.floor(this.#rate.left(monotonicMs()) * each),
+    );
+  }
+
+  /** A quarter of the calls is free again: claimed in bulk, not one by one. */
+  get #isWorthAClaim(): boolean {
+    const { concurrency, endsPerCall } = this.#ports;
+    return this.#inFlight.size <= Math.floor((concurrency * endsPerCall(this.name) * 3) / 4);
   }
 
   #start(work: Work): void {
@@ -96,7 +107,7 @@ export class Lane {
     // Its backoff has passed while its call still hangs here: one call is enough.
     if (this.#inFlight.has(id)) return;
     this.#inFlight.add(id);
-    this.#rate.take();
+    this.#rate.take(1 / this.#ports.endsPerCall(this.name));
     void settleWork(work, this.#ports).then((settled) => this.#done(id, settled));
   }
 
@@ -113,11 +124,7 @@ export class Lane {
         this.#settling = undefined;
         this.#tellIdle();
       });
-    // A quarter of the calls is free again: claimed in bulk, not one by one.
-    const { concurrency, endsPerCall } = this.#ports;
-    const refillAt = Math.floor((concurrency * endsPerCall(this.name) * 3) / 4);
-    if (this.#more && this.#inFlight.size <= refillAt)
-      this.pull().catch((error: unknown) => this.#note(error));
+    if (this.#more && this.#isWorthAClaim) this.pull().catch((error: unknown) => this.#note(error));
     this.#tellIdle();
   }
 
@@ -189,10 +196,11 @@ class Rate {
     const gained = ((now - this.#at) / 1000) * this.#perSecond;
     this.#tokens = Math.min(this.#perSecond, this.#tokens + gained);
     this.#at = now;
-    return Math.floor(this.#tokens);
+    return this.#tokens;
   }
 
-  take(): void {
-    this.#tokens -= 1;
+  /** A part of a call, where one takes several ends. */
+  take(calls: number): void {
+    this.#tokens -= calls;
   }
 }

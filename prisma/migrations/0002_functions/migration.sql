@@ -372,6 +372,8 @@ end $$;
 
 -- A claim moves due_at by a backoff with jitter, so that a crashed claimer's rows come back by themselves.
 -- Lanes at which something is due: one probe of the index per lane, however much is outstanding.
+-- The clock is read in a sub-select here and below: a volatile call bounds no index scan, and all that is not due yet
+-- would be read as well.
 create function due_lanes() returns setof text language sql stable as $$
   with recursive lanes as (
     (select w.lane from work w order by w.lane limit 1)
@@ -379,15 +381,15 @@ create function due_lanes() returns setof text language sql stable as $$
     select (select w.lane from work w where w.lane > l.lane order by w.lane limit 1) from lanes l where l.lane is not null
   )
   select l.lane from lanes l
-  where l.lane is not null and exists (select from work w where w.lane = l.lane and w.due_at <= clock_timestamp())
+  where l.lane is not null and exists (select from work w where w.lane = l.lane and w.due_at <= (select clock_timestamp()))
 $$;
 
 -- What the reaper has before it, by lane: probes of two indexes, and counts that stop at 10,000.
 create function queue_status() returns table (lane text, due integer, lag_seconds float8, unconfirmed integer, oldest_seconds float8)
 language sql stable as $$
-  select l, (select count(*) from (select from work w where w.lane = l and w.due_at <= clock_timestamp() limit 10000) d)::int,
+  select l, (select count(*) from (select from work w where w.lane = l and w.due_at <= (select clock_timestamp()) limit 10000) d)::int,
     (select extract(epoch from clock_timestamp() - w.due_at) from work w
-     where w.lane = l and w.due_at <= clock_timestamp() order by w.due_at limit 1)::float8,
+     where w.lane = l and w.due_at <= (select clock_timestamp()) order by w.due_at limit 1)::float8,
     (select count(*) from (select from work w where w.requested_at is not null limit 10000) u)::int,
     (select extract(epoch from clock_timestamp() - w.requested_at) from work w
      where w.requested_at is not null order by w.requested_at limit 1)::float8
@@ -398,7 +400,7 @@ create function claim_work(of_lane text, most integer) returns table (
   id uuid, kind text, state text, attempts integer, plan jsonb, seconds_past double precision
 ) language sql as $$
   with d as (
-    select w.id from work w where w.lane = of_lane and w.due_at <= clock_timestamp()
+    select w.id from work w where w.lane = of_lane and w.due_at <= (select clock_timestamp())
     order by w.due_at limit most for update skip locked
   ), u as (
     update work w set attempts = w.attempts + 1,
@@ -587,7 +589,7 @@ declare
   r revocation;
 begin
   update revocation set due_at = clock_timestamp() + make_interval(secs => lease_seconds)
-  where id = (select x.id from revocation x where x.done_at is null and x.due_at <= clock_timestamp()
+  where id = (select x.id from revocation x where x.done_at is null and x.due_at <= (select clock_timestamp())
     order by x.due_at limit 1 for update skip locked) returning * into r;
   if not found then return null; end if;
   return jsonb_build_object('id', r.id, 'reason', r.reason, 'requestedBy', r.requested_by, 'total', r.total, 'targets', coalesce(

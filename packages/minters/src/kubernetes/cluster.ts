@@ -15,21 +15,22 @@ interface Opening {
   readonly signal: AbortSignal;
 }
 
-/** How long one assertion of ours is shown: ends come in thousands at once, and signing one costs more than the call. */
-const assertionMs = 10_000;
+/** How long an assertion of ours is shown again: ends come in thousands at once, and signing costs more than the call. */
+const shownMs = 10_000;
 /** Assertions kept; the oldest goes first. */
-const assertionsMax = 64;
+const shownMax = 64;
 
-interface Kept {
-  readonly bearer: Promise<string>;
-  readonly until: number;
+/** Who we are there, and by whose certificate we know the server. */
+interface Shown {
+  readonly bearer: string;
+  readonly ca?: string;
 }
 
 /** The API servers of every Provider, with connections and assertions that are used again. */
 export class Clusters {
   readonly #services: MinterServices;
   readonly #rest: Rest;
-  readonly #assertions = new Map<string, Kept>();
+  readonly #kept = new Map<string, { readonly shown: Promise<Shown>; readonly until: number }>();
 
   constructor(services: MinterServices, rest: Rest) {
     this.#services = services;
@@ -37,57 +38,56 @@ export class Clusters {
   }
 
   /** Rejects with a Fault without effect: nothing was sent yet. */
-  async open({ provider, purpose, signal }: Opening): Promise<Cluster> {
-    const { name, auth, audience, endpoints, caFile } = provider;
-    const { files } = this.#services;
-    const key = JSON.stringify([name, purpose, audience]);
-    const bearer = await (auth === 'federation'
-      ? this.#assertion(key, provider, purpose)
-      : this.#token(provider));
-    const ca = caFile == null ? {} : { ca: await allowed(caFile, files?.authority(caFile)) };
-    const base = endpoints.api.replace(/\/$/, '');
+  async open(opening: Opening): Promise<Cluster> {
+    const { provider, purpose, signal } = opening;
+    const key = JSON.stringify([provider.name, purpose, provider.audience, provider.caFile]);
+    // The operator's token file is read at each use: whoever writes it renews it there.
+    const { bearer, ...known } = await (provider.auth === 'federation'
+      ? this.#keep(key, opening)
+      : this.#show(opening));
+    const base = provider.endpoints.api.replace(/\/$/, '');
     return {
       provider,
-      send: async (asked, method, path, json) => {
+      send: async (name, method, path, json) => {
         const headers = { authorization: `Bearer ${bearer}` };
         const answer = await this.#rest.call({
-          name: asked,
+          name,
           method,
           url: `${base}${path}`,
           headers,
           json,
           signal,
-          ...ca,
+          ...known,
         });
         // Its key may have been taken away: the next call brings a new one.
-        if (answer.status === 401) this.#assertions.delete(key);
+        if (answer.status === 401) this.#kept.delete(key);
         return answer;
       },
     };
   }
 
-  #assertion(
-    key: string,
-    { name, audience }: KubernetesProvider,
-    purpose: Opening['purpose'],
-  ): Promise<string> {
+  #keep(key: string, opening: Opening): Promise<Shown> {
     const now = this.#services.now().getTime();
-    const kept = this.#assertions.get(key);
-    if (kept !== undefined && now < kept.until) return kept.bearer;
-    const bearer = this.#services.federation.sign({ provider: name, purpose, audience });
-    this.#assertions.delete(key);
-    const [oldest] = this.#assertions.keys();
-    if (this.#assertions.size >= assertionsMax && oldest !== undefined) this.#assertions.delete(oldest);
-    this.#assertions.set(key, { bearer, until: now + assertionMs });
-    bearer.catch(() => this.#assertions.delete(key));
-    return bearer;
+    const kept = this.#kept.get(key);
+    if (kept !== undefined && now < kept.until) return kept.shown;
+    const shown = this.#show(opening);
+    this.#kept.delete(key);
+    const [oldest] = this.#kept.keys();
+    if (this.#kept.size >= shownMax && oldest !== undefined) this.#kept.delete(oldest);
+    this.#kept.set(key, { shown, until: now + shownMs });
+    shown.catch(() => this.#kept.delete(key));
+    return shown;
   }
 
-  /** The operator's token file, read at each use: whoever writes it renews it there. */
-  async #token({ tokenFile, endpoints }: KubernetesProvider): Promise<string> {
+  async #show({ provider, purpose }: Opening): Promise<Shown> {
+    const { name, auth, audience, caFile, tokenFile, endpoints } = provider;
+    const { federation, files } = this.#services;
     const file = tokenFile ?? '';
-    const origin = new URL(endpoints.api).origin;
-    return (await allowed(file, this.#services.files?.token(file, origin))).trim();
+    const bearer =
+      auth === 'federation'
+        ? await federation.sign({ provider: name, purpose, audience })
+        : (await allowed(file, files?.token(file, new URL(endpoints.api).origin))).trim();
+    return { bearer, ...(caFile == null ? {} : { ca: await allowed(caFile, files?.authority(caFile)) }) };
   }
 }
 
