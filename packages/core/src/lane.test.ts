@@ -94,7 +94,32 @@ describe('a lane', () => {
     await lane.drained();
     expect(settled.toSorted()).toEqual([1, 2, 3, 4, 5, 6].map((n) => `aws-${n}`));
     expect(lane.counts).toEqual({ claimed: 6, ended: 6, waiting: 0, failed: 0 });
-    expect(claims.every(([, limit]) => limit <= 4)).toBe(true);
+    // Four at once, and half as many ahead.
+    expect(claims.every(([, limit]) => limit <= 6)).toBe(true);
+  });
+
+  test('a call that is free takes what was claimed ahead, without a claim', async () => {
+    const { ports, fill, calls, claims } = scene();
+    fill('aws', 50);
+    const lane = new Lane('aws', ports);
+    await lane.pull();
+    expect([calls.length, claims.length]).toEqual([4, 1]);
+    await calls[0]?.answer();
+    expect([calls.length, claims.length]).toEqual([5, 2]);
+  });
+
+  test('what was claimed ahead is given back when its provider is away', async () => {
+    const { ports, fill, calls } = scene({ concurrency: 10 });
+    fill('aws', 15);
+    const lane = new Lane('aws', ports);
+    await lane.pull();
+    expect(calls).toHaveLength(10);
+    for (const call of calls.slice(0, 5)) await call.answer(away);
+    expect([lane.isBroken, lane.counts.claimed]).toEqual([true, 15]);
+    const started = calls.length;
+    for (const call of calls.slice(5, started)) await call.answer(away);
+    await lane.drained();
+    expect(calls).toHaveLength(started);
   });
 
   test('ends that share a call have more room', async () => {
@@ -125,15 +150,15 @@ describe('a lane', () => {
     expect(calls).toHaveLength(25);
   });
 
-  test('stopped, it claims nothing more and is drained when its calls have ended', async () => {
+  test('stopped, it claims and starts nothing more and is drained when its calls have ended', async () => {
     const { ports, fill, calls, settled, due } = scene();
-    fill('aws', 6);
+    fill('aws', 8);
     const lane = new Lane('aws', ports);
     await lane.pull();
     lane.stop();
     for (const call of [...calls]) await call.answer();
     await lane.drained();
-    expect([settled.length, due.get('aws')?.length]).toEqual([4, 2]);
+    expect([settled.length, calls.length, due.get('aws')?.length]).toEqual([4, 4, 2]);
   });
 });
 
@@ -201,7 +226,7 @@ describe('lanes', () => {
       await calls.find(({ id }) => id.startsWith('works') && !settled.includes(id))?.answer();
     expect(settled).toHaveLength(8);
     expect(calls.filter(({ id }) => id.startsWith('hangs'))).toHaveLength(4);
-    expect(lanes.takeCounts()).toEqual({ claimed: 12, ended: 8, waiting: 0, failed: 0 });
+    expect(lanes.takeCounts()).toEqual({ claimed: 14, ended: 8, waiting: 0, failed: 0 });
     expect(lanes.takeCounts()).toEqual({ claimed: 0, ended: 0, waiting: 0, failed: 0 });
   });
 
