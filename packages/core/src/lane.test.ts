@@ -18,6 +18,7 @@ function scene({ concurrency = 4, callsPerSecond = 1_000, endsPerCall = 1 } = {}
   const settled: string[] = [];
   const calls: { readonly id: string; answer(outcome?: 'gone' | Error): Promise<void> }[] = [];
   const world = coreWorld();
+  const hold: { now: Promise<void> | undefined } = { now: undefined };
   const work = (id: string, provider: string): Work => ({
     ...{ kind: 'issuance', issuanceId: id, state: 'revoking', attempts: 1, secondsPastNotAfter: -30 },
     plan: {
@@ -51,6 +52,7 @@ function scene({ concurrency = 4, callsPerSecond = 1_000, endsPerCall = 1 } = {}
       ...world.ports.queue,
       lanes: async () => [...due].filter(([, ids]) => ids.length > 0).map(([lane]) => lane),
       claim: async ({ lane, limit }) => {
+        await hold.now;
         const ids = due.get(lane)?.splice(0, limit) ?? [];
         claims.push([lane, limit, ids.length]);
         return ids.map((id) => work(id, lane));
@@ -61,7 +63,7 @@ function scene({ concurrency = 4, callsPerSecond = 1_000, endsPerCall = 1 } = {}
     },
   };
   return {
-    ...{ ports, due, claims, settled, calls },
+    ...{ ports, due, claims, settled, calls, hold },
     fill: (lane: string, count: number) => {
       const ids = Array.from({ length: count }, (_, n) => `${lane}-${n + 1}`);
       due.set(lane, [...(due.get(lane) ?? []), ...ids]);
@@ -120,6 +122,28 @@ describe('a lane', () => {
     for (const call of calls.slice(5, started)) await call.answer(away);
     await lane.drained();
     expect(calls).toHaveLength(started);
+  });
+
+  test('a claim that comes back when its provider is away leaves nothing behind that is never started', async () => {
+    const { ports, fill, calls, hold, due, pass } = scene({ concurrency: 5 });
+    fill('aws', 5);
+    const lane = new Lane('aws', ports);
+    await lane.pull();
+    fill('aws', 1);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    hold.now = promise;
+    const late = lane.pull();
+    for (const call of calls.slice(0, 5)) await call.answer(away);
+    resolve();
+    await late;
+    await lane.drained();
+    expect([lane.isBroken, calls.length]).toEqual([true, 5]);
+    // Its backoff has brought it back, and the provider is asked again.
+    hold.now = undefined;
+    due.set('aws', ['aws-1']);
+    pass(1);
+    await lane.pull();
+    expect(calls).toHaveLength(6);
   });
 
   test('ends that share a call have more room', async () => {

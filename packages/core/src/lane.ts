@@ -124,11 +124,14 @@ export class Lane {
   }
 
   #startWaiting(): void {
+    if (this.#stopped) this.#giveBack();
     while (this.#waiting.length > 0 && this.#inFlight.size - this.#waiting.length < this.#width) {
       const next = this.#waiting.shift();
       if (next !== undefined)
         void settleWork(next.work, this.#ports).then((settled) => this.#done(next.id, settled));
     }
+    // No call may be under way whose end would start them.
+    if (this.#breaker.isOpen) this.#giveBack();
   }
 
   /** What was not started comes back by its backoff. */
@@ -150,7 +153,6 @@ export class Lane {
         this.#settling = undefined;
         this.#tellIdle();
       });
-    if (this.#breaker.isOpen) this.#giveBack();
     this.#startWaiting();
     if (this.#more && this.#isWorthAClaim) this.pull().catch((error: unknown) => this.#note(error));
     this.#tellIdle();
