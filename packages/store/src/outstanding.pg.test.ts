@@ -59,7 +59,7 @@ test.each([
   ['a claim', "select id from claim_work('aws', 100)", 3],
   ['a claim where nothing is due', "select id from claim_work('gcp', 100)", 0],
   ['a look at what is due', 'select due_lanes()', 1],
-  ['what the metrics tell', "select * from queue_status() where due = 3", 1],
+  ['what the metrics tell', 'select * from queue_status() where due = 3', 1],
   ['what was denied too widely', 'select * from deny_untold()', 0],
   ['a claim of a revocation', 'select claim_revocation(100, 5)', 1],
 ])('%s reads what is due, not what is outstanding', async (_, text, found) => {
