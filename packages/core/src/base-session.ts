@@ -53,6 +53,7 @@ async function makeBase(base: MintPlan, minter: Minter, { ports, signal, policy 
     use: { uses: [], idempotencyKey: null },
     opening: null,
     budget: { exchanges: null, perMinute: null },
+    above: [],
     audit: auditEvent(at, {
       type: 'base.intended',
       ...ids,
