@@ -27,6 +27,8 @@ const commands = {
   dev: () => [join(root, 'apps/cli/src/main.ts'), 'dev', ...args],
   bench: () => [join(root, 'test/bench/main.ts'), ...args],
   conformance: () => [join(root, 'test/conformance/main.ts'), ...args],
+  // Each run is garbage soon: room for it to die young.
+  simulate: () => ['--max-semi-space-size=64', join(root, 'test/simulate/main.ts'), ...args],
   ceph: () => [join(root, 'scripts/ceph.ts'), ...args],
   test: () => [...jest, '--config', join(root, 'jest.config.js'), ...args],
 };
@@ -35,9 +37,10 @@ if (run === undefined) {
   console.error(`unknown command ${command}`);
   process.exit(2);
 }
+const withoutDatabase = new Set(['ceph', 'simulate']);
 const line = [node, '--disable-warning=ExperimentalWarning', ...run()];
-// Ceph's packages can only be installed outside of a user namespace; the tests themselves come back here.
-const [program, ...argv] = command === 'ceph' ? line : passable(line);
+// The simulator has no database. Ceph's packages can only be installed outside of a user namespace; the tests themselves come back here.
+const [program, ...argv] = withoutDatabase.has(command) ? line : passable(line);
 const child = spawn(program, argv, {
   cwd: command === 'cli' ? process.cwd() : root,
   env,

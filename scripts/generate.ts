@@ -15,6 +15,7 @@ function pages(): readonly { readonly file: string; readonly text: string }[] {
     { file: 'docs/config.md', text: configPage() },
     { file: 'docs/roles.md', text: rolesPage() },
     { file: 'docs/access.md', text: accessPage() },
+    { file: 'README.md', text: readme() },
     ...jsonSchemas().map(({ file, text }) => ({ file: `schemas/${file}`, text })),
   ];
 }
@@ -59,13 +60,31 @@ function rolesPage(): string {
 
 function accessPage(): string {
   const rows = accessTable.map(({ access, provider, resource, permissions, lifeSeconds, ...row }) => {
-    const { enforcedBy, ends, endsWithinSeconds, worst } = row;
+    const { mechanism, enforcedBy, ends, endsWithinSeconds, worst } = row;
     const bound = endsWithinSeconds === undefined ? worst : `${endsWithinSeconds} s`;
     const verbs = Object.keys(permissions).join(' ');
     const life = `${lifeSeconds.min}-${lifeSeconds.max} s`;
-    return `| \`${access}\` | ${provider} | \`${resource}\` | ${verbs} | ${enforcedBy} | ${life} | ${ends} | ${bound} |`;
+    return `| \`${access}\` | ${provider} | \`${resource}\` | ${verbs} | ${mechanism} | ${enforcedBy} | ${life} | ${ends} | ${bound} |`;
   });
-  return `${note}# What an access opens\n\nThe same as \`mayfly access\`: each credential opens one such thing, for its verbs, for its life. \`enforcedBy\` is who holds it to that; where the task ends first, the last columns say what becomes of it and what bounds that.\n\n| access | provider | opens | verbs | held to it by | life | ends | worst case after the task’s end |\n|---|---|---|---|---|---|---|---|\n${rows.join('\n')}\n`;
+  return `${note}# What an access opens\n\nThe same as \`mayfly access\`: each credential opens one such thing, for its verbs, for its life. \`enforcedBy\` is who holds it to that; where the task ends first, the last columns say what becomes of it and what bounds that.\n\n| access | provider | opens | verbs | mechanism | held to it by | life | ends | worst case after the task’s end |\n|---|---|---|---|---|---|---|---|---|\n${rows.join('\n')}\n`;
+}
+
+/** The README, with its table of what was made from the code between two marks; accesses that are alike share a row. */
+function readme(): string {
+  const [begin, end] = ['<!-- access: made by `pnpm generate` -->\n', '<!-- /access -->'];
+  const text = readFileSync(join(root, 'README.md'), 'utf8');
+  const [before = '', rest = ''] = text.split(begin);
+  const after = rest.slice(rest.indexOf(end));
+  const alike = new Map<string, string[]>();
+  for (const { access, mechanism, lifeSeconds, enforcedBy, ends, endsWithinSeconds, worst } of accessTable) {
+    const bound = endsWithinSeconds === undefined ? worst : `${endsWithinSeconds} s`;
+    const facts = `${mechanism} | ${lifeSeconds.min} s | ${enforcedBy} | ${ends} | ${bound}`;
+    alike.set(facts, [...(alike.get(facts) ?? []), `\`${access}\``]);
+  }
+  const rows = [...alike].map(([facts, accesses]) => `| ${accesses.join(' ')} | ${facts} |`);
+  const head =
+    '| access | mechanism | shortest life | held to it by | how it ends | worst case after the task’s end |\n|---|---|---|---|---|---|\n';
+  return `${before}${begin}${head}${rows.join('\n')}\n${after}`;
 }
 
 const check = process.argv.includes('--check');

@@ -1,117 +1,93 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
-import { Mayfly, type Task } from '@mayfly/sdk';
+import type { Task } from '@mayfly/sdk';
+import { type Claims, type Live, runLive, startClaims, statusOf } from './live.ts';
+
+/** Long enough to try a URL a few times, short enough to wait for. */
+const urlSeconds = 15;
+
+export interface LiveGcp extends Live {
+  /** Of a grant with access gcs.object and action read. */
+  readonly readTool: string;
+  /** `gs://BUCKET/OBJECT` that exists, inside that grant and beneath `prefix`. */
+  readonly object: string;
+  /** Another one of the same bucket that exists, not beneath `prefix`. */
+  readonly neighbour: string;
+  /** Of a grant with access gcs.prefix and actions read and list. */
+  readonly prefixTool: string;
+  readonly prefix: string;
+  readonly storage: string;
+  readonly skipExpiry: boolean;
+}
 
 /**
- * Tries on the real Google Cloud what elsewhere is only tried on a stand-in: what a credential opens, and what it does
- * not. For people with a project of their own (docs/clouds/gcp.md); nothing runs it by itself, and it only reads.
- * Exit code 0: every step held; 1: one did not; 2: usage.
+ * What docs/clouds/gcp.md claims of a URL and of a token, tried at Google through a running broker: for people with a
+ * project; nothing runs it by itself, and it only reads. True when everything held.
  */
-const usage = `node scripts/live/gcp.ts --template NAME [--param name=value]...
+export async function tryGcp(options: LiveGcp): Promise<boolean> {
+  const { mayfly, template, params } = options;
+  const claims = startClaims(options);
+  const objective = 'live test of docs/clouds/gcp.md';
+  await mayfly.run({ template, params, objective }, async (task) => {
+    await tryUrl(task, options, claims);
+    await tryToken(task, options, claims);
+  });
+  return claims.held();
+}
+
+async function tryUrl(task: Task, options: LiveGcp, { claim }: Claims): Promise<void> {
+  const { readTool, object, neighbour } = options;
+  const url = await task.url(readTool, object, { actions: ['read'], ttl: urlSeconds });
+  const until = Date.now() + urlSeconds * 1000;
+  const other = new URL(url);
+  other.pathname = new URL(neighbour.replace('gs://', 'https://x/')).pathname;
+  claim('URL opens its object', await statusOf(url), [200]);
+  claim('URL changed to the neighbour', await statusOf(other.href), [403]);
+  claim('URL by another method', await statusOf(url, { method: 'DELETE' }), [403]);
+  claim('URL with one parameter more', await statusOf(`${url}&x=1`), [403]);
+  // If Google took this, a URL that writes could copy another object of its account.
+  const unsigned = { headers: { 'x-goog-copy-source': neighbour.replace('gs://', '') } };
+  claim('URL with an unsigned x-goog- header', await statusOf(url, unsigned), [400, 403]);
+  if (options.skipExpiry) return options.say('skipped the URL after its end: --skip-expiry');
+  await delay(until + 2_000 - Date.now());
+  claim('URL after its end', await statusOf(url), [400, 403]);
+}
+
+async function tryToken(task: Task, options: LiveGcp, { claim }: Claims): Promise<void> {
+  const { prefixTool, prefix, object, neighbour, storage } = options;
+  const token = await task.token(prefixTool, prefix, { ttl: 60 });
+  options.say(`       a token of ${Math.round((token.expiresAt.getTime() - Date.now()) / 1000)} s was given`);
+  const headers = { authorization: token.authorization() };
+  const [, bucket = '', beneath = ''] = /^gs:\/\/([^/]+)\/(.*)$/.exec(prefix) ?? [];
+  const api = `${storage}/storage/v1/b/${bucket}/o`;
+  const at = (identifier: string) =>
+    `${api}/${encodeURIComponent(identifier.replace(`gs://${bucket}/`, ''))}`;
+  const asked = (url: string, method = 'GET') => statusOf(url, { headers, method });
+  claim('token reads an object beneath', await asked(`${at(object)}?alt=media`), [200]);
+  claim('token at the neighbour', await asked(`${at(neighbour)}?alt=media`), [403]);
+  claim('token lists its prefix', await asked(`${api}?prefix=${encodeURIComponent(beneath)}`), [200]);
+  claim('token lists the bucket', await asked(api), [403]);
+  claim('token reads the bucket itself', await asked(api.slice(0, -2)), [403]);
+}
+
+if (import.meta.main)
+  await runLive({
+    usage: `node scripts/live/gcp.ts --template NAME [--param name=value]...
   --read-tool TOOL     a grant with access gcs.object and action read
   --object gs://B/O    inside that grant, and there
   --neighbour gs://B/O another object of the same bucket, and there; not under --prefix
   --prefix-tool TOOL   a grant with access gcs.prefix and actions read and list
   --prefix gs://B/P/   inside that grant, with --object beneath it
   [--storage URL]      default https://storage.googleapis.com
-  [--skip-expiry]      do not wait for the end of a URL
-The broker and who you are: MAYFLY_SERVER, MAYFLY_ASSERTION_COMMAND, ... (packages/sdk/README.md)`;
-
-/** Long enough to try a URL a few times, short enough to wait for. */
-const urlSeconds = 15;
-
-const text = { type: 'string' } as const;
-const { values: flags } = parseArgs({
-  options: {
-    template: text,
-    param: { type: 'string', multiple: true, default: [] },
-    'read-tool': text,
-    object: text,
-    neighbour: text,
-    'prefix-tool': text,
-    prefix: text,
-    storage: { type: 'string', default: 'https://storage.googleapis.com' },
-    'skip-expiry': { type: 'boolean', default: false },
-  },
-});
-
-interface Wanted {
-  readonly readTool: string;
-  readonly object: string;
-  readonly neighbour: string;
-  readonly prefixTool: string;
-  readonly prefix: string;
-}
-
-let failed = 0;
-
-/** One line a step, in the order they are tried. */
-function say(step: string, status: number, expected: readonly number[]): void {
-  const held = expected.includes(status);
-  if (!held) failed += 1;
-  console.log(
-    `${held ? 'held  ' : 'FAILED'}  ${step}: ${status}${held ? '' : `, not ${expected.join(' or ')}`}`,
-  );
-}
-
-async function status(url: string, init: RequestInit = {}): Promise<number> {
-  const answer = await fetch(url, init);
-  await answer.body?.cancel();
-  return answer.status;
-}
-
-async function tryUrl(task: Task, { readTool, object, neighbour }: Wanted): Promise<void> {
-  const url = await task.url(readTool, object, { actions: ['read'], ttl: urlSeconds });
-  const until = Date.now() + urlSeconds * 1000;
-  const other = new URL(url);
-  other.pathname = new URL(neighbour.replace('gs://', 'https://x/')).pathname;
-  say('URL opens its object', await status(url), [200]);
-  say('URL changed to the neighbour', await status(other.href), [403]);
-  say('URL by another method', await status(url, { method: 'DELETE' }), [403]);
-  say('URL with one parameter more', await status(`${url}&x=1`), [403]);
-  // If Google took this, a URL that writes could copy another object of its account.
-  const unsigned = { headers: { 'x-goog-copy-source': neighbour.replace('gs://', '') } };
-  say('URL with an unsigned x-goog- header', await status(url, unsigned), [400, 403]);
-  if (flags['skip-expiry']) return console.log('skipped URL after its end: --skip-expiry');
-  await delay(until + 2_000 - Date.now());
-  say('URL after its end', await status(url), [400, 403]);
-}
-
-async function tryToken(task: Task, { prefixTool, prefix, object, neighbour }: Wanted): Promise<void> {
-  const token = await task.token(prefixTool, prefix, { ttl: 60 });
-  console.log(
-    `        a token of ${Math.round((token.expiresAt.getTime() - Date.now()) / 1000)} s was given`,
-  );
-  const headers = { authorization: token.authorization() };
-  const [, bucket = '', beneath = ''] = /^gs:\/\/([^/]+)\/(.*)$/.exec(prefix) ?? [];
-  const api = `${flags.storage}/storage/v1/b/${bucket}/o`;
-  const at = (identifier: string) =>
-    `${api}/${encodeURIComponent(identifier.replace(`gs://${bucket}/`, ''))}`;
-  const asked = (url: string, method = 'GET') => status(url, { headers, method });
-  say('token reads an object beneath', await asked(`${at(object)}?alt=media`), [200]);
-  say('token at the neighbour', await asked(`${at(neighbour)}?alt=media`), [403]);
-  say('token lists its prefix', await asked(`${api}?prefix=${encodeURIComponent(beneath)}`), [200]);
-  say('token lists the bucket', await asked(api), [403]);
-  say('token reads the bucket itself', await asked(api.slice(0, -2)), [403]);
-}
-
-function wanted(): Wanted {
-  const all = ['read-tool', 'object', 'neighbour', 'prefix-tool', 'prefix'] as const;
-  const [readTool, object, neighbour, prefixTool, prefix] = all.map((name) => flags[name] ?? '');
-  if (!readTool || !object || !neighbour || !prefixTool || !prefix || !flags.template) {
-    console.error(usage);
-    process.exit(2);
-  }
-  return { readTool, object, neighbour, prefixTool, prefix };
-}
-
-const target = wanted();
-const params = Object.fromEntries(
-  flags.param.map((pair) => [pair.split('=')[0] ?? '', pair.slice(pair.indexOf('=') + 1)]),
-);
-await new Mayfly().run({ template: flags.template ?? '', params, objective: 'live test' }, async (task) => {
-  await tryUrl(task, target);
-  await tryToken(task, target);
-});
-console.log(failed === 0 ? 'every step held' : `${failed} steps did not hold`);
-process.exit(failed === 0 ? 0 : 1);
+  [--skip-expiry]      do not wait for the end of a URL`,
+    flags: {
+      ...{ 'read-tool': null, object: null, neighbour: null, 'prefix-tool': null, prefix: null },
+      ...{ storage: 'https://storage.googleapis.com', 'skip-expiry': false },
+    },
+    run: (live, flag) =>
+      tryGcp({
+        ...live,
+        ...{ readTool: flag('read-tool'), object: flag('object'), neighbour: flag('neighbour') },
+        ...{ prefixTool: flag('prefix-tool'), prefix: flag('prefix'), storage: flag('storage') },
+        skipExpiry: flag('skip-expiry') !== '',
+      }),
+  });

@@ -1,17 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { request } from 'node:https';
-import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
-import { Mayfly } from '@mayfly/sdk';
+import { type Live, runLive, startClaims, untilRefused } from './live.ts';
 
 /** Longest time after the end of a task that is looked for; the API server remembers a token for ten seconds. */
 const endSecondsMax = 30;
-const lookMs = 500;
 
-export interface LiveKubernetes {
-  readonly mayfly: Mayfly;
-  readonly template: string;
-  readonly params: Readonly<Record<string, string>>;
+export interface LiveKubernetes extends Live {
   readonly tool: string;
   /** `k8s://CLUSTER/NAMESPACE/SERVICEACCOUNT`. */
   readonly account: string;
@@ -21,7 +15,6 @@ export interface LiveKubernetes {
   /** A path that the account may read, and one that it may not. */
   readonly allowed: string;
   readonly neighbour: string;
-  say(line: string): void;
 }
 
 /**
@@ -29,31 +22,24 @@ export interface LiveKubernetes {
  * one; nothing runs it by itself, and it only reads. True when everything held.
  */
 export async function tryKubernetes(options: LiveKubernetes): Promise<boolean> {
-  const { mayfly, template, params, tool, account, allowed, neighbour, say } = options;
-  let held = true;
-  const claim = (what: string, status: number, wanted: number) => {
-    held &&= status === wanted;
-    say(`${status === wanted ? 'held  ' : 'FAILED'} ${what}: ${status}`);
-  };
+  const { mayfly, template, params, tool, account, allowed, neighbour } = options;
+  const { claim, held } = startClaims(options);
   let token = '';
   const objective = 'live test of docs/clouds/kubernetes.md';
   await mayfly.run({ template, params, objective }, async (task) => {
     token = await task.kubernetes(tool, account);
-    claim('what the account may read', await statusOf(options, allowed, token), 200);
-    claim('its neighbour', await statusOf(options, neighbour, token), 403);
-    claim('without the token', await statusOf(options, allowed, 'none'), 401);
+    claim('what the account may read', await read(options, allowed, token), [200]);
+    claim('its neighbour', await read(options, neighbour, token), [403]);
+    claim('without the token', await read(options, allowed, 'none'), [401]);
   });
   const ended = Date.now();
-  let status = 200;
-  while (status === 200 && Date.now() < ended + endSecondsMax * 1000) {
-    await delay(lookMs);
-    status = await statusOf(options, allowed, token);
-  }
-  claim(`${((Date.now() - ended) / 1000).toFixed(1)} s after the end of its task`, status, 401);
-  return held;
+  const status = await untilRefused(() => read(options, allowed, token), ended + endSecondsMax * 1000);
+  claim(`${((Date.now() - ended) / 1000).toFixed(1)} s after the end of its task`, status, [401]);
+  return held();
 }
 
-function statusOf({ api, ca }: LiveKubernetes, path: string, token: string): Promise<number> {
+/** Not by fetch, which takes no authority of its own. */
+function read({ api, ca }: LiveKubernetes, path: string, token: string): Promise<number> {
   return new Promise((resolve, reject) => {
     const headers = { authorization: `Bearer ${token}` };
     const sent = request(`${api}${path}`, { headers, ...(ca === undefined ? {} : { ca }) }, (answer) => {
@@ -65,32 +51,18 @@ function statusOf({ api, ca }: LiveKubernetes, path: string, token: string): Pro
   });
 }
 
-const usage = `node scripts/live/kubernetes.ts --template NAME [--param name=value]... --tool TOOL
+if (import.meta.main)
+  await runLive({
+    usage: `node scripts/live/kubernetes.ts --template NAME [--param name=value]... --tool TOOL
   --account k8s://CLUSTER/NAMESPACE/SERVICEACCOUNT  --api https://HOST:6443 [--ca FILE]
   --allowed /api/v1/namespaces/NS/configmaps/NAME   a path that the account may read
-  --neighbour /api/v1/namespaces/OTHER/...          one that it may not
-The broker and who you are: MAYFLY_SERVER, MAYFLY_ASSERTION_COMMAND, ... (packages/sdk/README.md)`;
-
-if (import.meta.main) {
-  const text = { type: 'string', default: '' } as const;
-  const { values } = parseArgs({
-    options: {
-      ...{ template: text, tool: text, account: text, api: text, allowed: text, neighbour: text },
-      ca: { type: 'string' },
-      param: { type: 'string', multiple: true, default: [] },
-    },
+  --neighbour /api/v1/namespaces/OTHER/...          one that it may not`,
+    flags: { tool: null, account: null, api: null, ca: '', allowed: null, neighbour: null },
+    run: (live, flag) =>
+      tryKubernetes({
+        ...live,
+        ...{ tool: flag('tool'), account: flag('account'), api: flag('api') },
+        ...{ allowed: flag('allowed'), neighbour: flag('neighbour') },
+        ...(flag('ca') === '' ? {} : { ca: readFileSync(flag('ca'), 'utf8') }),
+      }),
   });
-  const { param, ca, ...rest } = values;
-  if (Object.values(rest).includes('')) {
-    console.error(usage);
-    process.exit(2);
-  }
-  const held = await tryKubernetes({
-    ...rest,
-    ...(ca === undefined ? {} : { ca: readFileSync(ca, 'utf8') }),
-    params: Object.fromEntries(param.map((one) => [one.split('=')[0], one.slice(one.indexOf('=') + 1)])),
-    mayfly: new Mayfly(),
-    say: (line) => console.log(line),
-  });
-  process.exit(held ? 0 : 1);
-}

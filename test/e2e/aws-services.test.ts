@@ -194,6 +194,8 @@ test('a prefix of an encrypted bucket: through S3, and the key opens nothing els
     'AccessDenied',
     'AccessDenied',
   ]);
+  const put = new PutObjectCommand({ Bucket, Key: 'c1017/new.pdf', Body: 'x' });
+  expect(await said(s3.send(put))).toBe('AccessDenied');
   const KeyId = of('kms', 'key/0a1b2c3d-4e5f-4a6b-8c7d-123456789abc');
   const direct = new GenerateDataKeyCommand({ KeyId, KeySpec: 'AES_256' });
   expect(await said(new KMSClient(options).send(direct))).toBe(denied);
@@ -213,6 +215,62 @@ test('an object of an encrypted bucket is made once, and never written over', as
   expect(await put(Key, { IfNoneMatch: '*' })).toBe('PreconditionFailed');
   expect(await put('c1017/2028.pdf', { IfNoneMatch: '*' })).toBe('AccessDenied');
 });
+
+type Use = (options: Options) => Promise<unknown>;
+
+test.each<[string, string, Use]>([
+  [
+    'mail.password',
+    of('secretsmanager', 'secret:desk/mail-Ab12Cd'),
+    (options) => new SecretsManagerClient(options).send(new GetSecretValueCommand({ SecretId: 'desk/mail' })),
+  ],
+  [
+    'orders.edit',
+    of('dynamodb', 'table/orders/items/c1017'),
+    (options) =>
+      new DynamoDBClient(options).send(new GetItemCommand({ TableName: 'orders', Key: key('c1017') })),
+  ],
+  [
+    'answer.send',
+    of('sqs', 'answers'),
+    (options) =>
+      new SQSClient(options).send(new SendMessageCommand({ QueueUrl: url('answers'), MessageBody: 'x' })),
+  ],
+  [
+    'quote.make',
+    of('lambda', 'function:quote:prod'),
+    (options) =>
+      new LambdaClient(options).send(new InvokeCommand({ FunctionName: 'quote', Qualifier: 'prod' })),
+  ],
+  [
+    'contracts.file',
+    'arn:aws:s3:::contracts/c1017/after.pdf',
+    (options) =>
+      new S3Client({ ...options, forcePathStyle: true }).send(
+        new PutObjectCommand({
+          ...{ Bucket: 'contracts', Key: 'c1017/after.pdf', Body: 'x', IfNoneMatch: '*' },
+        }),
+      ),
+  ],
+])(
+  'the end of its task takes %s back, with unexpired keys, and no other task’s',
+  async (tool, thing, use) => {
+    const [ended, other] = [
+      await credentialFor(tool, thing, `ended-${tool}`),
+      await credentialFor(tool, thing, `other-${tool}`),
+    ];
+    // The object is there by then, which is told only to who may make it.
+    const allowed = ['ok', 'PreconditionFailed'];
+    expect(await said(use(ended.options))).toBe('ok');
+    expect(allowed).toContain(await said(use(other.options)));
+    const { task } = ended.body.issuance;
+    await world.api('POST', `/v1/tasks/${task}/end`, { bearer: ended.body.task_token });
+    const refused = thing.includes(':s3:') ? 'AccessDenied' : denied;
+    expect(await until(() => said(use(ended.options)), refused)).toBe(refused);
+    expect(Date.parse(ended.body.issuance.expires_at)).toBeGreaterThan(Date.now());
+    expect(allowed).toContain(await said(use(other.options)));
+  },
+);
 
 test.each([
   ['mail.password', of('secretsmanager', 'secret:desk/payroll-Ef34Gh'), 'resource_outside_grant'],

@@ -8,7 +8,7 @@ import {
   ContainerClient,
   StorageSharedKeyCredential,
 } from '@azure/storage-blob';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { parseId } from '@mayfly/protocol';
 import { Mayfly } from '@mayfly/sdk';
 import {
@@ -29,10 +29,12 @@ const names = ['2026q3/a.pdf', '2026q3/b.pdf', '2026q4/a.pdf'];
 let world: World;
 let azure: AzureStandin;
 let azurite: Azurite;
+/** The stand-in's clock runs ahead of ours by this much: what has expired there, without waiting for it. */
+let aheadMs = 0;
 
 beforeAll(async () => {
   trust(certificate);
-  azure = await startAzure({ certificate });
+  azure = await startAzure({ certificate, now: () => new Date(Date.now() + aheadMs) });
   azurite = await startAzurite({ account: 'invoices', certificate });
   world = await startWorld();
   await seed();
@@ -43,6 +45,10 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await Promise.all([world?.stop(), azure?.close(), azurite?.close()]);
+});
+
+beforeEach(() => {
+  aheadMs = 0;
 });
 
 async function seed(): Promise<void> {
@@ -172,6 +178,11 @@ test('a directory is read and listed, its neighbour not', async () => {
   };
   expect(await listed('2026q3/')).toEqual([200, ['2026q3/a.pdf', '2026q3/b.pdf']]);
   expect((await listed('2026q4/'))[0]).toBe(403);
+  const put = { method: 'PUT', body: 'x', headers: { 'x-ms-blob-type': 'BlockBlob' } };
+  const inside = url.replace('/reports/2026q3?', '/reports/2026q3/a.pdf?');
+  expect((await fetch(inside, put)).status).toBe(403);
+  aheadMs = 61_000;
+  expect([await read(inside), (await listed('2026q3/'))[0]]).toEqual([403, 403]);
 });
 
 test('a queue takes a message, and neither gives one nor lets another queue be reached', async () => {
@@ -187,6 +198,9 @@ test('a queue takes a message, and neither gives one nor lets another queue be r
   expect(await call('POST', 'reports-done/messages')).toBe(201);
   expect(await call('DELETE', 'reports-done/messages/head')).toBe(401);
   expect(await call('POST', 'payments/messages')).toBe(401);
+  aheadMs = 61_000;
+  expect(await call('POST', 'reports-done/messages')).toBe(401);
+  aheadMs = 0;
   const foreign = { ...asked, identifier: 'https://finance-bus.servicebus.windows.net/payments' };
   expect((await exchange('standin-reader', foreign)).body.error).toBe('invalid_target');
 });
@@ -216,10 +230,10 @@ test.each([
         ...{ allowed, neighbour: `${at}/2026q3/b.pdf`, say: (line: string) => void lines.push(line) },
       });
     expect(await run(`${at}/2026q3/a.pdf`)).toBe(true);
-    expect(lines.filter((line) => line.startsWith('ok'))).toHaveLength(5);
+    expect(lines.filter((line) => line.startsWith('held'))).toHaveLength(5);
     lines.length = 0;
     expect(await run(`${at}/2026q3/absent.pdf`)).toBe(false);
-    expect(lines).toContain('FAILED the blob: 404');
+    expect(lines).toContain('FAILED the blob: 404, not 200');
   },
 );
 

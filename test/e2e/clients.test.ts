@@ -61,6 +61,15 @@ test('openid-client exchanges, reads a refusal, and revokes', async () => {
   expect(tokens.expiresIn()).toBeGreaterThan(0);
   const refused = openid.genericGrantRequest(config, grantType, { ...parameters, scope: 'delete' });
   await expect(refused).rejects.toMatchObject({ error: 'invalid_scope', status: 400 });
+  const { authorization_details: neighbour = '' } = form('', {
+    ...opening('openid-client'),
+    ...{ ...report, identifier: 'https://reports.example/2026q4' },
+  });
+  const beside = { ...parameters, subject_token: await world.workload(), authorization_details: neighbour };
+  await expect(openid.genericGrantRequest(config, grantType, beside)).rejects.toMatchObject({
+    ...{ error: 'invalid_target', status: 400 },
+    cause: { reason: 'resource_outside_grant' },
+  });
   const taskToken = String(tokens['task_token']);
   const asBearer: openid.ClientAuth = (_server, _client, _body, headers) => {
     headers.set('authorization', `Bearer ${taskToken}`);

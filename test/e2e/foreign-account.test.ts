@@ -66,6 +66,22 @@ test('the account is set up by the owner’s keys, twice, and the demo holds the
   }
 }, 90_000);
 
+test('what stands in our own stand-in alone is not applied to a system without accounts', async () => {
+  const world = await startWorld({
+    awsEndpoint: aws.url,
+    edit: (text) =>
+      text
+        .replaceAll('arn:aws:iam::123456789012:', 'arn:aws:iam:::')
+        .replace('revoke: deny-policy', 'revoke: deny-policy\n  denyBy: sessionName'),
+  });
+  try {
+    const names = await world.sql<{ name: string }>("select name from document where kind = 'GrantTemplate'");
+    expect(names.map(({ name }) => name)).toEqual(['invoice-reconcile']);
+  } finally {
+    await world.stop();
+  }
+}, 60_000);
+
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
 /** `npm start -- --once`, as a newcomer types it. */

@@ -27,7 +27,10 @@ beforeAll(async () => {
   const tokenCreators = [`principal://iam.googleapis.com/${pool}/subject/mayfly:local-gcp:mint`];
   const roles = { invoices: ['roles/storage.objectUser'], archive: ['roles/storage.objectUser'] };
   gcp.createServiceAccount({ email: finance, tokenCreators, roles });
-  gcp.createServiceAccount({ email: events, tokenCreators, roles: {} });
+  gcp.createServiceAccount({
+    ...{ email: events, tokenCreators },
+    roles: { 'projects/acme-prod/topics/invoices': ['roles/pubsub.publisher'] },
+  });
   for (const name of ['2026q3/a.pdf', '2026q3/b.pdf', '2026q4/a.pdf']) gcp.putObject('invoices', name, name);
   const yaml = readFileSync(example, 'utf8').replaceAll('http://127.0.0.1:4567', gcp.url);
   const applied = await apply(yaml);
@@ -169,6 +172,21 @@ test('an unscoped token says that nothing holds it to its resource', async () =>
     issuance: { enforcement: { resource: 'broker', actions: 'broker', ttl: 'provider' } },
   });
   expect(gcp.ledger().at(-1)).toMatchObject({ action: 'GenerateAccessToken', resource: events, status: 200 });
+  // Its account alone narrows it: to that topic, and to publishing.
+  const call = async (method: string, path: string) => {
+    const headers = { authorization: `Bearer ${body.access_token}` };
+    const message = method === 'POST' ? { body: JSON.stringify({ messages: [{ data: 'eA==' }] }) } : {};
+    return (await fetch(`${gcp.url}${path}`, { method, headers, ...message })).status;
+  };
+  const topics = '/v1/projects/acme-prod/topics';
+  expect([
+    await call('POST', `${topics}/invoices:publish`),
+    await call('POST', `${topics}/payroll:publish`),
+    await call('GET', `${topics}/invoices`),
+    await call('GET', '/storage/v1/b/invoices/o?prefix=2026q3/'),
+  ]).toEqual([200, 403, 403, 403]);
+  aheadMs = 61_000;
+  expect(await call('POST', `${topics}/invoices:publish`)).toBe(401);
 });
 
 test('a template that does not accept an unscoped token is refused, and told why', async () => {
@@ -275,6 +293,6 @@ test('the live script for people with a project holds here, and fails where a st
   const failed = await run('gs://invoices/2026q3/b.pdf');
   expect(failed).toMatchObject({
     code: 1,
-    stdout: expect.stringContaining('FAILED  token at the neighbour: 200'),
+    stdout: expect.stringContaining('FAILED token at the neighbour: 200'),
   });
 });

@@ -28,7 +28,7 @@ beforeAll(async () => {
   privateKey = github.createInstallation({
     ...{ appId: '123456', installationId: '7890', owner: 'acme' },
     repositories: ['webshop', 'billing', 'docs'],
-    permissions: { contents: 'write', issues: 'write' },
+    permissions: { contents: 'write', pull_requests: 'write', issues: 'write' },
   });
   writeFileSync(keyFile, privateKey, { mode: 0o600 });
   world = await startWorld({ settings: { providerKeys: { 'acme-github': { file: keyFile } } } });
@@ -47,11 +47,11 @@ const opening = (ref: string) => ({
 });
 const detail = { tool: 'git.read', identifier: 'https://github.com/acme/webshop' };
 
-async function exchange(ref: string) {
-  return world.exchange(form(await world.workload('batch/review'), { ...detail, ...opening(ref) }));
+async function exchange(ref: string, tool = detail.tool) {
+  return world.exchange(form(await world.workload('batch/review'), { ...detail, tool, ...opening(ref) }));
 }
-async function issue(ref: string) {
-  const { status, body } = await exchange(ref);
+async function issue(ref: string, tool = detail.tool) {
+  const { status, body } = await exchange(ref, tool);
   if (status !== 200) throw new Error(JSON.stringify(body));
   return body;
 }
@@ -90,6 +90,31 @@ test('one repository is read; its neighbour is not there, and nothing is written
   expect([await read(octokit), await read(octokit, 'billing'), await write(octokit)]).toEqual([
     200, 404, 403,
   ]);
+});
+
+const of = (repo: string) => ({ owner: 'acme', repo });
+const pulls = (octokit: Octokit, repo = 'webshop') =>
+  said(octokit.request('GET /repos/{owner}/{repo}/pulls', of(repo)));
+const propose = (octokit: Octokit, repo = 'webshop') =>
+  said(
+    octokit.request('POST /repos/{owner}/{repo}/pulls', { ...of(repo), title: 'x', head: 'a', base: 'main' }),
+  );
+const issues = (octokit: Octokit, repo = 'webshop') =>
+  said(octokit.request('GET /repos/{owner}/{repo}/issues', of(repo)));
+const report = (octokit: Octokit, repo = 'webshop') =>
+  said(octokit.request('POST /repos/{owner}/{repo}/issues', { ...of(repo), title: 'x' }));
+
+test('pull requests are read and opened, of this repository alone, without its contents or issues', async () => {
+  const octokit = client((await issue('rights', 'git.propose')).access_token);
+  expect([await pulls(octokit), await propose(octokit)]).toEqual([200, 201]);
+  expect([await pulls(octokit, 'billing'), await propose(octokit, 'billing')]).toEqual([404, 404]);
+  expect([await read(octokit), await write(octokit), await issues(octokit)]).toEqual([403, 403, 403]);
+});
+
+test('issues are read, of this repository alone, and none is opened', async () => {
+  const octokit = client((await issue('rights', 'issues.read')).access_token);
+  expect([await issues(octokit), await issues(octokit, 'billing')]).toEqual([200, 404]);
+  expect([await report(octokit), await read(octokit), await pulls(octokit)]).toEqual([403, 403, 403]);
 });
 
 test('what the grant does not name is refused before GitHub is asked', async () => {
@@ -153,15 +178,19 @@ async function shownAsEnded(id: string, withinMs = 15_000) {
   }
 }
 
-test('the end of a task deletes its unexpired token, and no other', async () => {
-  const [ended, other] = [await issue('ended'), await issue('other')];
+test.each([
+  ['git.read', read],
+  ['git.propose', pulls],
+  ['issues.read', issues],
+] as const)('the end of a task deletes its unexpired token of %s, and no other', async (tool, use) => {
+  const [ended, other] = [await issue(`ended-${tool}`, tool), await issue('other', tool)];
   const [octokit, sibling] = [client(ended.access_token), client(other.access_token)];
-  expect([await read(octokit), await read(sibling)]).toEqual([200, 200]);
+  expect([await use(octokit), await use(sibling)]).toEqual([200, 200]);
   const { task, id } = ended.issuance;
   const bearer = ended.task_token;
   await world.api('POST', `/v1/tasks/${task}/end`, { bearer, json: { outcome: 'completed' } });
   expect(await shownAsEnded(id)).toMatchObject({ state: 'ended', endedBy: 'deleted' });
-  expect([await read(octokit), await read(sibling)]).toEqual([401, 200]);
+  expect([await use(octokit), await use(sibling)]).toEqual([401, 200]);
 });
 
 test('whichever replica is asked, the one that made a token comes to delete it', async () => {

@@ -5,6 +5,7 @@ import type { Config } from './config.ts';
 import { createIds } from './ids.ts';
 import type { Keyring } from './keys/keyring.ts';
 import { createMinterSet } from './minter-set.ts';
+import { createOperatorFiles } from './operator-files.ts';
 import { createTokens } from './tokens.ts';
 
 /** A few calls per role, each with a deadline of its own. */
@@ -19,8 +20,10 @@ export async function inspectProviders(installation: {
   readonly config: Config;
   readonly store: Store;
   readonly ring: Keyring;
+  /** Where `{env: NAME}` references are read. */
+  readonly env: Readonly<Record<string, string | undefined>>;
 }): Promise<readonly ProviderInspection[]> {
-  const { config, store, ring } = installation;
+  const { config, store, ring, env } = installation;
   const { issuer, federationIssuer } = config;
   const now = () => new Date();
   const { documents } = await store.documents.load();
@@ -32,6 +35,7 @@ export async function inspectProviders(installation: {
     tokens,
     decorate: (_, port) => port,
     deny: store.deny,
+    files: createOperatorFiles(config, env),
     provider: (name) => providers.get(name),
     now,
     report: () => undefined, // It looks, and nothing is reported but what it returns.

@@ -38,9 +38,36 @@ export function createMetrics(insecure: readonly string[]) {
       labelNames: ['result'],
       registers,
     }),
-    reaperLagSeconds: new Gauge({
+    reaperLookedAt: new Gauge({
       name: 'mayfly_reaper_last_pass_timestamp_seconds',
-      help: 'When the last reaper pass finished',
+      help: 'When the reaper last looked at what is due',
+      registers,
+    }),
+    providersAway: new Gauge({
+      name: 'mayfly_reaper_providers_away',
+      help: 'Providers that this replica asks by one call at a time, because they are away',
+      registers,
+    }),
+    reaperDue: new Gauge({
+      name: 'mayfly_reaper_due',
+      help: 'Work that is due by provider, tasks as `tasks`; counted up to 10,000',
+      labelNames: ['lane'],
+      registers,
+    }),
+    reaperLagSeconds: new Gauge({
+      name: 'mayfly_reaper_lag_seconds',
+      help: 'How long the oldest due work has waited, by provider',
+      labelNames: ['lane'],
+      registers,
+    }),
+    unconfirmed: new Gauge({
+      name: 'mayfly_ends_unconfirmed',
+      help: 'Credentials whose end was asked for and is not confirmed; counted up to 10,000',
+      registers,
+    }),
+    oldestUnconfirmedSeconds: new Gauge({
+      name: 'mayfly_ends_oldest_unconfirmed_seconds',
+      help: 'Age of the oldest end that was asked for and is not confirmed',
       registers,
     }),
     alarms: new Counter({

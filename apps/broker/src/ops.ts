@@ -1,4 +1,6 @@
 import { createServer, type Server } from 'node:http';
+import type { QueueStatus } from '@mayfly/store';
+import type { Metrics } from './metrics.ts';
 import type { Wired } from './wire.ts';
 
 /** /livez, /readyz and /metrics on their own address: never reachable by agents. */
@@ -51,6 +53,23 @@ async function ready(broker: Wired): Promise<Answer> {
   return { status: problem === null ? 200 : 503, type: 'application/json', body };
 }
 
-async function metrics({ metrics: { registry } }: Wired): Promise<Answer> {
+async function metrics(broker: Wired): Promise<Answer> {
+  const { registry } = broker.metrics;
+  // Read when asked: a database that is away leaves the last figures, and /readyz says so.
+  await broker.store.queueStatus().then(
+    (status) => showQueue(status, broker.metrics),
+    (error: unknown) => broker.log.warn({ err: error }, 'the work queue could not be read for /metrics'),
+  );
   return { status: 200, type: registry.contentType, body: await registry.metrics() };
+}
+
+function showQueue({ lanes, unconfirmed, oldestSeconds }: QueueStatus, shown: Metrics): void {
+  shown.reaperDue.reset();
+  shown.reaperLagSeconds.reset();
+  for (const { lane, due, lagSeconds } of lanes) {
+    shown.reaperDue.set({ lane: lane || 'tasks' }, due);
+    shown.reaperLagSeconds.set({ lane: lane || 'tasks' }, lagSeconds);
+  }
+  shown.unconfirmed.set(unconfirmed);
+  shown.oldestUnconfirmedSeconds.set(oldestSeconds);
 }

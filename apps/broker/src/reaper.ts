@@ -1,4 +1,4 @@
-import { claimLimit, type ReapPorts, reapOnce } from '@mayfly/core';
+import { Lanes, type ReapPorts, reapOnce } from '@mayfly/core';
 import type { Wired } from './wire.ts';
 
 /** Deny documents are looked at again this often while an entry is needed (architecture.md section 5). */
@@ -20,7 +20,7 @@ export function startReaper(broker: Wired): Reaper {
     nudged = true;
     wake();
   });
-  const ports = reapPorts(broker);
+  const lanes = new Lanes(reapPorts(broker));
   // Each on its own: a cloud that does not answer delays neither other ends nor tomorrow's partitions.
   const attempt = async <T>(what: string, run: () => Promise<T>): Promise<T | undefined> => {
     try {
@@ -34,19 +34,23 @@ export function startReaper(broker: Wired): Reaper {
   const loop = async () => {
     let upkeepAt = 0;
     while (!stopping.signal.aborted) {
-      const busy = await attempt('pass', () => pass(broker, ports));
+      await attempt('look at what is due', () => lanes.look());
+      tell(broker, lanes);
       watch.start();
       await attempt('counted refusals', () => broker.unattested.flush());
       if (performance.now() > upkeepAt) {
         await attempt('partitions', () => keepPartitions(broker));
         upkeepAt = performance.now() + upkeepMs;
       }
-      if (!busy && !nudged)
+      if (!nudged)
         await pause(config.reapInterval, stopping.signal, (run) => {
           wake = run;
         });
       nudged = false;
     }
+    // Nothing more is claimed; what is under way is finished, or claimed by another after its backoff.
+    await attempt('what was under way', () => lanes.stop());
+    tell(broker, lanes);
     await watch.settled();
   };
   const running = loop();
@@ -71,15 +75,19 @@ function onlyOne(run: () => Promise<unknown>): { start(): void; settled(): Promi
   };
 }
 
-/** One claim; true when more is surely due. Also called by tests, so that nothing waits for a timer. */
-export async function pass(broker: Wired, ports: ReapPorts = reapPorts(broker)): Promise<boolean> {
-  const { claimed, ended, waiting, failed } = await reapOnce(ports);
-  const { reaped, reaperLagSeconds } = broker.metrics;
+function tell({ metrics }: Wired, lanes: Lanes): void {
+  const { ended, waiting, failed } = lanes.takeCounts();
+  const { reaped, reaperLookedAt, providersAway } = metrics;
   reaped.inc({ result: 'ended' }, ended);
   reaped.inc({ result: 'waiting' }, waiting);
   reaped.inc({ result: 'failed' }, failed);
-  reaperLagSeconds.set(Date.now() / 1000);
-  return claimed === claimLimit;
+  reaperLookedAt.set(Date.now() / 1000);
+  providersAway.set(lanes.broken().length);
+}
+
+/** Everything that is due now, once; for tests, so that nothing waits for a timer. */
+export async function pass(broker: Wired): Promise<void> {
+  await reapOnce(reapPorts(broker));
 }
 
 /** Days to come are made, days beyond the retention dropped; also at start, which may be after a long rest. */
@@ -96,6 +104,12 @@ export function reapPorts(broker: Wired): ReapPorts {
     deadline: exchange.deadline,
     skewSeconds: config.clockSkew / 1000,
     concurrency: config.revokeConcurrency,
+    callsPerSecond: config.revokeRate,
+    endsPerCall: (name) => {
+      const type = broker.policies.known()?.providers.get(name)?.type;
+      return (type === undefined ? undefined : exchange.minters.get(type)?.endsPerCall) ?? 1;
+    },
+    monotonicMs: () => exchange.clock.monotonicMs(),
     report: exchange.report,
   };
 }

@@ -250,7 +250,12 @@ export const settings = {
   revokeConcurrency: {
     env: 'MAYFLY_REVOKE_CONCURRENCY',
     type: count(50, 1000),
-    says: 'revocation calls at once',
+    says: 'revocation calls of one provider at once',
+  },
+  revokeRate: {
+    env: 'MAYFLY_REVOKE_RATE',
+    type: count(2_000, 100_000),
+    says: 'revocation calls of one provider each second',
   },
   requestTimeout: {
     env: 'MAYFLY_REQUEST_TIMEOUT',
@@ -276,6 +281,11 @@ export const settings = {
     env: 'MAYFLY_DATABASE_CONNECTIONS',
     type: count(16, 500),
     says: 'size of the connection pool',
+  },
+  endingConnections: {
+    env: 'MAYFLY_ENDING_CONNECTIONS',
+    type: count(4, 100),
+    says: 'connections beside the pool that only ending takes, so that it goes on when issuing has taken all others',
   },
   keyRotation: {
     env: 'MAYFLY_KEY_ROTATION',

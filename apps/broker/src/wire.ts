@@ -141,6 +141,7 @@ function openStore(options: {
   const store = createStore({
     url: databaseUrl,
     connections: config.databaseConnections,
+    endingConnections: config.endingConnections,
     onError: (error) => log.warn({ err: error }, 'database connection lost'),
     reapAgeSeconds: config.reapAge / 1000,
     rowMac,

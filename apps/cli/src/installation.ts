@@ -28,6 +28,7 @@ export async function withStore<T>(
   const store = createStore({
     url,
     connections: 2,
+    endingConnections: 2,
     reapAgeSeconds: config.reapAge / 1000,
     onError: (error) => console.error(error.message),
     rowMac: (bytes) => mac.current?.(bytes) ?? fail(3, 'keys are not loaded'),

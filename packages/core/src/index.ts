@@ -16,6 +16,7 @@ export * from './pattern.ts';
 export * from './ports.ts';
 export * from './proof.ts';
 export * from './reap.ts';
+export * from './reap-lanes.ts';
 export * from './roles.ts';
 export * from './secret.ts';
 export * from './task.ts';

@@ -120,6 +120,8 @@ export interface Minter {
   mint(plan: MintPlan, context: CallContext): Promise<Minted>;
   /** Idempotent, and right when mint never ran, half ran, or still runs elsewhere. */
   revoke(plan: MintPlan, context: CallContext): Promise<'gone' | 'was-absent' | 'wait-for-expiry'>;
+  /** How many `revoke` calls under way at once become one call of the provider; left out, each is one. */
+  readonly endsPerCall?: number;
   /** For `mayfly doctor`: what the provider can do and what is missing, seen from its answers. Changes nothing there. */
   inspect?(provider: Provider, context: CallContext): Promise<readonly Inspection[]>;
   /** Looks again at denials last seen longer ago than this; what somebody has undone is queued to be taken back anew. */

@@ -220,7 +220,9 @@ export interface End {
 
 /** The reaper's side of storage: rows only, claimed with FOR UPDATE SKIP LOCKED. */
 export interface WorkQueue {
-  claim(options: { limit: number }): Promise<readonly Work[]>;
+  /** Providers at which something is due, and `''` for tasks. */
+  lanes(): Promise<readonly string[]>;
+  claim(options: { lane: string; limit: number }): Promise<readonly Work[]>;
   /** Confirmed ends: end rows, audit rows, work rows deleted; one transaction for the batch. */
   settle(ends: readonly End[]): Promise<void>;
   /** Not ended yet: looked at again after this long. */

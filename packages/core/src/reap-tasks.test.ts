@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { coreWorld, lostAnswer, onlyTask, reading, reasonOf, type World } from '@mayfly/testkit';
+import { claimLimit } from './lane.ts';
 import { endTask, suspendTask } from './lifecycle.ts';
-import { claimLimit, reapOnce } from './reap.ts';
+import { reapOnce } from './reap-lanes.ts';
 
 async function worldWithTask(): Promise<World> {
   const world = coreWorld();
@@ -164,7 +165,7 @@ describe('a pass', () => {
   test('with nothing due does nothing', async () => {
     const world = coreWorld();
     expect(await world.reap()).toEqual({ claimed: 0, ended: 0, waiting: 0, failed: 0 });
-    expect(world.trace.calls).toEqual(['queue.claim']);
+    expect(world.trace.calls).toEqual(['queue.lanes']);
   });
 
   test('keeps no more calls running than it may, and all of them', async () => {
@@ -185,7 +186,7 @@ describe('a pass', () => {
     expect(running.most).toBe(3);
   });
 
-  test('claims so many at most, and says by the number that there may be more', async () => {
+  test('claims so many at most, and goes on while there is more', async () => {
     const world = coreWorld();
     for (let run = 0; run <= claimLimit; run += 1) {
       const task = { template: 'invoice-reconcile', ref: `run-${run}`, params: { quarter: '2026q3' } };
@@ -193,7 +194,7 @@ describe('a pass', () => {
       await world.exchange({ subject, detail: reading({ task }) });
     }
     world.clock.advance(59.8);
-    expect(await world.reap()).toMatchObject({ claimed: claimLimit });
-    expect(await world.reap()).toMatchObject({ claimed: 1 });
+    expect(await world.reap()).toMatchObject({ claimed: claimLimit + 1 });
+    expect(await world.reap()).toMatchObject({ claimed: 0 });
   });
 });

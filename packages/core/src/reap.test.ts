@@ -1,9 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import { coreWorld, onlyTask, reading, type World } from '@mayfly/testkit';
 import { Fault, Refusal } from './errors.ts';
+import type { LaneCounts } from './lane.ts';
 import { endTask } from './lifecycle.ts';
 import type { Minter, Revocability } from './minter.ts';
-import { type ReapPass, reapOnce } from './reap.ts';
+import { reapOnce } from './reap-lanes.ts';
 
 type Outcome = Awaited<ReturnType<Minter['revoke']>> | Error;
 type State = 'reaped' | 'delivered' | 'revoking';
@@ -33,7 +34,7 @@ function endsOf({ store }: World) {
 }
 
 /** One pass in which taking back comes to this outcome; how often it was asked for. */
-async function reapTo(outcome: Outcome, { ports }: World): Promise<ReapPass & { readonly calls: number }> {
+async function reapTo(outcome: Outcome, { ports }: World): Promise<LaneCounts & { readonly calls: number }> {
   let calls = 0;
   const revoke: Minter['revoke'] = async () => {
     calls += 1;
@@ -176,18 +177,25 @@ describe('what was never delivered', () => {
     expect(world.cloud.deleted.size).toBe(1);
   });
 
-  test('and is absent at the first look waits: its mint may still run elsewhere', async () => {
-    const world = await leftWith('reaped', 'deleted');
-    expect(await reapTo('was-absent', world)).toMatchObject({ ended: 0, waiting: 1, calls: 1 });
-    expect(endsOf(world)).toEqual([]);
-  });
-
-  test('and is absent at the second look was never minted', async () => {
+  test('and is absent is looked for again until it could live no longer: its mint may still run elsewhere', async () => {
     const world = await leftWith('reaped', 'deleted');
     await reapTo(lost, world);
     world.clock.advance(1);
+    expect(await reapTo('was-absent', world)).toMatchObject({ ended: 0, waiting: 1, calls: 1 });
+    world.clock.advance(60);
+    expect(await reapTo('was-absent', world)).toMatchObject({ ended: 0, waiting: 1, calls: 1 });
+    world.clock.advance(95);
     expect(await reapTo('was-absent', world)).toMatchObject({ ended: 1, calls: 1 });
-    expect(endsOf(world)).toEqual([['never_minted', false]]);
+    expect(endsOf(world)).toEqual([['expired', false]]);
+  });
+
+  test('and lands after it was looked for is deleted by a later look', async () => {
+    const world = await leftWith('reaped', 'deleted');
+    await reapTo('was-absent', world);
+    world.clock.advance(60);
+    expect(await world.reap()).toMatchObject({ ended: 1 });
+    expect(endsOf(world)).toEqual([['deleted', false]]);
+    expect(world.cloud.deleted.size).toBe(1);
   });
 
   test('is reaped by its age when its process died', async () => {

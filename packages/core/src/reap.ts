@@ -12,46 +12,28 @@ export interface ReapPorts extends LifecyclePorts {
   deadline(): AbortSignal;
   /** How far the clocks of cloud and database may differ. */
   readonly skewSeconds: number;
-  /** Cloud calls at once. */
+  /** Cloud calls of one provider at once, and each second. */
   readonly concurrency: number;
+  readonly callsPerSecond: number;
+  /** How many ends one call of this provider takes together. */
+  endsPerCall(provider: string): number;
+  /** Milliseconds that only go up. */
+  monotonicMs(): number;
   report(message: string, context: Readonly<Record<string, unknown>>): void;
 }
 
 /** Tries after which an end that still fails needs a person: about a minute of backoff. */
 const alarmAttempts = 5;
 
-/** What one pass did; `claimed` at the limit means that more is due. */
-export interface ReapPass {
-  readonly claimed: number;
-  readonly ended: number;
-  readonly waiting: number;
-  readonly failed: number;
-}
-
-/** Rows of one claim: enough to keep the calls busy, few enough to lose little with a crash. */
-export const claimLimit = 100;
-
-/**
- * One pass: claims what is due and takes it back. State lives in rows only; a crash anywhere leaves a row that is
- * claimed again. Never gives up while the credential can live; "not found" is success only under `whenAbsent`.
- */
-export async function reapOnce(ports: ReapPorts): Promise<ReapPass> {
-  const claimed = await ports.queue.claim({ limit: claimLimit });
-  const results = await inParallel(claimed, ports.concurrency, (work) => settleWork(work, ports));
-  const ends = results.filter((result): result is End => typeof result === 'object');
-  if (ends.length > 0) await ports.queue.settle(ends);
-  return {
-    claimed: claimed.length,
-    ended: ends.length + results.filter((result) => result === 'task').length,
-    waiting: results.filter((result) => result === 'waiting').length,
-    failed: results.filter((result) => result === 'failed').length,
-  };
-}
-
-type Settled = End | 'task' | 'waiting' | 'failed';
+/** An end to be recorded, or what became of it instead; an Error is the next try's. */
+export type Settled = End | 'task' | 'waiting' | Error;
 type IssuanceWork = Extract<Work, { kind: 'issuance' }>;
 
-async function settleWork(work: Work, ports: ReapPorts): Promise<Settled> {
+/**
+ * Takes one claimed piece of work back. State lives in rows only; a crash anywhere leaves a row that is claimed again.
+ * Never gives up while the credential can live; "not found" is success only under `whenAbsent`. Never rejects.
+ */
+export async function settleWork(work: Work, ports: ReapPorts): Promise<Settled> {
   try {
     if (work.kind === 'task') return await settleTask(work.taskId, ports);
     return await settleIssuance(work, ports);
@@ -67,7 +49,7 @@ async function settleWork(work: Work, ports: ReapPorts): Promise<Settled> {
       detail,
       ...(work.attempts >= alarmAttempts ? { alarm: 'ending_stuck' } : {}),
     });
-    return 'failed';
+    return error instanceof Error ? error : new Error(detail);
   }
 }
 
@@ -114,12 +96,12 @@ async function expired(work: IssuanceWork, ports: ReapPorts): Promise<Settled> {
   return ended(work, 'expired', ports);
 }
 
-// A mint may still run elsewhere: absence is final after a second look at a thing that deletion removes. What was
-// delivered did exist: it is gone by an earlier try whose answer was lost.
+// A mint may still run elsewhere: what was never delivered is looked for at the claim's own backoff until it could live
+// no longer, however often it is not there. What was delivered did exist: it is gone by an earlier try whose answer was lost.
 function whenAbsent(work: IssuanceWork, ports: ReapPorts): Promise<Settled> | Settled {
   const { plan, attempts, state } = work;
-  if (plan.ends.by !== 'deleted' || attempts < 2) return wait(work, ports);
-  return ended(work, state === 'revoking' ? 'deleted' : 'never_minted', ports);
+  if (plan.ends.by !== 'deleted') return wait(work, ports);
+  return state === 'revoking' && attempts >= 2 ? ended(work, 'deleted', ports) : 'waiting';
 }
 
 async function wait({ issuanceId, secondsPastNotAfter }: IssuanceWork, ports: ReapPorts): Promise<Settled> {
@@ -145,18 +127,4 @@ function ended(
     },
   );
   return { issuanceId, method, evidence, audit };
-}
-
-async function inParallel<T, R>(
-  items: readonly T[],
-  limit: number,
-  run: (item: T) => Promise<R>,
-): Promise<R[]> {
-  const results: R[] = [];
-  const queue = items.entries();
-  const worker = async () => {
-    for (const [index, item] of queue) results[index] = await run(item);
-  };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
-  return results;
 }

@@ -1,7 +1,15 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from '@jest/globals';
-import { compileDocuments, formatError, formatFinding, jsonSchemas, lint, parseDocuments } from './index.ts';
+import {
+  accessTable,
+  compileDocuments,
+  formatError,
+  formatFinding,
+  jsonSchemas,
+  lint,
+  parseDocuments,
+} from './index.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const sourcesIn = (folder: string) =>
@@ -39,6 +47,16 @@ test('the examples of clouds lint clean beside them, each a Provider and a templ
     const own = parseDocuments([source]).documents.map(({ kind }) => kind);
     expect(own).toEqual(expect.arrayContaining(['Provider', 'GrantTemplate']));
   }
+});
+
+test.each(accessTable.map(({ access }) => [access]))('a grant of the examples has access %s', (access) => {
+  const { documents } = parseDocuments([...sources, ...clouds]);
+  const templates = documents.flatMap(({ document }) =>
+    document.kind === 'GrantTemplate' ? document.spec.grants : [],
+  );
+  // The provider token needs no access: it has one.
+  const had = templates.map(({ mint }) => mint.access ?? mint.provider);
+  expect(had).toContain(access);
 });
 
 test('the examples name schemas that exist', () => {

@@ -3,6 +3,7 @@ import type { ProviderSpec } from './documents/provider/provider.ts';
 import type { Known, Report } from './lint.ts';
 import { lintAzureGrant } from './lint-azure.ts';
 import type { GrantAt } from './lint-grant.ts';
+import { lintRefused } from './lint-refused.ts';
 
 /** What in a `mint:` block picks among the ceilings of its provider, by the type of provider that has such. */
 export const ceilingKeys = ['role', 'client', 'serviceAccount', 'kmsKey'] as const;
@@ -24,8 +25,9 @@ function ceilingsOf(spec: ProviderSpec): Readonly<Partial<Record<string, readonl
 }
 
 /** Nothing is said of a Provider that nobody knows. */
-export function lintCeiling({ grant, index }: GrantAt, spec: ProviderSpec | undefined, report: Report): void {
+export function lintCeiling(at: GrantAt, spec: ProviderSpec | undefined, report: Report): void {
   if (spec === undefined) return;
+  const { grant, index } = at;
   const { mint } = grant;
   const path = ['spec', 'grants', index];
   for (const key of ceilingKeys) {
@@ -38,7 +40,8 @@ export function lintCeiling({ grant, index }: GrantAt, spec: ProviderSpec | unde
         : `not one of the ${key}s of provider ${mint.provider}`;
     report('ERROR', key, [...path, 'mint', key], problem);
   }
-  if (spec.type === 'azure') lintAzureGrant({ grant, index }, spec, report);
+  if (spec.type === 'azure') lintAzureGrant(at, spec, report);
+  lintRefused(at, spec, report);
 }
 
 /**

@@ -90,7 +90,13 @@ function lintAudience({ grant, index, spec }: GrantAt, known: Known, report: Rep
 
 function lintActions({ grant, index }: GrantAt, row: AccessRow | undefined, report: Report): void {
   const path = ['spec', 'grants', index, 'actions'];
-  if (grant.actions.length === 0) report('WARN', 'no-action', path, 'an empty list permits nothing');
+  if (grant.actions.length === 0)
+    report(
+      grant.mint.provider === 'token' ? 'WARN' : 'ERROR',
+      'no-action',
+      path,
+      'an empty list permits nothing',
+    );
   for (const [position, action] of grant.actions.entries()) {
     if (row !== undefined && row.permissions[action] === undefined)
       report(

@@ -9,6 +9,9 @@ interface ResourceAt extends GrantAt {
   readonly report: (level: 'ERROR' | 'SECURITY' | 'WARN', rule: string, message: string) => void;
 }
 
+/** Of S3, Cloud Storage and Azure alike; no other key may be longer either. */
+const keyBytesMax = 1_024;
+
 const variable = /\$\{[^}]*\}/g;
 
 /** The outer bound of a grant: variables that exist, a form that the access knows, nothing chosen that must be fixed. */
@@ -131,7 +134,8 @@ function lintHead({ spec, report }: ResourceAt, row: AccessRow, head: string): v
     report('ERROR', 'no-fixed-first-segment', `the ${what} must be written out`);
     return;
   }
-  const sample = head.replaceAll(variable, 'x');
+  // Three: some names are no shorter.
+  const sample = head.replaceAll(variable, 'xxx');
   if (!new RegExp(form).test(sample)) report('ERROR', 'resource-form', `"${sample}" is no name of a ${what}`);
 }
 
@@ -163,6 +167,10 @@ function lintKey({ report }: ResourceAt, row: AccessRow, tail: string): void {
       'resource-form',
       'no key of this form is ever opened: no ? \\ , " and no empty, . or .. segment',
     );
+  if (row.keyRefused !== undefined && new RegExp(row.keyRefused, 'u').test(sample))
+    report('ERROR', 'resource-form', `${row.access} opens no key with these characters`);
+  if (Buffer.byteLength(key.replaceAll(variable, '')) > keyBytesMax)
+    report('ERROR', 'resource-form', `no key is longer than ${keyBytesMax} bytes`);
   const whole = key.endsWith('/') || key === '**' || key.endsWith('/**');
   if (row.size === 'prefix' && !whole)
     report('ERROR', 'prefix-form', `${row.access} opens a prefix: end the resource in / or /**`);

@@ -129,7 +129,12 @@ test.each<[string, Parts, Parts]>([
     { workloads: '[{ issuer: ci, match: { sub: "*", repository: acme } }]' },
   ],
   ['WARN no-workload', { workloads: '[]' }, {}],
-  ['WARN no-action', { actions: '[]' }, {}],
+  ['ERROR no-action', { actions: '[]' }, {}],
+  [
+    'WARN no-action',
+    { mint: toolMint, resource: 'https://tools.example/x', actions: '[]' },
+    { mint: toolMint, resource: 'https://tools.example/x' },
+  ],
   ['WARN repeated', { actions: '[read, read]' }, { actions: '[read, create]', effects: '[write]' }],
   ['WARN no-opener', { spec: 'openers: []' }, { spec: 'openers: [self]' }],
   [

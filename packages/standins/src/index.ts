@@ -10,13 +10,19 @@ export type { Assignment, AzureRecord } from './azure/state.ts';
 export { parseBoundary } from './gcp/boundary.ts';
 export type { GcpRecord } from './gcp/ledger.ts';
 export { type GcpOptions, type GcpStandin, startGcp } from './gcp/server.ts';
-export { type GithubRecord, type GithubStandin, startGithub } from './github/server.ts';
+export {
+  type GithubRecord,
+  type GithubStandin,
+  type InstallationSeed,
+  startGithub,
+} from './github/server.ts';
 export { type AssertionRequest, type IssuerOptions, type LocalIssuer, startIssuer } from './issuer/issuer.ts';
 export type { IssuerClient } from './issuer/people.ts';
 export {
   type Cluster,
   type ClusterRecord,
   type Pod,
+  type Rule,
   type ServiceAccount,
   startCluster,
 } from './kubernetes/cluster.ts';

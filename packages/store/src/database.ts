@@ -8,13 +8,17 @@ const connectTimeoutMs = 3_000;
 /** Longest single statement; far above any of ours, so that a stuck database is noticed. */
 const queryTimeoutMs = 15_000;
 
-/** One pool, shared by the prepared hot statements and by Prisma. Holds no session state. */
-export interface Database {
-  readonly pool: pg.Pool;
-  readonly prisma: PrismaClient;
+/** Prepared statements over a pool of their own. Holds no session state. */
+export interface Statements {
   /** A named prepared statement. Faults say whether it may have been applied. */
   call<Row extends pg.QueryResultRow>(name: string, text: string, values: readonly unknown[]): Promise<Row[]>;
   close(): Promise<void>;
+}
+
+/** One pool, shared by the prepared hot statements and by Prisma. */
+export interface Database extends Statements {
+  readonly pool: pg.Pool;
+  readonly prisma: PrismaClient;
 }
 
 export interface DatabaseOptions {
@@ -24,17 +28,8 @@ export interface DatabaseOptions {
   onError(error: Error): void;
 }
 
-export function openDatabase({ url, connections, onError }: DatabaseOptions): Database {
-  const pool = new pg.Pool({
-    connectionString: url,
-    max: connections,
-    connectionTimeoutMillis: connectTimeoutMs,
-    query_timeout: queryTimeoutMs,
-    application_name: 'mayfly',
-    keepAlive: true,
-  });
-  pool.on('error', onError);
-  pool.on('connect', (client) => client.on('error', onError));
+export function openDatabase(options: DatabaseOptions): Database {
+  const pool = openPool(options);
   const prisma = new PrismaClient({ adapter: new PrismaPg(pool) });
   return {
     pool,
@@ -45,6 +40,29 @@ export function openDatabase({ url, connections, onError }: DatabaseOptions): Da
       await pool.end();
     },
   };
+}
+
+/** Connections that nobody else takes: what ends access must not wait behind what gives it (invariant I14). */
+export function openStatements(options: DatabaseOptions): Statements {
+  const pool = openPool(options);
+  return {
+    call: (name, text, values) => callNamed(pool, { name, text, values: [...values] }),
+    close: () => pool.end(),
+  };
+}
+
+function openPool({ url, connections, onError }: DatabaseOptions): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: connections,
+    connectionTimeoutMillis: connectTimeoutMs,
+    query_timeout: queryTimeoutMs,
+    application_name: 'mayfly',
+    keepAlive: true,
+  });
+  pool.on('error', onError);
+  pool.on('connect', (client) => client.on('error', onError));
+  return pool;
 }
 
 /** A deadlock or serialization failure applied nothing; asked again it has always passed here. */

@@ -1,12 +1,12 @@
 import type { DenyDue, DenyStore, DenyUnproven, DenyUntold } from '@mayfly/core';
 import { z } from 'zod';
-import type { Database } from './database.ts';
+import type { Statements } from './database.ts';
 import { encodeAudit } from './encode.ts';
 
 const write = z.object({ version: z.coerce.number(), entries: z.array(z.string()) }).nullable();
 
 /** Deny documents: entries, one writer at a time by a lease in the row, a version as fence. */
-export function createDenyStore(database: Database): DenyStore {
+export function createDenyStore(database: Statements): DenyStore {
   return {
     request: async ({ provider, role }, add, leaseSeconds) => {
       const values = [provider, role, JSON.stringify(add), leaseSeconds];

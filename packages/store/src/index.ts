@@ -16,3 +16,4 @@ export type {
 export type { SignedIn, SignInFound, SignInRow, SignInRows } from './sign-in.ts';
 export { subkey } from './sign-in-seal.ts';
 export { createStore, type Store } from './store.ts';
+export type { QueueStatus } from './work-queue.ts';

@@ -31,6 +31,7 @@ beforeAll(async () => {
     createStore({
       url: embedded.appUrl,
       connections: 12,
+      endingConnections: 2,
       reapAgeSeconds: 60,
       rowMac: () => Buffer.alloc(32),
       onError: () => undefined,

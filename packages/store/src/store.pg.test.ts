@@ -22,6 +22,7 @@ describeStore('the store in PostgreSQL', async () => {
     createStore({
       url: embedded.appUrl,
       connections: 8,
+      endingConnections: 2,
       reapAgeSeconds,
       rowMac: () => Buffer.alloc(32),
       onError: () => undefined,

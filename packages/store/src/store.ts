@@ -1,6 +1,6 @@
 import type { DenyStore, Ledger, Tasks, WorkQueue } from '@mayfly/core';
 import { createAnswers } from './answers.ts';
-import { type Database, type DatabaseOptions, openDatabase } from './database.ts';
+import { type Database, type DatabaseOptions, openDatabase, openStatements } from './database.ts';
 import { createDenyStore } from './deny-store.ts';
 import { createDocuments, type Documents, type RowMac } from './documents.ts';
 import {
@@ -16,7 +16,7 @@ import { createQueries } from './queries.ts';
 import { createSignIn, type SignInRows } from './sign-in.ts';
 import { TaskFacts } from './task-facts.ts';
 import { createTasks } from './tasks.ts';
-import { createWorkQueue } from './work-queue.ts';
+import { createWorkQueue, type QueueStatus, readQueueStatus } from './work-queue.ts';
 
 export type Store = ReturnType<typeof createQueries> &
   ReturnType<typeof createAnswers> & {
@@ -30,31 +30,43 @@ export type Store = ReturnType<typeof createQueries> &
     signIn(secret: () => Buffer): SignInRows;
     readonly database: Database;
     status(): Promise<DatabaseStatus>;
+    queueStatus(): Promise<QueueStatus>;
     databaseNow(): Promise<Date>;
     ensureInstallation(environment: 'dev' | 'production'): Promise<string>;
     keepPartitions(retentionDays: number): Promise<void>;
     close(): Promise<void>;
   };
 
-/** Everything stored, over one pool. `rowMac` is asked for at each use: the key itself lies wrapped in the database. */
-export function createStore(options: DatabaseOptions & { reapAgeSeconds: number; rowMac: RowMac }): Store {
+export interface StoreOptions extends DatabaseOptions {
+  /** Connections beside those, kept for what ends access. */
+  readonly endingConnections: number;
+  readonly reapAgeSeconds: number;
+  readonly rowMac: RowMac;
+}
+
+/** Everything stored. `rowMac` is asked for at each use: the key itself lies wrapped in the database. */
+export function createStore(options: StoreOptions): Store {
   const database = openDatabase(options);
+  const ending = openStatements({ ...options, connections: options.endingConnections });
   const facts = new TaskFacts();
   return {
     ...createQueries(database),
     ...createAnswers(database),
     ledger: createLedger(database, facts, options),
-    taskStore: createTasks(database, facts),
-    queue: createWorkQueue(database),
-    deny: createDenyStore(database),
+    taskStore: createTasks(database, facts, ending),
+    queue: createWorkQueue(ending),
+    deny: createDenyStore(ending),
     documents: createDocuments(database, options.rowMac),
     keys: createKeys(database),
     signIn: (secret) => createSignIn(database, secret),
     database,
     status: () => readDatabaseStatus(database),
+    queueStatus: () => readQueueStatus(ending),
     databaseNow: () => databaseNow(database),
     ensureInstallation: (environment) => ensureInstallation(database, environment),
     keepPartitions: (days) => keepPartitions(database, days),
-    close: () => database.close(),
+    close: async () => {
+      await Promise.all([database.close(), ending.close()]);
+    },
   };
 }

@@ -13,7 +13,7 @@ import {
 } from '@mayfly/core';
 import type { Reason } from '@mayfly/protocol';
 import { z } from 'zod';
-import { type Database, orFault } from './database.ts';
+import { type Database, orFault, type Statements } from './database.ts';
 import { digestBytes, encodeAudit, encodeOpening, encodeUses, ownerKey } from './encode.ts';
 import type { TaskFacts } from './task-facts.ts';
 import { taskFromRow } from './task-rows.ts';
@@ -26,7 +26,7 @@ const opened = z.object({
 });
 
 /** The task side of storage: fixed facts from memory, state always from the database where it decides. */
-export function createTasks(database: Database, facts: TaskFacts): Tasks {
+export function createTasks(database: Database, facts: TaskFacts, reserved: Statements): Tasks {
   const read = async (
     where: { id: string } | (Omit<RefKey, 'owner'> & { ownerKey: Uint8Array<ArrayBuffer> }),
   ) => {
@@ -35,7 +35,7 @@ export function createTasks(database: Database, facts: TaskFacts): Tasks {
   };
   const change = async (id: string, statement: string, event: Record<string, unknown>) => {
     const values = [id, JSON.stringify(event)];
-    const [row] = await database.call<{ ok: boolean }>(
+    const [row] = await reserved.call<{ ok: boolean }>(
       statement,
       `select ${statement}($1::uuid, $2::jsonb) as ok`,
       values,
@@ -43,7 +43,7 @@ export function createTasks(database: Database, facts: TaskFacts): Tasks {
     facts.forget(id);
     return row?.ok === true;
   };
-  const ending = (id: string) => readEnding(database, id);
+  const ending = (id: string) => readEnding(reserved, id);
   return {
     find: async (id, { fresh = false } = {}) => (fresh ? undefined : facts.get(id)) ?? read({ id }),
     findByRef: ({ owner, ...key }) => read({ ...key, ownerKey: digestBytes(ownerKey(owner)) }),
@@ -118,7 +118,7 @@ async function open(
     : { kind: 'refused', reason, retryAfterSeconds };
 }
 
-async function readEnding(database: Database, id: string): Promise<Ending | undefined> {
+async function readEnding(database: Statements, id: string): Promise<Ending | undefined> {
   const [row] = await database.call<{
     state: TaskFound['status']['state'] | null;
     total: number;

@@ -1,5 +1,5 @@
 import { type End, Fault, type MintPlan, type Work, type WorkQueue } from '@mayfly/core';
-import type { Database } from './database.ts';
+import type { Statements } from './database.ts';
 import { encodeAudit } from './encode.ts';
 
 interface ClaimedRow {
@@ -12,10 +12,15 @@ interface ClaimedRow {
 }
 
 /** The reaper's side: rows only, claimed in one statement. */
-export function createWorkQueue(database: Database): WorkQueue {
+export function createWorkQueue(database: Statements): WorkQueue {
   return {
-    claim: async ({ limit }) => {
-      const rows = await database.call<ClaimedRow>('claim_work', 'select * from claim_work($1)', [limit]);
+    lanes: async () => {
+      const rows = await database.call<{ lane: string }>('due_lanes', 'select due_lanes() as lane', []);
+      return rows.map(({ lane }) => lane);
+    },
+    claim: async ({ lane, limit }) => {
+      const text = 'select * from claim_work($1, $2)';
+      const rows = await database.call<ClaimedRow>('claim_work', text, [lane, limit]);
       return rows.map(workFromRow);
     },
     settle: async (ends) => {
@@ -48,4 +53,28 @@ function workFromRow({ id, kind, state, attempts, plan, seconds_past: past }: Cl
 
 function encodeEnd({ issuanceId, method, evidence, audit }: End): Record<string, unknown> {
   return { issuanceId, method, evidence, audit: encodeAudit(audit) };
+}
+
+/** What the reaper has before it, for metrics; counts stop at 10,000. */
+export interface QueueStatus {
+  readonly lanes: readonly { readonly lane: string; readonly due: number; readonly lagSeconds: number }[];
+  /** Ends that were asked for and not confirmed, and the age of the oldest. */
+  readonly unconfirmed: number;
+  readonly oldestSeconds: number;
+}
+
+export async function readQueueStatus(database: Statements): Promise<QueueStatus> {
+  const rows = await database.call<{
+    lane: string;
+    due: number;
+    lag_seconds: number | null;
+    unconfirmed: number;
+    oldest_seconds: number | null;
+  }>('queue_status', 'select * from queue_status()', []);
+  const [first] = rows;
+  return {
+    lanes: rows.map(({ lane, due, lag_seconds: lag }) => ({ lane, due, lagSeconds: lag ?? 0 })),
+    unconfirmed: first?.unconfirmed ?? 0,
+    oldestSeconds: first?.oldest_seconds ?? 0,
+  };
 }

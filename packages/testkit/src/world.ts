@@ -146,6 +146,9 @@ function createBroker(storage: StorePorts, shared: Shared): Broker {
     report: (message, context) => void reports.push({ message, context }),
     skewSeconds: 30,
     concurrency: options.concurrency ?? 4,
+    callsPerSecond: 1_000,
+    endsPerCall: () => 1,
+    monotonicMs: () => clock.monotonicMs(),
   };
   return {
     ...{ ports, trace, reports },

@@ -202,6 +202,8 @@ create table issuance_end (
 create table work (
   id uuid primary key,
   kind text not null check (kind in ('issuance', 'task')),
+  -- The provider, so that each has its turn; '' for tasks.
+  lane text not null default '',
   task_id uuid,
   intended_at timestamptz,
   state text not null check (state in ('intended', 'delivered', 'revoking', 'reaped', 'task')),
@@ -211,8 +213,10 @@ create table work (
   reach text,
   attempts integer not null default 0
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
-create index work_due on work (due_at);
+create index work_due on work (lane, due_at);
 create index work_task on work (task_id);
+-- Ends that were asked for and not confirmed: few, however much is outstanding.
+create index work_unconfirmed on work (requested_at) where requested_at is not null;
 
 -- Insert-only. `body` is the canonical event (RFC 8785), `leaf_hash` its RFC 6962 leaf. `xid` lets a later
 -- sequencer take rows older than every running transaction; `cluster` tells apart dumps restored into a new one.

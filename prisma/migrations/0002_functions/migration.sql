@@ -225,8 +225,8 @@ begin
   if (r->>'local')::boolean then
     perform append_audit(i->'delivered');
   else
-    insert into work (id, kind, task_id, intended_at, state, due_at, not_after, reach)
-    values ((r->>'id')::uuid, 'issuance', g.task_id, uuid_time((r->>'id')::uuid), 'intended',
+    insert into work (id, kind, lane, task_id, intended_at, state, due_at, not_after, reach)
+    values ((r->>'id')::uuid, 'issuance', r->>'provider', g.task_id, uuid_time((r->>'id')::uuid), 'intended',
       clock_timestamp() + make_interval(secs => (i->>'reapAgeSeconds')::float), (r->>'notAfter')::timestamptz, r->>'reach');
   end if;
   return jsonb_build_object('kind', 'intended');
@@ -329,11 +329,35 @@ begin
 end $$;
 
 -- A claim moves due_at by a backoff with jitter, so that a crashed claimer's rows come back by themselves.
-create function claim_work(most integer) returns table (
+-- Lanes at which something is due: one probe of the index per lane, however much is outstanding.
+create function due_lanes() returns setof text language sql stable as $$
+  with recursive lanes as (
+    (select w.lane from work w order by w.lane limit 1)
+    union all
+    select (select w.lane from work w where w.lane > l.lane order by w.lane limit 1) from lanes l where l.lane is not null
+  )
+  select l.lane from lanes l
+  where l.lane is not null and exists (select from work w where w.lane = l.lane and w.due_at <= clock_timestamp())
+$$;
+
+-- What the reaper has before it, by lane: probes of two indexes, and counts that stop at 10,000.
+create function queue_status() returns table (lane text, due integer, lag_seconds float8, unconfirmed integer, oldest_seconds float8)
+language sql stable as $$
+  select l, (select count(*) from (select from work w where w.lane = l and w.due_at <= clock_timestamp() limit 10000) d)::int,
+    (select extract(epoch from clock_timestamp() - w.due_at) from work w
+     where w.lane = l and w.due_at <= clock_timestamp() order by w.due_at limit 1)::float8,
+    (select count(*) from (select from work w where w.requested_at is not null limit 10000) u)::int,
+    (select extract(epoch from clock_timestamp() - w.requested_at) from work w
+     where w.requested_at is not null order by w.requested_at limit 1)::float8
+  from (select due_lanes() union select '') x(l)
+$$;
+
+create function claim_work(of_lane text, most integer) returns table (
   id uuid, kind text, state text, attempts integer, plan jsonb, seconds_past double precision
 ) language sql as $$
   with d as (
-    select w.id from work w where w.due_at <= clock_timestamp() order by w.due_at limit most for update skip locked
+    select w.id from work w where w.lane = of_lane and w.due_at <= clock_timestamp()
+    order by w.due_at limit most for update skip locked
   ), u as (
     update work w set attempts = w.attempts + 1,
       state = case w.state when 'intended' then 'reaped' else w.state end,
@@ -584,8 +608,8 @@ create function deny_reopen(doc_provider text, doc_role text, e jsonb) returns v
 begin
   update deny_document set acked_version = 0, read_at = clock_timestamp() where provider = doc_provider and role = doc_role;
   update deny_entry set acknowledged_at = null, effective_at = null where provider = doc_provider and role = doc_role;
-  insert into work (id, kind, task_id, intended_at, state, due_at, not_after, requested_at, reach)
-  select i.id, 'issuance', i.task_id, i.intended_at, 'revoking', clock_timestamp(), i.not_after, clock_timestamp(), i.reach
+  insert into work (id, kind, lane, task_id, intended_at, state, due_at, not_after, requested_at, reach)
+  select i.id, 'issuance', i.provider, i.task_id, i.intended_at, 'revoking', clock_timestamp(), i.not_after, clock_timestamp(), i.reach
   from issuance i join deny_entry d on d.source_identity = i.reach and d.provider = i.provider
   where d.provider = doc_provider and d.role = doc_role and i.not_after > clock_timestamp() and i.decision = 'allow'
     and exists (select from issuance_end x where x.issuance_id = i.id and x.intended_at = i.intended_at)

@@ -253,9 +253,10 @@ export const transportCases: readonly Case[] = [
     must: 'MUST',
     needs: ['rate'],
     run: async (suite) => {
-      const first = await suite.exchange({ detail: 'rate' });
-      // Within a minute of an earlier run the first is the one too many already.
-      const answer = first.status === 429 ? first : await suite.exchange({ detail: 'rate' });
+      let answer = await suite.exchange({ detail: 'rate' });
+      // The first may be the one too many already, and the second may be the first of another minute; not the third.
+      for (let more = 0; more < 2 && answer.status !== 429; more += 1)
+        answer = await suite.exchange({ detail: 'rate' });
       expectRefused(answer, 'temporarily_unavailable', 429);
       check(answer, /^[1-9][0-9]*$/.test(answer.headers['retry-after'] ?? ''), 'Retry-After in seconds');
     },

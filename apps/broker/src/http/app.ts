@@ -34,6 +34,9 @@ const form = 'application/x-www-form-urlencoded';
 type Handler = (request: RawRequest) => Promise<Reply> | Reply;
 type ErrorForm = (error: unknown, context: ErrorContext) => Reply | Promise<Reply>;
 
+/** How long a reader of public keys waits for the database to say that they were rotated. */
+const rotationWaitMs = 500;
+
 /** The HTTP surface: limits, then one handler per route, one way to answer and one to refuse. */
 export function createApp(broker: Broker): Express {
   const app = express();
@@ -52,7 +55,7 @@ export function createApp(broker: Broker): Express {
   get(resourceMetadataPath, () => resourceMetadata(broker));
   get(detailSchemaPath, () => detailSchema(broker));
   get('/jwks', async () => {
-    await broker.policies.refresh();
+    await seeRotation(broker);
     return jwks(broker);
   });
   get('/openapi.json', () => ({
@@ -91,9 +94,20 @@ function mountFederation(broker: Broker, get: (path: string, handle: Handler) =>
   if (origin !== issuer || pathname === '/') return;
   get(`${pathname}/.well-known/openid-configuration`, () => federationMetadata(broker));
   get(`${pathname}/jwks`, async () => {
-    await broker.policies.refresh();
+    await seeRotation(broker);
     return federationJwks(broker);
   });
+}
+
+// A cloud that ends access reads these while the database is busy or away: then the keys that are known are the answer.
+// A key is published minutes before it signs (rotation.ts), so no reader needs the newest.
+async function seeRotation({ policies }: Broker): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const enough = new Promise((resolve) => {
+    timer = setTimeout(resolve, rotationWaitMs);
+  });
+  await Promise.race([policies.refresh().catch(() => undefined), enough]);
+  clearTimeout(timer);
 }
 
 function mountOauth(app: Express, broker: Broker): void {

@@ -73,7 +73,7 @@ export function registerDocuments(program: Command): void {
       }));
       printRows(rows, {
         format: parseFormat(output),
-        columns: ['access', 'provider', 'resource', 'verbs', 'enforcedBy', 'life', 'ends'],
+        columns: ['access', 'provider', 'resource', 'verbs', 'mechanism', 'enforcedBy', 'life', 'ends'],
       });
     });
 }

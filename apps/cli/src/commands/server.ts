@@ -163,11 +163,13 @@ async function doctor(flags: { config?: string; output: string }): Promise<void>
         says: `epoch ${epoch}, ${documents.length} documents, all rows authentic`,
       },
       signInCheck(config, documents),
-      ...(await inspectProviders({ config, store, ring })).map(({ provider, subject, ok, says }) => ({
-        check: `provider ${provider}: ${subject}`,
-        ok,
-        says,
-      })),
+      ...(await inspectProviders({ config, store, ring, env: process.env })).map(
+        ({ provider, subject, ok, says }) => ({
+          check: `provider ${provider}: ${subject}`,
+          ok,
+          says,
+        }),
+      ),
     ];
   });
   printRows(checks, { format: parseFormat(flags.output), columns: ['check', 'ok', 'says'] });

@@ -133,8 +133,9 @@ function devDocuments(made: {
   // In one pass and whole: a free port such as 46017 would be taken for 4601 and a digit.
   const moved = (text: string) =>
     text.replaceAll(/http:\/\/127\.0\.0\.1:[0-9]+/g, (address) => addresses.get(address) ?? address);
-  return readFolder(examples).map(({ file, text }) => ({
-    file,
-    text: edit(moved(foreign?.edit(text) ?? text)),
-  }));
+  // What this one names stands in our stand-in alone: in another account lint refuses it.
+  const there = readFolder(examples).filter(
+    ({ file }) => foreign === undefined || !file.endsWith('aws-services.yaml'),
+  );
+  return there.map(({ file, text }) => ({ file, text: edit(moved(foreign?.edit(text) ?? text)) }));
 }

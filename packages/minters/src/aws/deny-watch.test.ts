@@ -118,6 +118,19 @@ test.each(changes)(
   },
 );
 
+test('a write whose answer was lost is acknowledged when it is seen, so that its undoing alarms', async () => {
+  cloud.aws.faults.arm({ action: 'GetRolePolicy', mode: 'cut' });
+  expect(await outcome(() => revoke(1))).toMatch(/^provider_unavailable/);
+  expect(cloud.store.acknowledged(cloud.role)).toBe(0);
+  cloud.advance(21);
+  expect(await watch()).toBe('ok');
+  expect([cloud.store.acknowledged(cloud.role), cloud.reports]).toEqual([1, []]);
+  await overwrite(denyPolicy({ version: 9, entries: ['mf-foreign-1'] }));
+  cloud.advance(11);
+  expect(await watch()).toBe('ok');
+  expect(cloud.reports).toEqual([alarm(1)]);
+});
+
 test('entries that are needed no longer go, and the empty document is deleted', async () => {
   await revoke(1);
   cloud.advance(600);

@@ -256,7 +256,9 @@ async function lookAt(
     const event = { type: 'deny.foreign', actor: 'mayfly', body: { ...at, version } };
     const audit = auditEvent({ newId, now: context.now }, event);
     await options.deny.observed(at, { intact, audit });
-  } else if (intact) await options.deny.observed(at, { intact, audit: null });
+  } else if (intact && acknowledged) await options.deny.observed(at, { intact, audit: null });
+  // The answer to its write was lost. Left unacknowledged, whoever undid it later would not be noticed.
+  else if (intact) await options.deny.acknowledge(at, version, due.widened);
   if (intact && !shrinks) return;
   const document = await options.deny.request(at, [], writerLeaseSeconds);
   const before = acknowledged ? due.widened : null;

@@ -19,6 +19,8 @@ import { type AwsBody, awsBody, baseSeconds, planAws, planBase } from './plan.ts
 import { type AwsProvider, parseAwsProvider, refuseMoved, splitRole, stsEndpoint } from './provider.ts';
 import { assume, checkCredentials, lying, type Session } from './session.ts';
 
+/** Ends on one role that are under way together become one document; as many as one document holds are not waited for. */
+const endsPerCall = 20;
 /** How long an endpoint is remembered not to know GetScopedCredentials. */
 const withoutScopedMs = 300_000;
 
@@ -49,7 +51,6 @@ export function createAwsMinter(options: MinterServices): Minter {
   };
   const knowsScoped = (provider: AwsProvider, now: Date) =>
     (withoutScoped.get(stsEndpoint(provider)) ?? Number.NEGATIVE_INFINITY) < now.getTime() - withoutScopedMs;
-  const atOf = (plan: MintPlan) => ({ provider: plan.provider, role: awsBody.parse(plan.body).role });
   const baseFor = (plan: MintPlan) => {
     const { sourceIdentity, sts } = awsBody.parse(plan.body);
     const base = bases.find(atOf(plan), sourceIdentity, new Date(plan.notAfter));
@@ -58,6 +59,7 @@ export function createAwsMinter(options: MinterServices): Minter {
   return {
     kind: 'aws',
     local: false,
+    endsPerCall,
     plan: planAws,
     base: (plan, context) => {
       if (!knowsScoped(providerOf(plan), context.now)) return undefined;
@@ -107,6 +109,10 @@ export function createAwsMinter(options: MinterServices): Minter {
       for (const one of seen) if (one.status === 'rejected') throw one.reason;
     },
   };
+}
+
+function atOf({ provider, body }: MintPlan) {
+  return { provider, role: awsBody.parse(body).role };
 }
 
 interface Spending {

@@ -4,7 +4,7 @@ import type { FederationSigner } from '../services.ts';
 import type { AzureProvider } from './provider.ts';
 
 /** What Entra expects as audience of an assertion of another issuer. */
-const audience = 'api://AzureADTokenExchange';
+export const assertionAudience = 'api://AzureADTokenExchange';
 export const managementScope = 'https://management.azure.com/.default';
 export const storageScope = 'https://storage.azure.com/.default';
 
@@ -53,7 +53,8 @@ export class EntraTokens {
     const key = keyOf(provider, client);
     const known = this.#credentials.get(key);
     if (known !== undefined) return known;
-    const sign = () => this.#federation.sign({ provider: name, purpose: 'mint', audience });
+    const sign = () =>
+      this.#federation.sign({ provider: name, purpose: 'mint', audience: assertionAudience });
     const made = new ClientAssertionCredential(tenant, client, sign, optionsOf(provider));
     if (this.#credentials.size >= credentialsMax) this.#credentials.clear();
     this.#credentials.set(key, made);

@@ -5,6 +5,7 @@ import type { MinterServices } from '../services.ts';
 import { blobBody } from './blob-plan.ts';
 import { DelegationKeys } from './delegation-keys.ts';
 import { EntraTokens } from './entra-tokens.ts';
+import { inspectAzure } from './inspect.ts';
 import { planAzure, type Signer } from './plan.ts';
 import { type AzureProvider, blobEndpoint, parseAzureProvider } from './provider.ts';
 import { queueBody, ruleOf } from './queue-plan.ts';
@@ -20,7 +21,8 @@ interface Keys {
  * Azure: a SAS for one blob, directory or queue, signed here with a key that Azure gave the broker. The credential is
  * what Azure's own clients take: the whole URL (`new BlobClient(url)`), or a connection string (`new ServiceBusClient`).
  */
-export function createAzureMinter({ federation, provider }: MinterServices): Minter {
+export function createAzureMinter(services: MinterServices): Minter {
+  const { federation, provider } = services;
   const tokens = new EntraTokens(federation);
   const rest = createRest();
   const keys: Keys = { delegation: new DelegationKeys(tokens, rest), rule: new RuleKeys(tokens, rest) };
@@ -45,6 +47,8 @@ export function createAzureMinter({ federation, provider }: MinterServices): Min
     },
     // Only all SAS of an account, or of a queue's rule, could be taken back (docs/clouds/azure.md, "In an emergency").
     revoke: async () => 'wait-for-expiry',
+    inspect: (of, context) =>
+      inspectAzure(parseAzureProvider(of), { services, tokens, keys: keys.delegation }, context),
   };
 }
 

@@ -9,7 +9,7 @@ import { type GcpProvider, iamCredentialsEndpoint, stsEndpoint } from './provide
 import { exchangeToken, federationForm } from './sts.ts';
 
 /** The narrowest scope that IAM Credentials takes: the broker's own token opens nothing else. */
-const iamScope = 'https://www.googleapis.com/auth/iam';
+export const iamScope = 'https://www.googleapis.com/auth/iam';
 /** A federated token is used until this much of its life is left. */
 const marginMs = 60_000;
 /** Providers remembered; a document that changes leaves its old entry behind. */
@@ -65,7 +65,7 @@ export class Identities {
     const assertion = await this.#federation.sign({
       provider: provider.name,
       purpose: 'mint',
-      audience: `https:${resource}`,
+      audience: assertionAudience(provider),
     });
     const form = federationForm({ audience: resource, scope: iamScope, assertion });
     const signal = AbortSignal.timeout(answerTimeoutMs);
@@ -83,8 +83,13 @@ export class Identities {
   }
 }
 
+/** `aud` of our assertion: Google's default for this pool provider. */
+export function assertionAudience({ workloadIdentityProvider }: GcpProvider): string {
+  return `https://iam.googleapis.com/${workloadIdentityProvider}`;
+}
+
 /** REST, one try, nothing from the environment. */
-function clientWith(token: string, provider: GcpProvider): IAMCredentialsClient {
+export function clientWith(token: string, provider: GcpProvider): IAMCredentialsClient {
   const { protocol, hostname, port } = new URL(iamCredentialsEndpoint(provider));
   const authClient = new OAuth2Client({
     universeDomain: 'googleapis.com',

@@ -2,6 +2,7 @@ import { type CallContext, Fault, type Minted, type Minter, type MintPlan, Secre
 import type { MinterServices } from '../services.ts';
 import { answerTimeoutMs, gcpCall, lying } from './call.ts';
 import { Identities } from './federation.ts';
+import { inspectGcp } from './inspect.ts';
 import { answerSeconds, type GcpBody, gcpBody, planGcp, type TokenBody } from './plan.ts';
 import { type GcpProvider, parseGcpProvider, storageEndpoint, stsEndpoint } from './provider.ts';
 import { signedUrl, stringToSign } from './signed-url.ts';
@@ -27,6 +28,8 @@ export function createGcpMinter(options: MinterServices): Minter {
       return body.access === 'gcs.object' ? signUrl(minting, body) : makeToken(minting, body);
     },
     revoke: async () => 'wait-for-expiry',
+    inspect: (provider, context) =>
+      inspectGcp(parseGcpProvider(provider), { services: options, identities }, context),
   };
 }
 

@@ -1,17 +1,14 @@
-import { createHash, createPrivateKey, type KeyObject } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { type CallContext, Fault, type Minted, type Minter, type MintPlan, Secret } from '@mayfly/core';
-import { SignJWT } from 'jose';
 import { z } from 'zod';
 import { createRest, lying, type Rest, refusalOf } from '../rest/rest.ts';
 import type { MinterServices } from '../services.ts';
+import { headersWith, keyOf, signApp } from './app.ts';
 import { type Held, HeldTokens } from './held-tokens.ts';
+import { inspectGithub } from './inspect.ts';
 import { type GithubBody, githubBody, planGithub, tokenSeconds } from './plan.ts';
 import { parseGithubProvider } from './provider.ts';
 
-/** GitHub takes no more than ten minutes; one call needs none of them. */
-const assertionSeconds = 60;
-/** GitHub advises to date it back, or a clock that is ahead is refused. */
-const assertionBackSeconds = 30;
 /** Clocks of GitHub and ours. */
 const lieSeconds = 30;
 /** A token that was just made may be refused for seconds where GitHub has not heard of it yet; well beyond that. */
@@ -40,6 +37,7 @@ export function createGithubMinter(services: MinterServices): Minter {
       return answer(asked, { plan, body, now: context.now });
     },
     revoke: (plan, context) => revoke(plan, { services, rest, held, context }),
+    inspect: (provider, context) => inspectGithub(parseGithubProvider(provider), { services, rest }, context),
   };
 }
 
@@ -78,35 +76,6 @@ async function ask(body: GithubBody, { plan, services, rest, context }: Asking):
   });
   if (answered.status !== 201) throw refusalOf(name, answered);
   return answered.body;
-}
-
-function headersWith(bearer: string): Readonly<Record<string, string>> {
-  const accept = 'application/vnd.github+json';
-  return { accept, authorization: `Bearer ${bearer}`, 'x-github-api-version': '2022-11-28' };
-}
-
-async function keyOf(provider: string, { files }: MinterServices): Promise<KeyObject> {
-  try {
-    const pem = await files?.privateKey(provider);
-    if (pem !== undefined) return createPrivateKey(pem);
-  } catch {
-    // What was wrong with it could hold a part of it.
-  }
-  throw new Fault('provider_unavailable', {
-    effect: 'none',
-    detail: `no private key for provider ${provider} (providerKeys)`,
-  });
-}
-
-function signApp(appId: string, key: KeyObject, now: Date): Promise<string> {
-  const seconds = Math.floor(now.getTime() / 1000);
-  return new SignJWT({
-    iss: appId,
-    iat: seconds - assertionBackSeconds,
-    exp: seconds + assertionSeconds,
-  })
-    .setProtectedHeader({ alg: 'RS256', typ: 'JWT' })
-    .sign(key);
 }
 
 const answered = z.object({

@@ -17,7 +17,8 @@ export const githubBody = z.strictObject({
 });
 export type GithubBody = z.output<typeof githubBody>;
 
-const permissionOf: Readonly<Record<string, string>> = {
+/** What each access needs of the App; nothing else is ever asked for. */
+export const permissionOf: Readonly<Record<string, string>> = {
   'github.repository': 'contents',
   'github.pull-requests': 'pull_requests',
   'github.issues': 'issues',

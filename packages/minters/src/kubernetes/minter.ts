@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto';
 import { type CallContext, Fault, type Minted, type Minter, type MintPlan, Secret } from '@mayfly/core';
 import { decodeJwt } from 'jose';
 import { z } from 'zod';
-import { createRest, lying, type Rest, type RestAnswer, refusalOf } from '../rest/rest.ts';
+import { createRest, lying, refusalOf } from '../rest/rest.ts';
 import type { MinterServices } from '../services.ts';
+import { type Cluster, openCluster } from './cluster.ts';
+import { inspectKubernetes } from './inspect.ts';
 import {
   answerSeconds,
   type KubernetesBody,
@@ -11,7 +13,7 @@ import {
   lifeSecondsMin,
   planKubernetes,
 } from './plan.ts';
-import { type KubernetesProvider, parseKubernetesProvider } from './provider.ts';
+import { parseKubernetesProvider } from './provider.ts';
 
 /**
  * Kubernetes: a Secret that holds nothing, and a token of one service account bound to it (TokenRequest). Deleting the
@@ -35,55 +37,9 @@ export function createKubernetesMinter(services: MinterServices): Minter {
     plan: planKubernetes,
     mint: async (plan, context) => mint(plan, await open(plan, 'mint', context), services.now),
     revoke: async (plan, context) => revoke(plan, await open(plan, 'revoke', context)),
+    inspect: (provider, context) =>
+      inspectKubernetes(parseKubernetesProvider(provider), { services, rest }, context),
   };
-}
-
-interface Cluster {
-  readonly provider: KubernetesProvider;
-  send(name: string, method: 'POST' | 'DELETE', path: string, json: unknown): Promise<RestAnswer>;
-}
-
-interface Opening {
-  readonly provider: KubernetesProvider;
-  readonly purpose: 'mint' | 'revoke';
-  readonly services: MinterServices;
-  readonly rest: Rest;
-  readonly signal: AbortSignal;
-}
-
-async function openCluster({ provider, purpose, services, rest, signal }: Opening): Promise<Cluster> {
-  const { endpoints, caFile } = provider;
-  const bearer = await identity(provider, purpose, services);
-  const ca = caFile == null ? {} : { ca: await allowed(caFile, services.files?.authority(caFile)) };
-  const base = endpoints.api.replace(/\/$/, '');
-  return {
-    provider,
-    send: (name, method, path, json) => {
-      const headers = { authorization: `Bearer ${bearer}` };
-      return rest.call({ name, method, url: `${base}${path}`, headers, json, signal, ...ca });
-    },
-  };
-}
-
-/** The broker's own assertion, or the operator's token file: never anything that a document holds. */
-async function identity(
-  { name, auth, audience, tokenFile, endpoints }: KubernetesProvider,
-  purpose: 'mint' | 'revoke',
-  { federation, files }: MinterServices,
-): Promise<string> {
-  if (auth === 'federation') return federation.sign({ provider: name, purpose, audience });
-  const file = tokenFile ?? '';
-  const origin = new URL(endpoints.api).origin;
-  return (await allowed(file, files?.token(file, origin))).trim();
-}
-
-async function allowed(file: string, reading: Promise<string> | undefined): Promise<string> {
-  const text = await reading?.catch(() => undefined);
-  if (text !== undefined) return text;
-  throw new Fault('provider_unavailable', {
-    effect: 'none',
-    detail: `${file} is not allowed or cannot be read`,
-  });
 }
 
 async function mint(plan: MintPlan, cluster: Cluster, now: () => Date): Promise<Minted> {

@@ -6,10 +6,18 @@ const awsEnds = 'denied (deny policy on the role, typically seconds, not guarant
 // A write that must not overwrite: the request has to carry `If-None-Match: *`.
 const onlyIfAbsent = { 's3:if-none-match': '*' };
 const awsWorst = 'a denial has no guaranteed delay, so the longest ttl counts';
-const bucket = { what: 'bucket', form: '^[a-z0-9.-]{1,63}$' };
-const always = { enforcedBy: 'provider', lifeSeconds: awsLife, ends: awsEnds, worst: awsWorst } as const;
+const bucket = { what: 'bucket', form: '^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$' };
+/** A policy is written in U+0020 to U+00FF. */
+const keyRefused = '[^\\u0020-\\u00ff]|[\\u007f-\\u009f]';
+const always = {
+  mechanism: 'STS session with a session policy for it',
+  enforcedBy: 'provider',
+  lifeSeconds: awsLife,
+  ends: awsEnds,
+  worst: awsWorst,
+} as const;
 /** Region and account stand in the ARN and are written out. */
-const owned = (service: string) => `^arn:aws[a-z-]*:${service}:[a-z0-9-]+:[0-9]{12}:`;
+const owned = (service: string) => `^arn:aws[a-z-]*:${service}:[a-z]{2}(?:-[a-z]+)+-[0-9]:[0-9]{12}:`;
 const sealed = ['kms:GenerateDataKey', 'kms:Decrypt'];
 const objectKey = { read: ['kms:Decrypt'], create: sealed, write: sealed };
 const oneKey = { 'dynamodb:LeadingKeys': 'KEY' };
@@ -24,6 +32,7 @@ export const awsAccess: readonly AccessRow[] = [
     start: '^arn:aws[a-z-]*:s3:::',
     head: bucket,
     tail: 'key',
+    keyRefused,
     size: 'one',
     permissions: {
       read: ['s3:GetObject'],
@@ -42,6 +51,7 @@ export const awsAccess: readonly AccessRow[] = [
     start: '^arn:aws[a-z-]*:s3:::',
     head: bucket,
     tail: 'key',
+    keyRefused,
     size: 'prefix',
     permissions: {
       read: ['s3:GetObject'],
@@ -74,6 +84,7 @@ export const awsAccess: readonly AccessRow[] = [
     start: `${owned('dynamodb')}table/`,
     head: { what: 'table', form: '^[A-Za-z0-9_.-]{3,255}$' },
     tail: 'key',
+    keyRefused,
     keyStart: 'items/',
     size: 'one',
     permissions: {

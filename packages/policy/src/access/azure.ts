@@ -3,8 +3,11 @@ import type { AccessRow } from './row.ts';
 const blobs = {
   provider: 'azure',
   start: '^https://[a-z0-9]{3,24}\\.blob\\.core\\.windows\\.net/',
-  head: { what: 'container', form: '^[a-z0-9](?:-?[a-z0-9]){0,62}$' },
+  head: { what: 'container', form: '^[a-z0-9](?:-?[a-z0-9]){2,62}$' },
   tail: 'key',
+  mechanism: 'user delegation SAS',
+  // What stands for itself in a URL; Azure drops a dot at the end of a name.
+  keyRefused: "[^A-Za-z0-9._~!$&'()+,;=:@*/-]|\\.(?:/|$)",
   enforcedBy: 'provider',
   conditions: {},
   // Below 5 s the clocks of Azure and the broker decide more than the life; a leaked one is worth at most 300 s.
@@ -40,6 +43,7 @@ export const azureAccess: readonly AccessRow[] = [
     // Rights of the queue's own rule, one for each verb; its SAS carries one of them.
     permissions: { send: ['Send'], receive: ['Listen'] },
     conditions: {},
+    mechanism: 'SAS of a rule of the queue with that right alone',
     enforcedBy: 'provider',
     lifeSeconds: blobs.lifeSeconds,
     ends: 'expired (a new key for the rule ends every SAS of it)',

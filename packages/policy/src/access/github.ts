@@ -15,6 +15,7 @@ function ofRepository(access: string, permission: string): AccessRow {
       write: [`${permission}:write`, 'metadata:read'],
     },
     conditions: {},
+    mechanism: 'installation token for one repository and one permission',
     enforcedBy: 'provider',
     // Every installation token lives one hour from when GitHub makes it, never less: with a minute for the way.
     lifeSeconds: { min: 3660, max: 7200 },

@@ -12,6 +12,7 @@ export const kubernetesAccess: readonly AccessRow[] = [
     // RBAC says what the account may do; a token narrows nothing within it.
     permissions: { invoke: ['serviceaccounts/token:create'] },
     conditions: {},
+    mechanism: 'TokenRequest bound to a Secret of its own; RBAC says what the account may',
     enforcedBy: 'provider, as a whole',
     // TokenRequest takes no less than 600 s, counted from when it arrives: with half a minute for the way.
     lifeSeconds: { min: 630, max: 3600 },

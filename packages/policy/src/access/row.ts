@@ -15,6 +15,8 @@ export interface AccessRow {
   readonly tail: 'none' | 'key' | 'name' | 'path';
   /** What a key starts with, where the provider's own ARNs have no place for it. */
   readonly keyStart?: string;
+  /** Regular expression of what no key holds that is ever opened, beside what no provider's key may hold. */
+  readonly keyRefused?: string;
   /** `one`: exactly one thing; `prefix`: everything under one prefix ending in `/`. */
   readonly size: 'one' | 'prefix';
   /** Native permissions of each verb that the access knows. */
@@ -23,6 +25,8 @@ export interface AccessRow {
   readonly conditions: Readonly<Partial<Record<Action, Readonly<Record<string, string>>>>>;
   /** Permissions on the customer's key that `mint.kmsKey` names; absent where none is taken. */
   readonly keyPermissions?: Readonly<Partial<Record<Action, readonly string[]>>>;
+  /** What a credential is, and what narrows it. */
+  readonly mechanism: string;
   /**
    * `nobody`: the credential opens more than the resource, and only a template that accepts that gets one.
    * `provider, as a whole`: the resource and no other, and within it everything.

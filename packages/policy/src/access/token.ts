@@ -12,6 +12,7 @@ export const tokenAccess: readonly AccessRow[] = [
     size: 'one',
     permissions: Object.fromEntries(actions.map((verb) => [verb, [verb]])),
     conditions: {},
+    mechanism: 'at+jwt for one resource server, which asks or verifies',
     enforcedBy: 'tool server',
     lifeSeconds: { min: 5, max: 3600 },
     worst: 'the longest ttl',

@@ -1,4 +1,4 @@
-/** The object permissions of Google's predefined roles, as far as boundaries and buckets here name them. */
+/** The permissions of Google's predefined roles, as far as boundaries, buckets and topics here name them. */
 const roles: Readonly<Record<string, readonly string[]>> = {
   'roles/storage.objectViewer': ['storage.objects.get', 'storage.objects.list'],
   'roles/storage.objectCreator': ['storage.objects.create'],
@@ -9,6 +9,7 @@ const roles: Readonly<Record<string, readonly string[]>> = {
     'storage.objects.delete',
     'storage.objects.update',
   ],
+  'roles/pubsub.publisher': ['pubsub.topics.publish'],
 };
 
 export function permissionsOf(role: string): readonly string[] | undefined {
@@ -25,5 +26,6 @@ const reading = [`${scopes}/devstorage.read_only`, ...writing];
 
 /** Scopes under which a permission can be used at all. */
 export function scopesFor(permission: string): readonly string[] {
+  if (permission.startsWith('pubsub.')) return [`${scopes}/pubsub`, `${scopes}/cloud-platform`];
   return permission === 'storage.objects.get' || permission === 'storage.objects.list' ? reading : writing;
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { GcpError } from './errors.ts';
 import { generateAccessToken, signBlob } from './iam-credentials.ts';
+import { serveTopic } from './pubsub.ts';
 import type { Call, Reply } from './server.ts';
 import { serveList, serveObject, serveUpload, serveXml } from './storage.ts';
 import { exchange } from './sts.ts';
@@ -8,6 +9,7 @@ import { exchange } from './sts.ts';
 const account = /^\/v1\/projects\/-\/serviceAccounts\/([^/:]+):([A-Za-z]+)$/;
 const jsonObject = /^\/storage\/v1\/b\/([^/]+)\/o(?:\/([^/]+))?$/;
 const upload = /^\/upload\/storage\/v1\/b\/([^/]+)\/o$/;
+const topic = /^\/v1\/(projects\/[^/:]+\/topics\/[^/:]+)(?::([a-z]+))?$/;
 const xmlObject = /^\/([^/]+)\/(.+)$/;
 
 /** Name of the call, for faults and the ledger. */
@@ -18,6 +20,8 @@ export function describe({ method }: IncomingMessage, url: URL, body: Buffer): s
   const named = account.exec(path)?.[2];
   if (named !== undefined) return `${named.charAt(0).toUpperCase()}${named.slice(1)}`;
   if (upload.test(url.pathname)) return 'PutObject';
+  const onTopic = topic.exec(url.pathname);
+  if (onTopic !== null) return onTopic[2] === 'publish' ? 'Publish' : 'GetTopic';
   const json = jsonObject.exec(url.pathname);
   if (json === null) return `Xml${method}`;
   if (json[2] === undefined) return 'ListObjects';
@@ -33,6 +37,8 @@ export async function dispatch(call: Call): Promise<Reply> {
     if (operation === 'generateAccessToken') return json(generateAccessToken(call, email));
     if (operation === 'signBlob') return json(signBlob(call, email));
   }
+  const [, named, asked] = topic.exec(pathname) ?? [];
+  if (named !== undefined) return json(serveTopic(call, named, asked));
   const uploaded = upload.exec(pathname)?.[1];
   if (uploaded !== undefined && method === 'POST') return serveUpload(call, decoded(uploaded));
   const [, bucket, object] = jsonObject.exec(pathname) ?? [];

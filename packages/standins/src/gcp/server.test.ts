@@ -18,7 +18,10 @@ gcp.createPoolProvider(provider, issuer.issuer);
 const privateKey = gcp.createServiceAccount({
   email,
   tokenCreators: [`principal://iam.googleapis.com/${pool}/subject/broker`],
-  roles: { data: ['roles/storage.objectUser'], shared: ['roles/storage.objectViewer'] },
+  roles: {
+    ...{ data: ['roles/storage.objectUser'], shared: ['roles/storage.objectViewer'] },
+    'projects/acme/topics/sent': ['roles/pubsub.publisher'],
+  },
 });
 for (const name of ['task-1/in.txt', 'task-1/å b.txt', 'task-2/in.txt']) gcp.putObject('data', name, name);
 gcp.putObject('shared', 'x', 'x');
@@ -321,4 +324,28 @@ test('the ledger holds no token, assertion or signature', async () => {
   const text = JSON.stringify(gcp.ledger());
   for (const token of gcp.tokens()) expect(text).not.toContain(token);
   expect(text).not.toMatch(/eyJ|Signature=/);
+});
+
+test('a topic takes messages of a token whose account may publish there, under a scope for it', async () => {
+  const call = async (token: string, path: string, body?: object) => {
+    const headers = { authorization: `Bearer ${token}` };
+    const sent = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
+    const answer = await fetch(`${gcp.url}/v1/projects/acme/topics/${path}`, { headers, ...sent });
+    return [answer.status, Object(await answer.json()).messageIds];
+  };
+  const token = await accountToken('pubsub');
+  const messages = [{ data: 'eA==' }];
+  expect(await call(token, 'sent:publish', { messages })).toEqual([200, ['1']]);
+  expect(await call(token, 'sent:publish', { messages: [...messages, ...messages] })).toEqual([
+    200,
+    ['2', '3'],
+  ]);
+  expect(await call(token, 'sent:publish', {})).toEqual([400, undefined]);
+  expect(await call(token, 'other:publish', { messages })).toEqual([403, undefined]);
+  expect(await call(token, 'sent')).toEqual([403, undefined]);
+  expect(await call('none', 'sent:publish', { messages })).toEqual([401, undefined]);
+  expect(await call(await accountToken('devstorage.full_control'), 'sent:publish', { messages })).toEqual([
+    403,
+    undefined,
+  ]);
 });

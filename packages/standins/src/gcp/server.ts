@@ -58,7 +58,7 @@ interface Context {
   now(): Date;
 }
 
-/** STS, IAM Credentials and Cloud Storage of one project on one loopback port, for unmodified clients. */
+/** STS, IAM Credentials, Cloud Storage and publishing of one project on one loopback port, for unmodified clients. */
 export async function startGcp(options: GcpOptions = {}): Promise<GcpStandin> {
   const { now = () => new Date(), onCall = () => undefined } = options;
   const state = emptyState();

@@ -16,7 +16,7 @@ export interface ServiceAccount {
   readonly publicKey: KeyObject;
   /** `principal://...` names with roles/iam.serviceAccountTokenCreator on it. */
   readonly tokenCreators: ReadonlySet<string>;
-  /** Storage roles by bucket. */
+  /** Roles by bucket or topic (`projects/P/topics/T`). */
   readonly roles: ReadonlyMap<string, readonly string[]>;
   disabled: boolean;
 }
@@ -44,10 +44,15 @@ export interface GcpState {
   /** By the token itself. */
   readonly tokens: Map<string, AccessToken>;
   readonly buckets: Map<string, Map<string, StoredObject>>;
+  /** Messages by topic. */
+  readonly published: Map<string, readonly unknown[]>;
 }
 
 export function emptyState(): GcpState {
-  return { pools: new Map(), accounts: new Map(), tokens: new Map(), buckets: new Map() };
+  return {
+    ...{ pools: new Map(), accounts: new Map(), tokens: new Map() },
+    ...{ buckets: new Map(), published: new Map() },
+  };
 }
 
 export function addToken(state: GcpState, token: AccessToken): string {

@@ -137,3 +137,38 @@ test('the audit log joins by the hash of the token and holds none', async () => 
   expect(made?.hashedToken).toBe(used?.hashedToken);
   expect(JSON.stringify(github.ledger())).not.toContain(token);
 });
+
+test('pull requests and issues ask for a permission of their own, and a title', async () => {
+  const permissions = { contents: 'write', pull_requests: 'write', issues: 'read' } as const;
+  const seed = { appId: '1', installationId: '6', owner: 'acme', repositories: ['webshop', 'billing'] };
+  const by = createPrivateKey(github.createInstallation({ ...seed, permissions }));
+  const given = async (json: object) => (await create(json, { by }, '6')).body.token;
+  const pulls = await given({ ...one, permissions: { pull_requests: 'write' } });
+  const issues = await given({ ...one, permissions: { issues: 'read' } });
+  const at = (part: string, name = 'webshop') => `/repos/acme/${name}/${part}`;
+  const open = (token: string, part: string, json: object = { title: 'x' }) =>
+    ask('POST', at(part), token, json);
+  expect((await open(pulls, 'pulls')).status).toBe(201);
+  expect(await ask('GET', at('pulls'), pulls)).toEqual({ status: 200, body: [{ number: 1, title: 'x' }] });
+  expect((await open(pulls, 'pulls', {})).status).toBe(422);
+  expect((await ask('GET', at('pulls', 'billing'), pulls)).status).toBe(404);
+  expect([(await ask('GET', at('issues'), pulls)).status, (await read(pulls)).status]).toEqual([403, 403]);
+  expect(await ask('GET', at('issues'), issues)).toEqual({ status: 200, body: [] });
+  expect((await open(issues, 'issues')).status).toBe(403);
+  expect((await ask('PUT', at('pulls'), pulls, { title: 'x' })).status).toBe(404);
+});
+
+test('an installation is seen by its own App, and by no other key', async () => {
+  const look = async (shape?: Shape) => ask('GET', '/app/installations/2', await app(shape));
+  expect(await look()).toMatchObject({
+    status: 200,
+    body: {
+      account: { login: 'acme' },
+      permissions: { contents: 'write', issues: 'read', metadata: 'read' },
+      repository_selection: 'selected',
+    },
+  });
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  expect((await look({ by: privateKey })).status).toBe(401);
+  expect((await look({ iss: '9' })).status).toBe(401);
+});

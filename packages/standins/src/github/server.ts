@@ -12,6 +12,8 @@ export interface InstallationSeed {
   readonly owner: string;
   /** What the App was given; a token has no more. */
   readonly permissions: Readonly<Record<string, Level>>;
+  /** Left out: the named repositories only. */
+  readonly selection?: 'all' | 'selected';
   /** Names of the private repositories that the App was installed on. */
   readonly repositories: readonly string[];
 }
@@ -37,7 +39,7 @@ export interface GithubStandin {
   unsuspend(installationId: string): void;
   /** Tokens made from now on are known only so long after. */
   lag(seconds: number): void;
-  /** By `create token`, `delete token`, `get installation`, `read contents`, `write contents`. */
+  /** By `get installation`, `create token`, `delete token`, and `read` or `write` with `contents`, `pulls` or `issues`. */
   readonly faults: Faults;
   ledger(): readonly GithubRecord[];
   close(): Promise<void>;
@@ -61,6 +63,8 @@ interface State {
   readonly installations: Map<string, Installation>;
   readonly tokens: Map<string, Token>;
   readonly files: Map<string, string>;
+  /** Pull requests and issues, by `OWNER/REPOSITORY/pulls` and the like. */
+  readonly lists: Map<string, { readonly number: number; readonly title: string }[]>;
   readonly ledger: GithubRecord[];
   readonly faults: Faults;
   now(): Date;
@@ -71,7 +75,7 @@ const tokenMs = 3_600_000;
 /** Longest `exp - iat` of an App's own token. */
 const assertionSecondsMax = 600;
 
-/** GitHub's REST API as far as installation tokens go, and the contents of private repositories behind them. */
+/** GitHub's REST API as far as installation tokens go, and what private repositories hold behind them. */
 export async function startGithub({
   now = () => new Date(),
 }: {
@@ -85,6 +89,7 @@ export async function startGithub({
       installations: new Map(),
       tokens: new Map(),
       files: new Map(),
+      lists: new Map(),
       ledger: [],
       faults: new Faults(),
       lagMs: 0,
@@ -126,28 +131,50 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
   const bearer = bearerOf(request);
   const route = `${method} ${url.split('?')[0]}`;
   const [, installationId] = /^POST \/app\/installations\/([0-9]+)\/access_tokens$/.exec(route) ?? [];
-  const [, seenId] = /^GET \/app\/installations\/([0-9]+)$/.exec(route) ?? [];
-  const [, verb, owner = '', repository = '', file = ''] =
-    /^(GET|PUT) \/repos\/([^/]+)\/([^/]+)\/contents\/(.+)$/.exec(route) ?? [];
+  const [, verb, owner = '', repository = '', part = '', file = ''] =
+    /^(GET|PUT|POST) \/repos\/([^/]+)\/([^/]+)\/(contents(?=\/.)|pulls$|issues$)\/?(.*)$/.exec(route) ?? [];
+  const [, looked] = /^GET \/app\/installations\/([0-9]+)$/.exec(route) ?? [];
   const calls = (): { action: string; run: (lie: Lie) => JsonAnswer | Promise<JsonAnswer> } => {
     if (installationId !== undefined)
       return {
         action: 'create token',
         run: (lie) => createToken(installationId, { bearer, body, lie, state }),
       };
-    if (seenId !== undefined)
-      return { action: 'get installation', run: () => getInstallation(seenId, bearer, state) };
+    if (looked !== undefined)
+      return { action: 'get installation', run: (lie) => getInstallation(looked, { bearer, lie, state }) };
     if (route === 'DELETE /installation/token')
       return { action: 'delete token', run: () => deleteToken(bearer, state) };
-    if (verb !== undefined)
+    if (isPart(part) && (verb === 'GET' || (verb === 'PUT') === (part === 'contents'))) {
+      const needed = verb === 'GET' ? 'read' : 'write';
       return {
-        action: verb === 'GET' ? 'read contents' : 'write contents',
-        run: () =>
-          contents(verb === 'GET' ? 'read' : 'write', { bearer, owner, repository, file, body, state }),
+        action: `${needed} ${part}`,
+        run: () => useRepository(needed, { bearer, owner, repository, part, file, body, state }),
       };
+    }
     return { action: '', run: () => problem(404, 'Not Found') };
   };
   await answerJson({ response, faults: state.faults, ...calls() });
+}
+
+/** Only its own App sees it. */
+async function getInstallation(
+  id: string,
+  { bearer, lie, state }: Omit<Creating, 'body'>,
+): Promise<JsonAnswer> {
+  const installation = state.installations.get(id);
+  if (!(await isApp(bearer, installation, state)) || installation === undefined)
+    return problem(401, 'A JSON web token could not be decoded');
+  const { owner, permissions, selection = 'selected', suspendedAt } = installation;
+  return {
+    status: 200,
+    body: {
+      id: Number(id),
+      account: { login: lie === 'lie_identity' ? 'somebody-else' : owner },
+      permissions: { ...permissions, metadata: 'read' },
+      repository_selection: selection,
+      suspended_at: suspendedAt?.toISOString().replace(/\.\d{3}Z$/, 'Z') ?? null,
+    },
+  };
 }
 
 interface Creating {
@@ -234,14 +261,6 @@ function liveToken(bearer: string, { tokens, now }: State): Token | undefined {
   return token.installation.suspendedAt === null ? token : undefined;
 }
 
-async function getInstallation(id: string, bearer: string, state: State): Promise<JsonAnswer> {
-  const installation = state.installations.get(id);
-  if (!(await isApp(bearer, installation, state)) || installation === undefined)
-    return problem(401, 'A JSON web token could not be decoded');
-  const suspended_at = installation.suspendedAt?.toISOString().replace(/\.\d{3}Z$/, 'Z') ?? null;
-  return { status: 200, body: { id: Number(id), suspended_at } };
-}
-
 function deleteToken(bearer: string, state: State): JsonAnswer {
   const token = liveToken(bearer, state);
   const status = token === undefined ? 401 : 204;
@@ -258,24 +277,34 @@ function deleteToken(bearer: string, state: State): JsonAnswer {
   return status === 204 ? { status } : problem(401, 'Bad credentials');
 }
 
-interface ContentsCall {
+/** Parts of a repository, each with the permission that it asks for. */
+const permissionOf = { contents: 'contents', pulls: 'pull_requests', issues: 'issues' } as const;
+type Part = keyof typeof permissionOf;
+
+function isPart(name: string): name is Part {
+  return Object.hasOwn(permissionOf, name);
+}
+
+interface RepositoryCall {
   readonly bearer: string;
   readonly owner: string;
   readonly repository: string;
+  readonly part: Part;
   readonly file: string;
   readonly body: unknown;
   readonly state: State;
 }
 
 /** A private repository that a token does not see is not there; a permission that it lacks is 403. */
-function contents(needed: Level, { bearer, owner, repository, file, body, state }: ContentsCall): JsonAnswer {
+function useRepository(needed: Level, call: RepositoryCall): JsonAnswer {
+  const { bearer, owner, repository, part, state } = call;
   const token = liveToken(bearer, state);
   const name = `${owner}/${repository}`;
   const seen = token?.installation.owner === owner && token.repositories.includes(repository);
-  const level = token?.permissions['contents'];
+  const level = token?.permissions[permissionOf[part]];
   const say = (answered: JsonAnswer) => {
     state.ledger.push({
-      ...{ at: state.now().toISOString(), action: `${needed} contents`, hashedToken: hashOf(bearer) },
+      ...{ at: state.now().toISOString(), action: `${needed} ${part}`, hashedToken: hashOf(bearer) },
       installationId: token?.installation.installationId ?? null,
       ...{ repository: name, status: answered.status },
     });
@@ -285,13 +314,29 @@ function contents(needed: Level, { bearer, owner, repository, file, body, state 
   if (!seen) return say(problem(404, 'Not Found'));
   if (level === undefined || (needed === 'write' && level !== 'write'))
     return say(problem(403, 'Resource not accessible by integration'));
-  const at = `${name}/${file}`;
+  return say(part === 'contents' ? contents(needed, call) : list(needed, call));
+}
+
+function contents(needed: Level, { owner, repository, file, body, state }: RepositoryCall): JsonAnswer {
+  const at = `${owner}/${repository}/${file}`;
   if (needed === 'write') {
     state.files.set(at, String(member(body, 'content')));
-    return say({ status: 201, body: { content: { path: file } } });
+    return { status: 201, body: { content: { path: file } } };
   }
-  const content = state.files.get(at) ?? Buffer.from(`# ${name}\n`).toString('base64');
-  return say({ status: 200, body: { type: 'file', path: file, encoding: 'base64', content } });
+  const content = state.files.get(at) ?? Buffer.from(`# ${owner}/${repository}\n`).toString('base64');
+  return { status: 200, body: { type: 'file', path: file, encoding: 'base64', content } };
+}
+
+/** Pull requests or issues: all of them, or one more, which has a title. */
+function list(needed: Level, { owner, repository, part, body, state }: RepositoryCall): JsonAnswer {
+  const at = `${owner}/${repository}/${part}`;
+  const made = state.lists.get(at) ?? [];
+  if (needed === 'read') return { status: 200, body: made };
+  const title = member(body, 'title');
+  if (typeof title !== 'string') return problem(422, 'Validation Failed');
+  const one = { number: made.length + 1, title };
+  state.lists.set(at, [...made, one]);
+  return { status: 201, body: one };
 }
 
 function hashOf(token: string): string {

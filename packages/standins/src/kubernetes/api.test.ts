@@ -155,3 +155,20 @@ test('the audit log names who did what, and holds no token', async () => {
   ]);
   expect(JSON.stringify(cluster.ledger())).not.toContain(token);
 });
+
+test('a review says of the caller alone what RBAC says, and a rule for one name is none for all', async () => {
+  const path = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
+  const review = async (bearer: string, resourceAttributes: object) => {
+    const { status, body } = await ask('POST', path, bearer, { spec: { resourceAttributes } });
+    return [status, body.status?.allowed];
+  };
+  const create = { verb: 'create', resource: 'secrets', namespace: 'agents' };
+  expect(await review(await as('minter'), create)).toEqual([201, true]);
+  expect(await review(await as('reaper'), create)).toEqual([201, false]);
+  expect(await review(await as('minter'), { ...create, namespace: 'kube-system' })).toEqual([201, false]);
+  const token = { ...create, resource: 'serviceaccounts', subresource: 'token' };
+  expect(await review(await as('minter'), { ...token, name: 'deployer' })).toEqual([201, true]);
+  expect(await review(await as('minter'), { ...token, name: 'other' })).toEqual([201, false]);
+  expect(await review(await as('minter'), token)).toEqual([201, false]);
+  expect(await review(await as('minter', 'https://other.example'), create)).toEqual([401, undefined]);
+});

@@ -42,12 +42,23 @@ function isAllowed(
 ): boolean {
   return (state.rules.get(user) ?? []).some(
     (rule) =>
-      rule.verbs.includes(verb) &&
-      rule.resource === resource &&
-      rule.namespace === namespace &&
+      (rule.verbs.includes(verb) || rule.verbs.includes('*')) &&
+      (rule.resource === resource || rule.resource === '*') &&
+      (rule.namespace === namespace || rule.namespace === '*') &&
       (rule.names === undefined ||
         (rule.names.includes(name) && (verb !== 'create' || resource.includes('/')))),
   );
+}
+
+/** SelfSubjectAccessReview: what RBAC says of the caller. Stores nothing, and everybody may ask. */
+export function reviewAccess(body: unknown, user: User, state: State): JsonAnswer {
+  const of = (name: string) => String(member(body, 'spec', 'resourceAttributes', name) ?? '');
+  const subresource = of('subresource');
+  const resource = subresource === '' ? of('resource') : `${of('resource')}/${subresource}`;
+  const call = { verb: of('verb'), resource, namespace: of('namespace'), name: of('name') };
+  const status = { allowed: isAllowed(call, user, state) };
+  const kind = 'SelfSubjectAccessReview';
+  return { status: 201, body: { apiVersion: 'authorization.k8s.io/v1', kind, status } };
 }
 
 /** Authorizes, runs and records one call. */

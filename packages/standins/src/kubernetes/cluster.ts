@@ -5,7 +5,7 @@ import { exportJWK, generateKeyPair } from 'jose';
 import { Faults } from '../aws/faults.ts';
 import { answerJson, bearerOf, type JsonAnswer, member, readJson } from '../json-api.ts';
 import { selfSigned } from '../tls/self-signed.ts';
-import { callOf, failure, runCall, signToken } from './api.ts';
+import { callOf, failure, reviewAccess, runCall, signToken } from './api.ts';
 import { authenticate, brokerName, verifyAccountToken } from './authenticate.ts';
 import { type ClusterRecord, keyOf, type Pod, type Rule, type ServiceAccount, type State } from './state.ts';
 
@@ -41,7 +41,7 @@ export interface Cluster {
   secrets(): readonly string[];
   /** From now on a review answers 500. */
   breakReviews(): void;
-  /** By `create secrets`, `delete secrets`, `create serviceaccounts/token`. */
+  /** By `create secrets`, `delete secrets`, `create serviceaccounts/token`, `review access`. */
   readonly faults: Faults;
   ledger(): readonly ClusterRecord[];
   /** The status of a call with this bearer, by a client that knows the authority. */
@@ -134,13 +134,16 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
   const body = method === 'GET' ? undefined : await readJson(request);
   const bearer = bearerOf(request);
   const call = callOf(method, url, body);
+  const isReview = method === 'POST' && url === '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
   const run = async (lie: Parameters<Parameters<typeof answerJson>[0]['run']>[0]): Promise<JsonAnswer> => {
     const user = await authenticate(bearer, state);
     if (user === undefined) return failure(401, 'Unauthorized');
+    if (isReview) return lie === undefined ? reviewAccess(body, user, state) : { status: 201, body: {} };
     if (call !== undefined) return runCall(call, { user, body, lie, state });
     return bearer === state.brokerToken ? forBroker(method, url, { body, state }) : failure(404, 'NotFound');
   };
-  const action = call === undefined ? '' : `${call.verb} ${call.resource}`;
+  const named = call === undefined ? '' : `${call.verb} ${call.resource}`;
+  const action = isReview ? 'review access' : named;
   await answerJson({ response, faults: state.faults, action, run });
 }
 

@@ -20,7 +20,7 @@ export interface StoredSecret {
   readonly annotations: unknown;
 }
 
-/** What a user may do: RBAC as far as it is needed here. A rule without names is for every name. */
+/** What a user may do: RBAC as far as it is needed here. A rule without names is for every name; `*` is everything. */
 export interface Rule {
   readonly verbs: readonly string[];
   /** `secrets`, `serviceaccounts/token`, `configmaps`. */

@@ -5,9 +5,14 @@ import type { MemoryRows, WorkRow } from './rows.ts';
 /** The reaper's side of storage, as `claim_work`, `settle_work` and `task_due`; the jitter is the seed's. */
 export function createMemoryQueue(rows: MemoryRows, random: Random): WorkQueue {
   return {
-    claim: async ({ limit }) => {
+    lanes: async () => [
+      ...new Set(
+        [...rows.work.values()].filter(({ dueAt }) => dueAt <= rows.now()).map((row) => laneOf(rows, row)),
+      ),
+    ],
+    claim: async ({ lane, limit }) => {
       const now = rows.now();
-      const due = [...rows.work.values()].filter(({ dueAt }) => dueAt <= now);
+      const due = [...rows.work.values()].filter((row) => row.dueAt <= now && laneOf(rows, row) === lane);
       due.sort((left, right) => left.dueAt.getTime() - right.dueAt.getTime());
       return due.slice(0, limit).map((row) => claim(rows, row, random));
     },
@@ -31,6 +36,11 @@ export function createMemoryQueue(rows: MemoryRows, random: Random): WorkQueue {
     },
     taskDue: async (taskId) => taskDue(rows, taskId),
   };
+}
+
+/** The provider; a task is nobody's. */
+function laneOf(rows: MemoryRows, { id, kind }: WorkRow): string {
+  return kind === 'task' ? '' : (rows.issuances.get(id)?.plan?.provider ?? '');
 }
 
 function claim(rows: MemoryRows, row: WorkRow, random: Random): Work {

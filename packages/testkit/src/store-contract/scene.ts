@@ -243,8 +243,13 @@ export class Scene {
 
   /** A claim of everything due, narrowed to these ids: other claims share the database. */
   async claim(...ids: readonly string[]): Promise<readonly Work[]> {
-    const claimed = await this.store.queue.claim({ limit: 1_000 });
-    return claimed.filter((work) => ids.includes(work.kind === 'task' ? work.taskId : work.issuanceId));
+    const { queue } = this.store;
+    const claimed = await Promise.all(
+      (await queue.lanes()).map((lane) => queue.claim({ lane, limit: 1_000 })),
+    );
+    return claimed
+      .flat()
+      .filter((work) => ids.includes(work.kind === 'task' ? work.taskId : work.issuanceId));
   }
 
   /** A once-only assertion that nobody has used. */

@@ -6,6 +6,7 @@ import type { Scene } from './scene.ts';
 export function describeWorkQueue(scene: () => Scene): void {
   beforeEach(() => scene().store.nothingDue());
   describe('queue: claims', () => testClaims(scene));
+  describe('work: lanes', () => testLanes(scene));
   describe('queue: settling', () => testSettling(scene));
   describe('queue: tasks that come due', () => testTasks(scene));
 }
@@ -71,10 +72,33 @@ function testClaims(scene: () => Scene): void {
     const ids = [];
     for (let count = 0; count < 6; count += 1) ids.push((await scene().intended(task)).plan.issuanceId);
     for (const id of ids) await store.makeDue(id);
-    const claims = await Promise.all([1, 2, 3].map(() => store.queue.claim({ limit: 2 })));
+    const claims = await Promise.all([1, 2, 3].map(() => store.queue.claim({ lane: 'cloud', limit: 2 })));
     for (const claim of claims) expect(claim.length).toBeLessThanOrEqual(2);
     const claimed = claims.flat().map((work) => (work.kind === 'issuance' ? work.issuanceId : work.taskId));
     expect(new Set(claimed).size).toBe(claimed.length);
+  });
+}
+
+function testLanes(scene: () => Scene): void {
+  test('each provider has a lane of its own, and tasks have theirs; a lane without due work is none', async () => {
+    const { store } = scene();
+    const task = await scene().opened();
+    const { plan } = await scene().intended(task);
+    expect(await store.queue.claim({ lane: 'elsewhere', limit: 1_000 })).toEqual([]);
+    await store.makeDue(plan.issuanceId);
+    await store.makeDue(task.id);
+    expect(await store.queue.lanes()).toEqual(expect.arrayContaining(['', 'cloud']));
+    const [tasks, cloud] = [
+      await store.queue.claim({ lane: '', limit: 1_000 }),
+      await store.queue.claim({ lane: 'cloud', limit: 1_000 }),
+    ];
+    expect(tasks.map(({ kind }) => kind)).toEqual(tasks.map(() => 'task'));
+    expect(tasks).toContainEqual(expect.objectContaining({ taskId: task.id }));
+    expect(cloud).toContainEqual(expect.objectContaining({ issuanceId: plan.issuanceId }));
+    // Claimed, they are due later.
+    expect(await store.queue.claim({ lane: 'cloud', limit: 1_000 })).not.toContainEqual(
+      expect.objectContaining({ issuanceId: plan.issuanceId }),
+    );
   });
 }
 
