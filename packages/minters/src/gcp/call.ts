@@ -51,11 +51,16 @@ function statusOf(error: unknown): number | undefined {
   return typeof status === 'number' ? status : undefined;
 }
 
-/** `fetch` hides the system's code in its cause. */
+/** `fetch` hides the system's code in its cause, and Google's libraries that error in theirs. */
+const causesMax = 4;
+
 function codeOf(error: unknown): string {
-  const cause: unknown = Reflect.get(Object(error), 'cause');
-  const code: unknown = Reflect.get(Object(error), 'code') ?? Reflect.get(Object(cause), 'code');
-  if (typeof code === 'string' && /^[A-Z_]{1,40}$/.test(code)) return code;
+  let cause = error;
+  for (let depth = 0; depth < causesMax; depth += 1) {
+    const code: unknown = Reflect.get(Object(cause), 'code');
+    if (typeof code === 'string' && /^[A-Z_]{1,40}$/.test(code)) return code;
+    cause = Reflect.get(Object(cause), 'cause');
+  }
   const name: unknown = Reflect.get(Object(error), 'name');
   return typeof name === 'string' && /^[A-Za-z]{1,40}$/.test(name) ? name : 'unknown';
 }
