@@ -22,5 +22,6 @@ export * from './roles.ts';
 export * from './secret.ts';
 export * from './task.ts';
 export * from './template.ts';
+export * from './unless-aborted.ts';
 export * from './variables.ts';
 export * from './workload.ts';

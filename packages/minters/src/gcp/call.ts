@@ -1,4 +1,4 @@
-import { type CallContext, Fault } from '@mayfly/core';
+import { type CallContext, Fault, unlessAborted } from '@mayfly/core';
 
 /** One answer of Google takes at most this; the mint deadline cuts it earlier. */
 export const answerTimeoutMs = 8_000;
@@ -13,7 +13,9 @@ export async function gcpCall<T>(
   run: () => Promise<T>,
 ) {
   try {
-    return await unlessAborted(signal, run);
+    signal.throwIfAborted();
+    // Google's client takes no signal; what it still does after an abort ends by its own timeout, and nobody waits for it.
+    return await unlessAborted(signal, run(), () => new DOMException('aborted', 'AbortError'));
   } catch (error) {
     if (error instanceof Fault) throw error;
     const status = statusOf(error);
@@ -63,13 +65,4 @@ function codeOf(error: unknown): string {
   }
   const name: unknown = Reflect.get(Object(error), 'name');
   return typeof name === 'string' && /^[A-Za-z]{1,40}$/.test(name) ? name : 'unknown';
-}
-
-// Google's client takes no signal; what it still does after an abort ends by its own timeout, and nobody waits for it.
-function unlessAborted<T>(signal: AbortSignal, run: () => Promise<T>): Promise<T> {
-  signal.throwIfAborted();
-  const { promise, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(new DOMException('aborted', 'AbortError'));
-  signal.addEventListener('abort', abort, { once: true });
-  return Promise.race([run(), promise]).finally(() => signal.removeEventListener('abort', abort));
 }
