@@ -23,7 +23,9 @@ export async function startHighWater(
 ): Promise<HighWaterWatch> {
   const { config, store, log } = broker;
   const file = join(config.dataDir, fileName);
-  store.highWater.learn(await readMark(file));
+  const written = await readMark(file);
+  if (written !== null && !(await store.highWater.learn(written)))
+    log.warn({ file }, 'what is written there is of another database, and says nothing of this one');
   if (isMoved) await store.recovery.require('moved', eventOf(broker, 'moved'));
   let told: string | null = null;
   const look = async () => {
@@ -73,11 +75,11 @@ async function readMark(file: string): Promise<unknown> {
 }
 
 /** Whole or not at all, also where the machine stops in the middle. */
-async function writeMark(file: string, { recovered, mark }: RecoveryState): Promise<void> {
+async function writeMark(file: string, { installation, recovered, mark }: RecoveryState): Promise<void> {
   await mkdir(join(file, '..'), { recursive: true });
   const handle = await open(`${file}.${process.pid}`, 'w', 0o600);
   try {
-    await handle.writeFile(`${JSON.stringify({ recovered, mark })}\n`);
+    await handle.writeFile(`${JSON.stringify({ installation, recovered, mark })}\n`);
     await handle.sync();
   } finally {
     await handle.close();

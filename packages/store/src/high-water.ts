@@ -4,7 +4,11 @@ import type { Statements } from './database.ts';
 import { encodeAudit } from './encode.ts';
 
 /** How far a database was seen to have come; compared in this order. */
-const mark = z.object({ recovered: z.coerce.number().int().min(0), mark: z.coerce.number().int().min(0) });
+const mark = z.object({
+  installation: z.uuid(),
+  recovered: z.coerce.number().int().min(0),
+  mark: z.coerce.number().int().min(0),
+});
 export type Mark = z.output<typeof mark>;
 
 const state = mark.extend({ recovery: z.string().nullable() });
@@ -27,10 +31,23 @@ export class HighWater {
     return this.#known;
   }
 
-  /** What another process has written down; ignored where more is known, or where it is nothing of ours. */
-  learn(value: unknown): void {
+  /** What a process before this one has written down. Of another database it says nothing: false. */
+  async learn(value: unknown): Promise<boolean> {
     const parsed = mark.safeParse(value);
-    if (parsed.success && isAhead(parsed.data, this.#known)) this.#known = parsed.data;
+    if (!parsed.success) return false;
+    const [row] = await this.#database.call<{ installation: string }>(
+      'installation_id',
+      'select installation from config_epoch',
+      [],
+    );
+    if (row?.installation !== parsed.data.installation) return false;
+    this.#raise(parsed.data);
+    return true;
+  }
+
+  #raise({ installation, recovered, mark: at }: Mark): void {
+    const seen = { installation, recovered, mark: at };
+    if (isAhead(seen, this.#known)) this.#known = seen;
   }
 
   /** One step on; an older database is marked as such, with this event, for every replica. */
@@ -39,7 +56,7 @@ export class HighWater {
     const values = [JSON.stringify(this.#known), JSON.stringify(encodeAudit(event))];
     const [row] = await this.#database.call<{ r: unknown }>('advance_mark', text, values);
     const seen = state.parse(row?.r);
-    if (seen.recovery === null) this.learn(seen);
+    if (seen.recovery === null) this.#raise(seen);
     return seen;
   }
 }
@@ -74,7 +91,7 @@ export function createRecovery(database: Statements): Recovery {
       return row?.ok === true;
     },
     state: async () => {
-      const text = 'select recovered, mark, recovery from config_epoch';
+      const text = 'select installation, recovered, mark, recovery from config_epoch';
       const [row] = await database.call<Record<string, unknown>>('recovery_state', text, []);
       return state.parse(row);
     },

@@ -16,6 +16,8 @@ create table config_epoch (
   bundle_version bigint not null default 0,
   -- How far this database has come: replicas raise it, and remember what they saw. One that says less is an older state.
   mark bigint not null default 0,
+  -- Which database it is, also after a restore: what was known of another says nothing of this one.
+  installation uuid not null default gen_random_uuid(),
   -- Milliseconds since 1970 of the last `mayfly recover`; assertions from before it work nowhere that they work once.
   recovered bigint not null default 0,
   -- Why nothing is issued until then; null: nothing is wrong.

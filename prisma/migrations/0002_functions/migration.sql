@@ -36,6 +36,7 @@ $$;
 -- Whether this database is an older state than its caller has seen, or was found to be one.
 create function needs_recovery(c config_epoch, known jsonb) returns boolean language sql immutable as $$
   select c.recovery is not null
+    or coalesce(c.installation <> (known->>'installation')::uuid, false)
     or coalesce((c.recovered, c.mark) < ((known->>'recovered')::bigint, (known->>'mark')::bigint), false)
 $$;
 
@@ -128,7 +129,7 @@ begin
     end if;
   end if;
   select * into c from config_epoch;
-  return jsonb_build_object('recovered', c.recovered, 'mark', c.mark, 'recovery', c.recovery);
+  return jsonb_build_object('installation', c.installation, 'recovered', c.recovered, 'mark', c.mark, 'recovery', c.recovery);
 end $$;
 
 -- `older`: than was known; `moved`: into another cluster by a dump; `asked`: by a person.
