@@ -114,6 +114,12 @@ export const states: readonly State[] = [
     enter: (scene) => asPerson(scene, '/v1/freeze', { reason: 'matrix' }),
     leave: (scene) => asPerson(scene, '/v1/thaw', { reason: 'matrix' }),
   },
+  {
+    name: 'recovery required',
+    reaches: any('exchange', 'opens'),
+    enter: async ({ world }) => void (await world.sql("update config_epoch set recovery = 'older'")),
+    leave: async ({ world }) => void (await world.sql('update config_epoch set recovery = null')),
+  },
   frozen({ template: 'matrix-job' }, any('exchange', 'opens')),
   frozen({ issuer: 'matrix-agents' }, any('exchange', 'opens')),
   frozen({ provider: 'token' }, any('token')),

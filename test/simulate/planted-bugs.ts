@@ -267,8 +267,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'one-use-forgotten',
     breaks: 'I7',
     file: `${core}/attest.ts`,
-    line: "return replay === 'once'",
-    becomes: "return replay === 'reuse'",
+    line: "if (replay !== 'once') return [];",
+    becomes: 'if (replay) return [];',
   },
   {
     name: 'reaped-is-cut',

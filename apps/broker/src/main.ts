@@ -19,6 +19,7 @@ export { keyEvent, loadKeys } from './keys/load.ts';
 export { keyState, nextRotations } from './keys/rotation.ts';
 export { createLog, type Log } from './log.ts';
 export { pass as reaperPass, watchDenials } from './reaper.ts';
+export { type RecoverySurvey, recoverDatabase, surveyRecovery } from './recover.ts';
 export { settings } from './settings.ts';
 export { type Running, refuseUnmigrated, type StartOptions, startBroker } from './start.ts';
 export { type Wired, wire } from './wire.ts';

@@ -70,6 +70,11 @@ export function createMetrics(insecure: readonly string[]) {
       help: 'Age of the oldest end that was asked for and is not confirmed',
       registers,
     }),
+    recoveryRequired: new Gauge({
+      name: 'mayfly_recovery_required',
+      help: '1 while the database is an older state than was known, and nothing is issued',
+      registers,
+    }),
     alarms: new Counter({
       name: 'mayfly_alarms_total',
       help: 'Things that should not happen and need a person',

@@ -41,15 +41,23 @@ async function live(): Promise<Answer> {
 async function ready(broker: Wired): Promise<Answer> {
   const insecure = [...broker.config.insecure];
   let problem = broker.draining() ? 'draining' : null;
+  let recovery: string | null = null;
   try {
     const { strongerLogin } = await broker.store.status();
     if (strongerLogin !== null) insecure.push(`databaseLogin:${strongerLogin}`);
     await broker.policies.current();
+    // Still ready: ends and the API go on.
+    recovery = (await broker.store.recovery.state()).recovery;
     if (!broker.clock.isTrusted()) problem ??= 'clock_off';
   } catch {
     problem ??= 'database_unavailable';
   }
-  const body = JSON.stringify({ ready: problem === null, problem, insecure });
+  const body = JSON.stringify({
+    ready: problem === null,
+    problem,
+    insecure,
+    ...(recovery === null ? {} : { recoveryRequired: recovery }),
+  });
   return { status: problem === null ? 200 : 503, type: 'application/json', body };
 }
 

@@ -9,11 +9,12 @@ const url = (name: string) => `https://${name}.example`;
 
 /** Documents in memory that trust these issuers; each write raises the epoch. */
 function trusting(...names: readonly string[]) {
-  const state = { epoch: 1, names, maxLifetime: '1h' };
+  const state = { epoch: 1, recovered: 0, names, maxLifetime: '1h' };
   const unused = () => Promise.reject(new Error('not asked for here'));
   const documents: Documents = {
     load: async () => ({
       epoch: state.epoch,
+      recovered: state.recovered,
       freezes: [],
       documents: state.names.map((name) => ({
         kind: 'TrustedIssuer',
@@ -28,7 +29,7 @@ function trusting(...names: readonly string[]) {
         },
       })),
     }),
-    readEpoch: async () => state.epoch,
+    readEpoch: async () => ({ epoch: state.epoch, isOlder: false }),
     version: unused,
     history: unused,
     apply: unused,

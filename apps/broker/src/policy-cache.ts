@@ -35,10 +35,14 @@ export function createPolicyCache(options: PolicyCacheOptions): PolicyCache {
   const versions = new Map<string, Template>();
   const attestors = new Map<string, { readonly spec: string; readonly attestor: Attestor }>();
   let current: PolicySet | undefined;
+  let recovered: number | undefined;
   let loading: Promise<PolicySet> | undefined;
   const load = () => {
     loading ??= loadSet(options)
-      .then(async (loaded) => {
+      .then(async ({ set: loaded, recovered: at }) => {
+        // After a recovery a version number may mean another document.
+        if (recovered !== at) versions.clear();
+        recovered = at;
         await options.onLoad(loaded);
         // A set that was read earlier must not replace a newer one.
         if (current === undefined || loaded.epoch >= current.epoch) current = loaded;
@@ -54,10 +58,15 @@ export function createPolicyCache(options: PolicyCacheOptions): PolicyCache {
     known: () => current,
     current: async () => current ?? load(),
     refresh: async () => {
-      const epoch = await documents.readEpoch();
-      if (current !== undefined && current.epoch >= epoch) return current;
-      const loaded = await load();
-      return loaded.epoch >= epoch ? loaded : load();
+      const { epoch, isOlder } = await documents.readEpoch();
+      const atLeast = async () => {
+        if (current !== undefined && current.epoch >= epoch) return current;
+        const loaded = await load();
+        return loaded.epoch >= epoch ? loaded : load();
+      };
+      const set = await atLeast();
+      // Never kept: the next look may find it recovered.
+      return isOlder ? { ...set, recoveryRequired: true } : set;
     },
     version: async (name, version) => {
       const key = `${name}@${version}`;
@@ -109,8 +118,11 @@ function specOf({ subjects, ...issuer }: TrustedIssuer): string {
   return JSON.stringify([issuer, subjects.map(({ text }) => text)]);
 }
 
-async function loadSet({ store, brokerIssuer }: PolicyCacheOptions): Promise<PolicySet> {
-  const { epoch, freezes, documents } = await store.documents.load();
+async function loadSet({
+  store,
+  brokerIssuer,
+}: PolicyCacheOptions): Promise<{ set: PolicySet; recovered: number }> {
+  const { epoch, recovered, freezes, documents } = await store.documents.load();
   const opened = documents.map(({ version, body }) => ({ version, document: reopenDocument(body) }));
-  return { epoch, freezes, ...compileDocuments(opened, { brokerIssuer }) };
+  return { set: { epoch, freezes, ...compileDocuments(opened, { brokerIssuer }) }, recovered };
 }

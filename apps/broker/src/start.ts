@@ -2,6 +2,7 @@ import type { Server } from 'node:http';
 import { migrate, startEmbedded } from '@mayfly/store';
 import { applyBundle, readFolder } from './bundle.ts';
 import { type Config, ConfigError } from './config.ts';
+import { type HighWaterWatch, startHighWater } from './high-water.ts';
 import { createApp } from './http/app.ts';
 import { readInstallationKek } from './keys/key-encryption-key.ts';
 import { startKeyWatch } from './keys/watch.ts';
@@ -58,14 +59,17 @@ export async function startBroker(options: StartOptions): Promise<Running> {
       ...(options.decorate ? { decorate: options.decorate } : {}),
     });
     undo.unshift(() => broker.store.close());
-    await refuseOtherEnvironment(broker, environment);
+    const found = await refuseOtherEnvironment(broker, environment);
+    const highWater = await startHighWater(broker, found);
+    undo.unshift(() => highWater.stop());
     await keepPartitions(broker);
     const sources = [
       ...(options.documents ?? []),
       ...(config.bundle === undefined ? [] : readFolder(config.bundle)),
     ];
     if (sources.length > 0) await applyBundle(broker, sources);
-    await broker.policies.refresh();
+    // An older state serves its ends all the same.
+    await broker.policies.current();
     await broker.clock.look();
     const clock = broker.clock.start();
     undo.unshift(async () => clock.stop());
@@ -80,7 +84,8 @@ export async function startBroker(options: StartOptions): Promise<Running> {
       url: config.issuer,
       opsUrl: `http://${config.opsListen.replace(/:\d+$/, '')}:${ports.ops}`,
       databaseUrls: { app: database.appUrl, owner: database.ownerUrl, auditor: database.auditorUrl },
-      stop: () => stop({ broker, clock, keyWatch, api, ops, reaper, closeDatabase: database.stop }),
+      stop: () =>
+        stop({ broker, clock, highWater, keyWatch, api, ops, reaper, closeDatabase: database.stop }),
     };
   } catch (error) {
     for (const step of undo) await step().catch(() => undefined);
@@ -119,9 +124,12 @@ export async function refuseUnmigrated(url: string): Promise<void> {
   throw new ConfigError([problem]);
 }
 
-async function refuseOtherEnvironment({ store }: Wired, environment: 'dev' | 'production'): Promise<void> {
-  const marked = await store.ensureInstallation(environment);
-  if (marked === environment) return;
+async function refuseOtherEnvironment(
+  { store }: Wired,
+  environment: 'dev' | 'production',
+): Promise<{ isMoved: boolean }> {
+  const { environment: marked, isMoved } = await store.ensureInstallation(environment);
+  if (marked === environment) return { isMoved };
   const hint =
     environment === 'dev' ? '`mayfly dev` never touches it' : 'it was made by `mayfly dev`; use a new one';
   throw new ConfigError([`this database is marked "${marked}": ${hint}`]);
@@ -151,6 +159,7 @@ interface Stopping {
   readonly broker: Wired;
   readonly clock: { stop(): void };
   readonly keyWatch: { stop(): Promise<void> };
+  readonly highWater: HighWaterWatch;
   readonly api: Server;
   readonly ops: Server;
   readonly reaper: Reaper | undefined;
@@ -161,13 +170,15 @@ interface Stopping {
  * New exchanges are refused at once, those in flight get their time; until then we go on listening, since a cloud may
  * yet fetch the keys of an assertion that it is being shown. /readyz says `draining` meanwhile.
  */
-async function stop({ broker, clock, keyWatch, api, ops, reaper, closeDatabase }: Stopping): Promise<void> {
+async function stop(stopping: Stopping): Promise<void> {
+  const { broker, clock, highWater, keyWatch, api, ops, reaper, closeDatabase } = stopping;
   broker.setDraining();
   const { drainTimeout } = broker.config;
   await Promise.all([reaper?.stop(), drained(broker.traffic, drainTimeout)]);
   if (api.listening) await closeGently(api, closeMs);
   clock.stop();
   await keyWatch.stop();
+  await highWater.stop();
   await broker.unattested.flush().catch(() => undefined); // Counted refusals; nothing is lost with the database gone.
   await closeGently(ops, closeMs);
   await broker.store.close();

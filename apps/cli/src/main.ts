@@ -24,6 +24,7 @@ const groups: readonly { readonly commands: readonly string[]; load(): Promise<R
     load: async () => (await import('./commands/server.ts')).registerServer,
   },
   { commands: ['login', 'logout'], load: async () => (await import('./commands/login.ts')).registerLogin },
+  { commands: ['recover'], load: async () => (await import('./commands/recover.ts')).registerRecover },
   { commands: ['keys'], load: async () => (await import('./commands/keys.ts')).registerKeys },
   { commands: ['dev'], load: async () => (await import('./commands/dev.ts')).registerDev },
   {

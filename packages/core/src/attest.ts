@@ -175,8 +175,8 @@ function callerOf(spoken: Spoken, acting: Acting | null, { confirmation, use }: 
   };
 }
 
-function usesOf({ replay, assertionId, assertionExpiresAt }: Workload): readonly Use[] {
-  return replay === 'once'
-    ? [{ digest: assertionId, expiresAt: assertionExpiresAt, replayed: 'assertion_replayed' }]
-    : [];
+function usesOf({ replay, assertionId, assertionExpiresAt, assertionIssuedAt }: Workload): readonly Use[] {
+  if (replay !== 'once') return [];
+  const issued = assertionIssuedAt === undefined ? {} : { issuedAt: assertionIssuedAt };
+  return [{ digest: assertionId, expiresAt: assertionExpiresAt, ...issued, replayed: 'assertion_replayed' }];
 }

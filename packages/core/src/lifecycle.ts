@@ -55,6 +55,7 @@ function refuseFrozen({ template, workload, actors, ancestors }: OpenRequest, po
     issuers: parties.map(({ issuerName }) => issuerName),
     providers: [],
   };
+  if (policy.recoveryRequired === true) throw new Refusal('recovery_required');
   if (isFrozen(policy, named)) throw new Refusal('frozen');
 }
 

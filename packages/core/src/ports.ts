@@ -72,6 +72,8 @@ export interface IssuanceRecord {
 export interface Use {
   readonly digest: string;
   readonly expiresAt: Date;
+  /** What is from before a recovery counts as used; left out: not known. */
+  readonly issuedAt?: Date;
   /** The refusal when it was used before. */
   readonly replayed: 'assertion_replayed' | 'dpop_replayed';
 }
@@ -361,6 +363,8 @@ export interface DenyEntry {
 export interface DenyWrite {
   readonly version: number;
   readonly entries: readonly string[];
+  /** After a recovery nobody knows who was denied before: each version denies every session from before it. */
+  readonly isCut?: boolean;
 }
 
 /** The policy in force and pinned versions. */

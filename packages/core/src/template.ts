@@ -172,6 +172,8 @@ export function isFrozen(
 /** Everything that decides, as of one `config_epoch`. Never changed in place: a new epoch is a new set. */
 export interface PolicySet {
   readonly epoch: number;
+  /** The database was found to be an older state than was known: nothing is issued from what it says. */
+  readonly recoveryRequired?: boolean;
   /** Where nothing is issued. */
   readonly freezes: readonly Freeze[];
   /** By exact `iss`. */

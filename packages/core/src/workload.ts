@@ -22,6 +22,8 @@ export interface Workload {
   /** SHA-256, hex, of (iss, jti), or of the signed bytes where there is no jti. */
   readonly assertionId: string;
   readonly assertionExpiresAt: Date;
+  /** Left out where the assertion does not say. */
+  readonly assertionIssuedAt?: Date;
   /** `once`: this assertion may open or mint one time. */
   readonly replay: 'once' | 'reuse';
   readonly people: boolean;

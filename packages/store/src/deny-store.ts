@@ -2,15 +2,19 @@ import type { DenyDue, DenyStore, DenyUnproven, DenyUntold } from '@mayfly/core'
 import { z } from 'zod';
 import type { Statements } from './database.ts';
 import { encodeAudit } from './encode.ts';
+import type { HighWater } from './high-water.ts';
 
-const write = z.object({ version: z.coerce.number(), entries: z.array(z.string()) }).nullable();
+const write = z
+  .object({ version: z.coerce.number(), isCut: z.boolean(), entries: z.array(z.string()) })
+  .nullable();
 
 /** Deny documents: entries, one writer at a time by a lease in the row, a version as fence. */
-export function createDenyStore(database: Statements): DenyStore {
+export function createDenyStore(database: Statements, highWater: HighWater): DenyStore {
   return {
     request: async ({ provider, role }, add, leaseSeconds) => {
-      const values = [provider, role, JSON.stringify(add), leaseSeconds];
-      const text = 'select deny_request($1, $2, $3::jsonb, $4) as r';
+      const known = JSON.stringify(highWater.known);
+      const values = [provider, role, JSON.stringify(add), leaseSeconds, known];
+      const text = 'select deny_request($1, $2, $3::jsonb, $4, $5::jsonb) as r';
       const [row] = await database.call<{ r: unknown }>('deny_request', text, values);
       return write.parse(row?.r ?? null);
     },

@@ -4,6 +4,7 @@ import { type AuditEvent, Fault, type Freeze, type FreezeScope, Refusal } from '
 import { type Database, orFault } from './database.ts';
 import { encodeAudit } from './encode.ts';
 import type { Prisma } from './generated/client.ts';
+import type { HighWater } from './high-water.ts';
 
 /** HMAC under a key that is not in the database: a writer in the database alone cannot make a row that decides. */
 export type RowMac = (bytes: Uint8Array) => Buffer;
@@ -19,6 +20,8 @@ export interface StoredDocument {
 
 export interface DocumentSet {
   readonly epoch: number;
+  /** Of the last recovery; versions of before it may have been made anew. */
+  readonly recovered: number;
   readonly freezes: readonly Freeze[];
   readonly documents: readonly StoredDocument[];
 }
@@ -50,7 +53,8 @@ export interface FreezeStatus extends Freeze {
 export interface Documents {
   /** What is in force, every row's MAC checked: one that does not hold is a Fault, never skipped. */
   load(): Promise<DocumentSet>;
-  readEpoch(): Promise<number>;
+  /** `isOlder`: the database is an older state than was known, and nothing is issued (contract.md section 6). */
+  readEpoch(): Promise<{ readonly epoch: number; readonly isOlder: boolean }>;
   version(kind: string, name: string, version: number): Promise<StoredDocument | undefined>;
   history(
     kind: string,
@@ -64,15 +68,17 @@ export interface Documents {
   freezeStatus(): Promise<readonly FreezeStatus[]>;
 }
 
-export function createDocuments(database: Database, mac: RowMac): Documents {
+export function createDocuments(database: Database, mac: RowMac, highWater: HighWater): Documents {
   const { prisma } = database;
   return {
     load: () =>
       orFault(() => prisma.$transaction((tx) => load(tx, mac), { isolationLevel: 'RepeatableRead' })),
     readEpoch: async () => {
-      const text = 'select epoch::float8 as epoch from config_epoch';
-      const [row] = await database.call<{ epoch: number }>('read_epoch', text, []);
-      return row?.epoch ?? 0;
+      const text =
+        'select epoch::float8 as epoch, needs_recovery(c, $1::jsonb) as "isOlder" from config_epoch c';
+      const values = [JSON.stringify(highWater.known)];
+      const [row] = await database.call<{ epoch: number; isOlder: boolean }>('read_epoch', text, values);
+      return row ?? { epoch: 0, isOlder: false };
     },
     version: async (kind, name, version) => {
       const row = await orFault(() =>
@@ -112,7 +118,7 @@ async function load(tx: Transaction, mac: RowMac): Promise<DocumentSet> {
     return open(row, setName, mac);
   });
   const freezes = await tx.$queryRaw<Freeze[]>`select scope, name, reason from frozen`;
-  return { epoch: Number(epoch.epoch), freezes, documents };
+  return { epoch: Number(epoch.epoch), recovered: Number(epoch.recovered), freezes, documents };
 }
 
 async function apply(tx: Transaction, changes: DocumentChanges, mac: RowMac) {

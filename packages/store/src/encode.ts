@@ -9,6 +9,7 @@ import type {
   Opening,
   SingleUse,
 } from '@mayfly/core';
+import type { Mark } from './high-water.ts';
 
 /** What the SQL functions take: plain JSON. Digests are hex there, bytes in the tables. */
 export function encodeAudit(event: AuditEvent): Record<string, unknown> {
@@ -46,7 +47,7 @@ export function encodeRecord(
 
 export function encodeIntent(
   intent: Intent,
-  options: { delivered: AuditEvent | null; reapAgeSeconds: number },
+  options: { delivered: AuditEvent | null; reapAgeSeconds: number; known: Mark | null },
 ): Record<string, unknown> {
   const { record, plan, epoch, generation, use, opening, budget, above, audit } = intent;
   return {
@@ -56,7 +57,8 @@ export function encodeIntent(
     reapAgeSeconds: options.reapAgeSeconds,
     uses: encodeUses(use.uses),
     idempotencyDigest: use.idempotencyKey?.digest ?? null,
-    opening: opening === null ? null : encodeOpening(opening),
+    known: options.known,
+    opening: opening === null ? null : encodeOpening(opening, options.known),
     exchangesMax: budget.exchanges,
     perMinute: budget.perMinute,
     above,
@@ -69,14 +71,10 @@ export function encodeDelivery({ issuanceId, keyHash, expiresAt, audit }: Delive
   return { issuanceId, keyHash, expiresAt: expiresAt.toISOString(), audit: encodeAudit(audit) };
 }
 
-export function encodeOpening({
-  task,
-  countedAs,
-  maxOpen,
-  opensPerHour,
-  childrenMax,
-  audit,
-}: Opening): Record<string, unknown> {
+export function encodeOpening(
+  { task, countedAs, maxOpen, opensPerHour, childrenMax, audit }: Opening,
+  known: Mark | null,
+): Record<string, unknown> {
   const { workload, grants, openedAt, expiresAt, ...rest } = task;
   return {
     ownerKey: ownerKey(task.owner),
@@ -85,6 +83,7 @@ export function encodeOpening({
     maxOpen,
     opensPerHour,
     childrenMax,
+    known,
     audit: encodeAudit(audit),
     task: {
       ...rest,
@@ -107,9 +106,10 @@ export function encodeOpening({
 }
 
 export function encodeUses(uses: SingleUse['uses']): readonly Record<string, string>[] {
-  return uses.map(({ digest, expiresAt, replayed }) => ({
+  return uses.map(({ digest, expiresAt, issuedAt, replayed }) => ({
     digest,
     expiresAt: expiresAt.toISOString(),
+    ...(issuedAt === undefined ? {} : { issuedAt: issuedAt.toISOString() }),
     replayed,
   }));
 }

@@ -1,6 +1,7 @@
 export * from './documents.ts';
 export { type Embedded, EmbeddedError, findEmbedded, startEmbedded } from './embedded.ts';
 export { encodeAudit } from './encode.ts';
+export type { HighWater, Recovery, RecoveryState } from './high-water.ts';
 export type { DatabaseStatus } from './installation.ts';
 export type { Keys, StoredKey } from './keys.ts';
 export { MigrationError, type MigrationResult, migrate } from './migrate.ts';

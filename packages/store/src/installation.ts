@@ -8,19 +8,27 @@ export interface DatabaseStatus {
   readonly environment: string | null;
 }
 
-/** `dev` marks its database; `serve` refuses that one and `dev` any other. Answers what the database is marked as. */
-export function ensureInstallation({ prisma }: Database, environment: 'dev' | 'production'): Promise<string> {
+/** `dev` marks its database; `serve` refuses that one and `dev` any other. Answers what it is marked as, and whether it came from another cluster. */
+export function ensureInstallation(
+  { prisma }: Database,
+  environment: 'dev' | 'production',
+): Promise<{ environment: string; isMoved: boolean }> {
   return orFault(async () => {
     const [system] = await prisma.$queryRaw<
       { id: string }[]
     >`select system_identifier::text as id from pg_control_system()`;
     const existing = await prisma.installation.findUnique({ where: { one: true } });
-    if (existing !== null) return existing.environment;
+    // A dump that was restored into another cluster: nobody knows how old it is.
+    if (existing !== null)
+      return {
+        environment: existing.environment,
+        isMoved: existing.systemIdentifier !== (system?.id ?? 'unknown'),
+      };
     await prisma.installation.createMany({
       data: [{ environment, systemIdentifier: system?.id ?? 'unknown' }],
       skipDuplicates: true,
     });
-    return environment;
+    return { environment, isMoved: false };
   });
 }
 

@@ -12,6 +12,7 @@ import { z } from 'zod';
 import { createBatch } from './batch.ts';
 import type { Database } from './database.ts';
 import { encodeAudit, encodeDelivery, encodeIntent, encodeRecord } from './encode.ts';
+import type { HighWater } from './high-water.ts';
 import type { TaskFacts } from './task-facts.ts';
 
 const result = z.discriminatedUnion('kind', [
@@ -33,11 +34,11 @@ const refusedState = 'MF001';
 export function createLedger(
   database: Database,
   facts: TaskFacts,
-  options: { reapAgeSeconds: number },
+  options: { reapAgeSeconds: number; highWater: HighWater },
 ): Ledger {
-  const { reapAgeSeconds } = options;
+  const { reapAgeSeconds, highWater } = options;
   const encode = (intent: Intent, delivered: AuditEvent | null) =>
-    JSON.stringify(encodeIntent(intent, { delivered, reapAgeSeconds }));
+    JSON.stringify(encodeIntent(intent, { delivered, reapAgeSeconds, known: highWater.known }));
   const alone = async (item: Sendable) =>
     item.opens ? intendOpening(database, item.json) : intendOne(database, item.json);
   const issue = createBatch<Sendable, IntendResult>({

@@ -47,7 +47,7 @@ function storeOf([first, second]: readonly Store[], owner: pg.Pool): StoreUnderT
     replica: () => portsOf(second),
     newId: seededIds({ now: () => new Date() }),
     now: () => first.databaseNow(),
-    epoch: () => first.documents.readEpoch(),
+    epoch: async () => (await first.documents.readEpoch()).epoch,
     ...moves(owner),
     ...looks(owner),
   };

@@ -3,6 +3,7 @@ import { createAnswers } from './answers.ts';
 import { type Database, type DatabaseOptions, openDatabase, openStatements } from './database.ts';
 import { createDenyStore } from './deny-store.ts';
 import { createDocuments, type Documents, type RowMac } from './documents.ts';
+import { createRecovery, HighWater, type Recovery } from './high-water.ts';
 import {
   type DatabaseStatus,
   databaseNow,
@@ -26,6 +27,8 @@ export type Store = ReturnType<typeof createQueries> &
     readonly queue: WorkQueue;
     readonly revocations: Revocations;
     readonly deny: DenyStore;
+    readonly highWater: HighWater;
+    readonly recovery: Recovery;
     readonly documents: Documents;
     readonly keys: Keys;
     /** Rows of people's sign-in, sealed under keys that are made from this secret. */
@@ -34,7 +37,7 @@ export type Store = ReturnType<typeof createQueries> &
     status(): Promise<DatabaseStatus>;
     queueStatus(): Promise<QueueStatus>;
     databaseNow(): Promise<Date>;
-    ensureInstallation(environment: 'dev' | 'production'): Promise<string>;
+    ensureInstallation(environment: 'dev' | 'production'): Promise<{ environment: string; isMoved: boolean }>;
     keepPartitions(retentionDays: number): Promise<void>;
     close(): Promise<void>;
   };
@@ -51,15 +54,18 @@ export function createStore(options: StoreOptions): Store {
   const database = openDatabase(options);
   const ending = openStatements({ ...options, connections: options.endingConnections });
   const facts = new TaskFacts();
+  const highWater = new HighWater(ending);
   return {
     ...createQueries(database),
     ...createAnswers(database),
-    ledger: createLedger(database, facts, options),
-    taskStore: createTasks(database, facts, ending),
+    highWater,
+    recovery: createRecovery(ending),
+    ledger: createLedger(database, facts, { ...options, highWater }),
+    taskStore: createTasks(database, facts, { reserved: ending, highWater }),
     queue: createWorkQueue(ending),
     revocations: createRevocations(ending),
-    deny: createDenyStore(ending),
-    documents: createDocuments(database, options.rowMac),
+    deny: createDenyStore(ending, highWater),
+    documents: createDocuments(database, options.rowMac, highWater),
     keys: createKeys(database),
     signIn: (secret) => createSignIn(database, secret),
     database,

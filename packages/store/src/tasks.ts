@@ -15,6 +15,7 @@ import type { Reason } from '@mayfly/protocol';
 import { z } from 'zod';
 import { type Database, orFault, type Statements } from './database.ts';
 import { digestBytes, encodeAudit, encodeOpening, encodeUses, ownerKey } from './encode.ts';
+import type { HighWater, Mark } from './high-water.ts';
 import type { TaskFacts } from './task-facts.ts';
 import { taskFromRow } from './task-rows.ts';
 
@@ -26,7 +27,11 @@ const opened = z.object({
 });
 
 /** The task side of storage: fixed facts from memory, state always from the database where it decides. */
-export function createTasks(database: Database, facts: TaskFacts, reserved: Statements): Tasks {
+export function createTasks(
+  database: Database,
+  facts: TaskFacts,
+  { reserved, highWater }: { reserved: Statements; highWater: HighWater },
+): Tasks {
   const read = async (
     where: { id: string } | (Omit<RefKey, 'owner'> & { ownerKey: Uint8Array<ArrayBuffer> }),
   ) => {
@@ -53,7 +58,7 @@ export function createTasks(database: Database, facts: TaskFacts, reserved: Stat
       const grant = await orFault(() => database.prisma.taskGrant.findUnique({ where: { id: grantId } }));
       return grant === null ? undefined : read({ id: grant.taskId });
     },
-    open: (opening, context) => open(database, facts, { opening, ...context }),
+    open: (opening, context) => open(database, facts, { opening, ...context, known: highWater.known }),
     use: async (uses) => {
       const values = [JSON.stringify(encodeUses(uses))];
       const text = 'select use_once($1::jsonb) as replayed';
@@ -105,9 +110,9 @@ function overByTime({ task, status }: TaskFound, now: Date): TaskStatus {
 async function open(
   database: Database,
   facts: TaskFacts,
-  { opening, epoch, use }: { opening: Opening; epoch: number; use: SingleUse },
+  { opening, epoch, use, known }: { opening: Opening; epoch: number; use: SingleUse; known: Mark | null },
 ): Promise<OpenResult> {
-  const values = [JSON.stringify(encodeOpening(opening)), epoch, JSON.stringify(encodeUses(use.uses))];
+  const values = [JSON.stringify(encodeOpening(opening, known)), epoch, JSON.stringify(encodeUses(use.uses))];
   const [row] = await database.call<{ r: unknown }>(
     'open_with_uses',
     'select open_with_uses($1::jsonb, $2, $3::jsonb) as r',

@@ -23,6 +23,9 @@ export function describeAttestor(name: string, subject: AttestorUnderTest): void
         claims: { ...golden.claims, sub: golden.payload['sub'] },
         assertionId: expect.stringMatching(/^[0-9a-f]{64}$/),
         assertionExpiresAt: new Date(Number(golden.payload['exp']) * 1000),
+        ...(golden.payload['iat'] === undefined
+          ? {}
+          : { assertionIssuedAt: new Date(Number(golden.payload['iat']) * 1000) }),
         replay: issuer.replay,
         people: false,
       });

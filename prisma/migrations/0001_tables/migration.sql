@@ -13,7 +13,15 @@ create table installation (
 create table config_epoch (
   one boolean primary key default true check (one),
   epoch bigint not null default 1,
-  bundle_version bigint not null default 0
+  bundle_version bigint not null default 0,
+  -- How far this database has come: replicas raise it, and remember what they saw. One that says less is an older state.
+  mark bigint not null default 0,
+  -- Which database it is, also after a restore: what was known of another says nothing of this one.
+  installation uuid not null default gen_random_uuid(),
+  -- Milliseconds since 1970 of the last `mayfly recover`; assertions from before it work nowhere that they work once.
+  recovered bigint not null default 0,
+  -- Why nothing is issued until then; null: nothing is wrong.
+  recovery text
 );
 insert into config_epoch default values;
 
@@ -280,6 +288,8 @@ create table deny_document (
   told boolean not null default true,
   writer_until timestamptz,
   read_at timestamptz,
+  -- Of sessions from before it nobody knows which were denied: for as long as one can live each version denies them all.
+  cut_at timestamptz,
   primary key (provider, role)
 );
 create table deny_entry (

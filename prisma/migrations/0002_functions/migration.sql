@@ -33,6 +33,21 @@ create function digests_of(uses jsonb) returns bytea[] language sql immutable as
   select coalesce(array_agg(decode(u->>'digest', 'hex')), '{}') from jsonb_array_elements(uses) u
 $$;
 
+-- Whether this database is an older state than its caller has seen, or was found to be one.
+create function needs_recovery(c config_epoch, known jsonb) returns boolean language sql immutable as $$
+  select c.recovery is not null
+    or coalesce(c.installation <> (known->>'installation')::uuid, false)
+    or coalesce((c.recovered, c.mark) < ((known->>'recovered')::bigint, (known->>'mark')::bigint), false)
+$$;
+
+-- What was used before a recovery may have been forgotten by it: an assertion from before counts as used.
+create function refuse_older(uses jsonb) returns text language sql stable as $$
+  select u->>'replayed' from jsonb_array_elements(uses) u, config_epoch c
+  where c.recovered > 0 and case when u->>'issuedAt' is null then to_timestamp(c.recovered / 1000.0) > clock_timestamp() - interval '1 day'
+    else (u->>'issuedAt')::timestamptz <= to_timestamp(c.recovered / 1000.0) end
+  order by u->>'digest' limit 1
+$$;
+
 -- Uses up what works once, in one order for everybody and all or nothing: the refusal of the first that was used before,
 -- or null.
 create function use_once(uses jsonb) returns text language plpgsql as $$
@@ -40,7 +55,9 @@ declare
   u jsonb;
   taken bytea[] := '{}';
   digest_of bytea;
+  older text := refuse_older(uses);
 begin
+  if older is not null then return older; end if;
   for u in select value from jsonb_array_elements(uses) value order by value->>'digest' loop
     digest_of := decode(u->>'digest', 'hex');
     insert into replay (digest, expires_at) values (digest_of, (u->>'expiresAt')::timestamptz) on conflict do nothing;
@@ -100,6 +117,45 @@ begin
   perform append_audit(e);
 end $$;
 
+-- One step on, unless this database is older than its caller has seen: then nothing is issued from here on, by anybody.
+create function advance_mark(known jsonb, e jsonb) returns jsonb language plpgsql as $$
+declare
+  c config_epoch;
+begin
+  select * into c from config_epoch for update;
+  if c.recovery is null then
+    if needs_recovery(c, known) then perform require_recovery('older', e);
+    else update config_epoch set mark = mark + 1;
+    end if;
+  end if;
+  select * into c from config_epoch;
+  return jsonb_build_object('installation', c.installation, 'recovered', c.recovered, 'mark', c.mark, 'recovery', c.recovery);
+end $$;
+
+-- `older`: than was known; `moved`: into another cluster by a dump; `asked`: by a person.
+create function require_recovery(why text, e jsonb) returns boolean language plpgsql as $$
+begin
+  update config_epoch set recovery = why where recovery is null;
+  if found then perform append_audit(e); end if;
+  return found;
+end $$;
+
+-- The end of `mayfly recover`: false while a task is still open. Replicas may hold policy of any epoch that was ever
+-- known, so that the new one lies above all of them; whoever was signed in signs in again.
+create function finish_recovery(e jsonb) returns boolean language plpgsql as $$
+declare
+  at bigint := (extract(epoch from clock_timestamp()) * 1000)::bigint;
+begin
+  if exists (select from task where state in ('open', 'suspended')) then return false; end if;
+  update config_epoch set recovery = null, mark = 0, recovered = greatest(at, recovered + 1), epoch = greatest(at, epoch + 1)
+  where recovery is not null;
+  if not found then return true; end if;
+  update installation set system_identifier = (select s.system_identifier::text from pg_control_system() s);
+  delete from sign_in;
+  perform append_audit(e);
+  return true;
+end $$;
+
 -- Drained: no intent beneath it is under way, seen after every transaction that may not have seen the freeze.
 create function freeze_status() returns table (scope text, name text, reason text, at timestamptz, drained boolean)
 language sql stable as $$
@@ -127,6 +183,7 @@ begin
     if refused is not null then return jsonb_build_object('kind', 'refused', 'reason', refused); end if;
   end if;
   select * into c from config_epoch;
+  if needs_recovery(c, o->'known') then return jsonb_build_object('kind', 'refused', 'reason', 'recovery_required'); end if;
   if c.epoch <> known_epoch then return jsonb_build_object('kind', 'stale', 'epoch', c.epoch, 'generation', null); end if;
   if is_frozen(t->>'template', t->>'workloadIssuer') then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
   -- The counter row is the lock under which open tasks of this workload and template are counted.
@@ -215,12 +272,14 @@ begin
     perform 1 from task_grant where id in (select jsonb_array_elements_text(i->'above')::uuid) order by id for no key update;
   end if;
   select * into g from task_grant where id = (r->>'grantId')::uuid for no key update;
-  if not found then return jsonb_build_object('kind', 'refused', 'reason', 'task_unknown'); end if;
+  select * into c from config_epoch;
+  -- Before anything that the older state says of the task.
+  if needs_recovery(c, i->'known') then return jsonb_build_object('kind', 'refused', 'reason', 'recovery_required'); end if;
+  if g.id is null then return jsonb_build_object('kind', 'refused', 'reason', 'task_unknown'); end if;
   -- A template that was narrowed since counts for open tasks too.
   g.exchanges_max := least(g.exchanges_max, (i->>'exchangesMax')::int);
   g.per_minute := least(g.per_minute, (i->>'perMinute')::int);
   select * into t from task where id = g.task_id;
-  select * into c from config_epoch;
   if t.parent_id is not null then
     refused := refuse_task(t.id);
     if refused is not null then return jsonb_build_object('kind', 'refused', 'reason', refused); end if;
@@ -257,7 +316,7 @@ begin
         minute_keys := minute_keys || one.key;
       end loop;
     end if;
-    refused := case when held is null then use_once(i->'uses') else refuse_held(i->'uses', held) end;
+    refused := case when held is null then use_once(i->'uses') else coalesce(refuse_older(i->'uses'), refuse_held(i->'uses', held)) end;
     if refused is not null then return jsonb_build_object('kind', 'refused', 'reason', refused); end if;
     if idem is not null then
       delete from idempotency where digest = idem and expires_at <= clock_timestamp();
@@ -724,11 +783,23 @@ begin
 end $$;
 
 -- Adds entries and takes the writer lease of the deny document of one Provider's role; null while another writer holds it.
-create function deny_request(doc_provider text, doc_role text, entries jsonb, lease_seconds float8) returns jsonb
+-- Denies every session of this role from before now. The entry keeps the document watched for as long as one can live.
+create function deny_cut(doc_provider text, doc_role text) returns void language sql as $$
+  insert into deny_document (provider, role) values (doc_provider, doc_role) on conflict do nothing;
+  update deny_document set cut_at = clock_timestamp(), version = version + 1, read_at = null
+  where provider = doc_provider and role = doc_role;
+  insert into deny_entry (provider, role, source_identity, task_id, needed_until)
+  values (doc_provider, doc_role, 'mf-recovery', '00000000-0000-0000-0000-000000000000', clock_timestamp() + interval '65 minutes')
+  on conflict (provider, role, source_identity) do update set needed_until = excluded.needed_until;
+$$;
+
+create function deny_request(doc_provider text, doc_role text, entries jsonb, lease_seconds float8, known jsonb) returns jsonb
 language plpgsql as $$
 declare
   d deny_document;
 begin
+  -- An older state has forgotten some who were denied, and a document written from it would let them in again.
+  if (select needs_recovery(c, known) from config_epoch c) then perform deny_cut(doc_provider, doc_role); end if;
   insert into deny_document (provider, role) values (doc_provider, doc_role) on conflict do nothing;
   select * into d from deny_document where provider = doc_provider and role = doc_role for update;
   if d.writer_until > clock_timestamp() then return null; end if;
@@ -740,8 +811,9 @@ begin
   delete from deny_entry where provider = doc_provider and role = doc_role and needed_until < clock_timestamp() - interval '5 minutes';
   update deny_document set version = version + 1, writer_until = clock_timestamp() + make_interval(secs => lease_seconds)
   where provider = doc_provider and role = doc_role returning * into d;
-  return jsonb_build_object('version', d.version, 'entries', coalesce(
-    (select jsonb_agg(source_identity order by source_identity) from deny_entry where provider = doc_provider and role = doc_role), '[]'));
+  return jsonb_build_object('version', d.version, 'isCut', coalesce(d.cut_at > clock_timestamp() - interval '65 minutes', false),
+    'entries', coalesce(
+      (select jsonb_agg(source_identity order by source_identity) from deny_entry where provider = doc_provider and role = doc_role), '[]'));
 end $$;
 
 create function deny_acknowledge(doc_provider text, doc_role text, doc_version bigint, how jsonb) returns boolean language plpgsql as $$

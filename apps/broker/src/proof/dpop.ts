@@ -61,7 +61,10 @@ export async function verifyDpop(
   const key = createHash('sha256')
     .update(JSON.stringify(['dpop', jkt, presented.url, jti]))
     .digest('hex');
-  return { jkt, use: { digest: key, expiresAt: until, replayed: 'dpop_replayed' } };
+  return {
+    jkt,
+    use: { digest: key, expiresAt: until, issuedAt: new Date(iat * 1000), replayed: 'dpop_replayed' },
+  };
 }
 
 async function verifySignature(proof: string, now: Date): Promise<{ payload: JWTPayload; jwk: JWK }> {

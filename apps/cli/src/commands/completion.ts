@@ -34,6 +34,7 @@ const commandWords = [
   'logout',
   'migrate',
   'plan',
+  'recover',
   'revoke',
   'schema',
   'serve',

@@ -119,6 +119,7 @@ async function doctor(flags: { config?: string; output: string }): Promise<void>
   const config = load(flags);
   const checks = await withStore(config, async (store, kek) => {
     const status = await store.status();
+    const { recovery } = await store.recovery.state();
     const { ring } = await loadKeys(store, kek);
     const { epoch, documents } = await store.documents.load();
     const clock = createClockWatch({
@@ -138,6 +139,11 @@ async function doctor(flags: { config?: string; output: string }): Promise<void>
           status.strongerLogin === null
             ? 'member of mayfly_app'
             : `${status.strongerLogin} could change what it must not; serve as a member of mayfly_app`,
+      },
+      {
+        check: 'recovery',
+        ok: recovery === null,
+        says: recovery === null ? 'not needed, as far as is known' : `${recovery}: run mayfly recover`,
       },
       {
         check: 'clock',

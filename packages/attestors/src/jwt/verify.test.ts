@@ -39,6 +39,7 @@ test('an assertion of the issuer for us says who its workload is', async () => {
     claims: { sub: subject },
     assertionId: expect.stringMatching(/^[0-9a-f]{64}$/),
     assertionExpiresAt: new Date('2026-11-23T12:04:50Z'),
+    assertionIssuedAt: new Date('2026-11-23T11:59:50Z'),
     replay: 'reuse',
     people: true,
   });

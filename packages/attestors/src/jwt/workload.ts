@@ -32,6 +32,7 @@ export function workloadOf(verified: Verified, issuer: TrustedIssuer): Workload 
     claims: keepClaims(verified, issuer),
     assertionId: assertionIdOf(verified, issuer),
     assertionExpiresAt: expiresAt,
+    ...issuedAt(payload),
     replay: issuer.replay,
     people: issuer.people,
     ...confirmationOf(payload),
@@ -43,6 +44,10 @@ export function workloadOf(verified: Verified, issuer: TrustedIssuer): Workload 
 function assertionIdOf({ signed, jti }: Verified, { issuer }: TrustedIssuer): string {
   const named = jti === undefined ? ['bytes', signed] : [issuer, jti];
   return createHash('sha256').update(JSON.stringify(named)).digest('hex');
+}
+
+function issuedAt({ iat }: Verified['payload']): { assertionIssuedAt?: Date } {
+  return typeof iat === 'number' ? { assertionIssuedAt: new Date(iat * 1000) } : {};
 }
 
 function confirmationOf({ cnf }: Verified['payload']): { confirmation?: Confirmation } {

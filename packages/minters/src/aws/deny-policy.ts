@@ -78,7 +78,8 @@ export function wider(widened: DenyWidened | null, now: Date): DenyWidened | nul
   }
 }
 
-function issuedBefore(now: Date): DenyWidened {
+/** Denies every session that was issued until now. */
+export function issuedBefore(now: Date): DenyWidened {
   const cut = new Date(Math.ceil((now.getTime() + cutMarginMs) / 1000) * 1000);
   return { step: 'issued-before', issuedBefore: cut.toISOString().replace('.000Z', 'Z') };
 }

@@ -15,7 +15,14 @@ import {
   unlessAborted,
 } from '@mayfly/core';
 import { awsCall, isAbsent } from './call.ts';
-import { denyAlarmFraction, denyCharactersMax, denyPolicy, widen, wider } from './deny-policy.ts';
+import {
+  denyAlarmFraction,
+  denyCharactersMax,
+  denyPolicy,
+  issuedBefore,
+  widen,
+  wider,
+} from './deny-policy.ts';
 import { baseSeconds } from './plan.ts';
 import { type AwsPlace, type AwsProvider, parseAwsProvider, refuseMoved, splitRole } from './provider.ts';
 import { type RevokerOptions, Revokers } from './revokers.ts';
@@ -161,7 +168,7 @@ async function writeAndRead(
   { provider, role, context, before = null }: Publishing,
   client: IAMClient,
 ): Promise<DenyWidened | null> {
-  const needed = widen(document, context.now);
+  const needed = document.isCut === true ? issuedBefore(context.now) : widen(document, context.now);
   const first = needed?.step === 'issued-before' && before?.step === needed.step ? before : needed;
   const named = policyOf({ provider: provider.name, role });
   const widened = await putWhatFits(client, named, { document, first, context });
