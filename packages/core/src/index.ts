@@ -5,6 +5,7 @@ export * from './authentic.ts';
 export * from './client-assertion.ts';
 export * from './decide.ts';
 export * from './delegate.ts';
+export * from './deviation.ts';
 export * from './errors.ts';
 export * from './exchange.ts';
 export * from './exchange-ports.ts';

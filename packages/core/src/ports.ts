@@ -1,4 +1,5 @@
 import type { EndMethod, Reason } from '@mayfly/protocol';
+import type { DeviationAct, Sighting } from './deviation.ts';
 import type { MintPlan } from './minter.ts';
 import type { ClosedState, Grant, Task, TaskStatus } from './task.ts';
 import type { PolicySet, Template } from './template.ts';
@@ -133,8 +134,11 @@ export interface Ledger {
   issueLocal(intent: Intent, delivery: Delivery): Promise<IntendResult>;
   /** False when the intent was reaped or its deadline passed: the credential must not be answered. Renews the lease. */
   deliver(delivery: Delivery): Promise<boolean>;
-  /** A refusal to an attested caller: issuance row and audit row. */
-  refuse(record: IssuanceRecord, audit: AuditEvent): Promise<void>;
+  /** A refusal to an attested caller: issuance row, audit row, and what it was the last straw for; null: nothing. */
+  refuse(
+    record: IssuanceRecord,
+    seen: { readonly audit: AuditEvent; readonly sighting: Sighting | null },
+  ): Promise<DeviationAct | null>;
   /**
    * Takes back one issuance, and whatever shares its reach; the grant goes on under a new generation. False, and
    * nothing is written, when nothing lives that could be taken back. Idempotent.

@@ -1,4 +1,5 @@
 import type { Action, Effect, Role } from '@mayfly/protocol';
+import type { DeviationRules } from './deviation.ts';
 import type { Pattern } from './pattern.ts';
 import type { SubjectMatch } from './workload.ts';
 
@@ -21,6 +22,7 @@ export interface Template {
     readonly children: ChildRule | null;
   };
   readonly delegation: DelegationRule;
+  readonly deviation: DeviationRules;
   readonly grants: readonly GrantSpec[];
 }
 

@@ -1,5 +1,6 @@
 import {
   compilePattern,
+  type DeviationRules,
   type GrantSpec,
   type Opener,
   type Pattern,
@@ -96,7 +97,23 @@ export function compileTemplate({ metadata, spec }: DocumentOf<'GrantTemplate'>,
       actor: spec.delegation.actor,
       actors: spec.delegation.actors.map(compileSubject),
     },
+    deviation: compileDeviation(spec.deviation),
     grants: spec.grants.map((grant) => compileGrant(grant, spec)),
+  };
+}
+
+function compileDeviation({
+  refused,
+  budgetSpent,
+  quarantine,
+}: TemplateSpec['deviation'] = {}): DeviationRules {
+  return {
+    refused:
+      refused === undefined
+        ? null
+        : { after: refused.after, withinSeconds: parseSeconds(refused.within), act: refused.do },
+    budgetSpent: budgetSpent ?? null,
+    quarantineSeconds: quarantine === undefined ? null : parseSeconds(quarantine),
   };
 }
 

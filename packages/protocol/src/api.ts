@@ -81,6 +81,8 @@ export interface TaskView {
   readonly leaseExpiresAt: string;
   readonly expiresAt: string;
   readonly endedAt: string | null;
+  /** Shown of one task: until when nothing opens or mints for its workload under its template. */
+  readonly quarantinedUntil?: string | null;
 }
 
 /** The `issuance` member of a token response. */

@@ -7,6 +7,7 @@ import type {
   IssuanceRecord,
   MintPlan,
   Opening,
+  Sighting,
   SingleUse,
 } from '@mayfly/core';
 
@@ -66,6 +67,10 @@ export function encodeIntent(
 
 export function encodeDelivery({ issuanceId, keyHash, expiresAt, audit }: Delivery): Record<string, unknown> {
   return { issuanceId, keyHash, expiresAt: expiresAt.toISOString(), audit: encodeAudit(audit) };
+}
+
+export function encodeSighting(sighting: Sighting): Record<string, unknown> {
+  return { ...sighting, audit: encodeAudit(sighting.audit) };
 }
 
 export function encodeOpening({

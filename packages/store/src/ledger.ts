@@ -1,6 +1,7 @@
 import {
   type AuditEvent,
   type Delivery,
+  type DeviationAct,
   Fault,
   type IntendResult,
   type Intent,
@@ -11,7 +12,7 @@ import pg from 'pg';
 import { z } from 'zod';
 import { createBatch } from './batch.ts';
 import type { Database } from './database.ts';
-import { encodeAudit, encodeDelivery, encodeIntent, encodeRecord } from './encode.ts';
+import { encodeAudit, encodeDelivery, encodeIntent, encodeRecord, encodeSighting } from './encode.ts';
 import type { TaskFacts } from './task-facts.ts';
 
 const result = z.discriminatedUnion('kind', [
@@ -72,9 +73,17 @@ export function createLedger(
       return remember(intent, await (item.opens ? alone(item) : issue(item)));
     },
     deliver: (delivery) => deliver(database, delivery),
-    refuse: async (record, audit) => {
-      const values = [JSON.stringify(encodeRecord(record, null, false)), JSON.stringify(encodeAudit(audit))];
-      await database.call('refuse', 'select refuse($1::jsonb, $2::jsonb)', values);
+    refuse: async (record, { audit, sighting }) => {
+      const values = [
+        JSON.stringify(encodeRecord(record, null, false)),
+        JSON.stringify(encodeAudit(audit)),
+        sighting === null ? null : JSON.stringify(encodeSighting(sighting)),
+      ];
+      const text = 'select refuse($1::jsonb, $2::jsonb, $3::jsonb) as act';
+      const [row] = await database.call<{ act: DeviationAct | null }>('refuse', text, values);
+      const act = row?.act ?? null;
+      if (sighting !== null && act !== null) facts.forget(sighting.taskId);
+      return act;
     },
     revoke: async (issuanceId, audit) => {
       const values = [issuanceId, JSON.stringify(encodeAudit(audit))];

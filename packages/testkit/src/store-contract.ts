@@ -6,6 +6,7 @@ import { describeOpening } from './store-contract/opening.ts';
 import { describeRevocation } from './store-contract/revocation.ts';
 import { describeRevocations } from './store-contract/revocations.ts';
 import { Scene, type StoreUnderTest } from './store-contract/scene.ts';
+import { describeSightings } from './store-contract/sightings.ts';
 import { describeTasks } from './store-contract/tasks.ts';
 import { describeWorkQueue } from './store-contract/work-queue.ts';
 
@@ -34,6 +35,7 @@ export function describeStore(
     describeLineage(scene);
     describeRevocation(scene);
     describeRevocations(scene);
+    describeSightings(scene);
     describeTasks(scene);
     describeWorkQueue(scene);
     describeDenyStore(scene);

@@ -125,6 +125,27 @@ create index task_grant_task on task_grant (task_id);
 -- Of a provider's grants those that have not ended; neither column changes when an exchange is counted.
 create index task_grant_live on task_grant (provider) where state <> 'ended';
 
+-- Sights of a live task off its path: what was refused, or signalled. `told`: an act has already named it as evidence.
+create table sighting (
+  task_id uuid not null,
+  rule text not null,
+  at timestamptz not null default clock_timestamp(),
+  evidence uuid not null,
+  what bytea not null,
+  told boolean not null default false,
+  primary key (task_id, rule, at, evidence)
+);
+
+-- After a deviation nothing of this workload opens or mints under this template.
+create table quarantine (
+  template text not null,
+  workload_issuer text not null,
+  workload_subject text not null,
+  until timestamptz not null,
+  task_id uuid not null,
+  primary key (template, workload_issuer, workload_subject)
+);
+
 -- Limits that outlive tasks: opens per hour, exchanges per minute; scope is a digest of (workload, template, what).
 create table counter (
   scope bytea not null,

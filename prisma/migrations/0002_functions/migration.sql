@@ -97,6 +97,19 @@ language sql stable as $$
     else name = of_provider end)
 $$;
 
+-- Of this workload and template, or of a task above: who opened beneath it before it deviated gains nothing by that.
+create function is_quarantined(of_template text, of_issuer text, of_subject text, parent uuid) returns boolean
+language sql stable as $$
+  select exists (select from quarantine q where q.template = of_template and q.workload_issuer = of_issuer
+    and q.workload_subject = of_subject and q.until > clock_timestamp())
+  or (parent is not null and exists (
+    with recursive up as (
+      select t.id, t.parent_id, t.template, t.workload_issuer, t.workload_subject from task t where t.id = parent union all
+      select t.id, t.parent_id, t.template, t.workload_issuer, t.workload_subject from task t join up on t.id = up.parent_id
+    )
+    select from up join quarantine q using (template, workload_issuer, workload_subject) where q.until > clock_timestamp()))
+$$;
+
 -- Raises the epoch, so that every intent decided before is decided again. A second freeze of the same keeps its time.
 create function set_freeze(of_scope text, of_name text, why text, is_on boolean, e jsonb) returns void language plpgsql as $$
 begin
@@ -139,6 +152,9 @@ begin
   select * into c from config_epoch;
   if c.epoch <> known_epoch then return jsonb_build_object('kind', 'stale', 'epoch', c.epoch, 'generation', null); end if;
   if is_frozen(t->>'template', t->>'workloadIssuer') then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
+  if is_quarantined(t->>'template', t->>'workloadIssuer', t->>'workloadSubject', (t->>'parentId')::uuid) then
+    return jsonb_build_object('kind', 'refused', 'reason', 'quarantined');
+  end if;
   -- The counter row is the lock under which open tasks of this workload and template are counted.
   insert into counter (scope, window_start, n) values (hour_scope, hour, 0) on conflict do nothing;
   select n into opened from counter where scope = hour_scope and window_start = hour for update;
@@ -228,6 +244,9 @@ begin
     return jsonb_build_object('kind', 'stale', 'epoch', c.epoch, 'generation', g.generation);
   end if;
   if is_frozen(t.template, t.workload_issuer, g.provider) then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
+  if is_quarantined(t.template, t.workload_issuer, t.workload_subject, t.parent_id) then
+    return jsonb_build_object('kind', 'refused', 'reason', 'quarantined');
+  end if;
   if agent then
     if idem is not null then
       select issuance_id into earlier from idempotency where digest = idem and expires_at > clock_timestamp();
@@ -364,10 +383,67 @@ begin
   return true;
 end $$;
 
-create function refuse(r jsonb, e jsonb) returns void language plpgsql as $$
+-- `sight`: what the refusal means for a task; answers what was done about it.
+create function refuse(r jsonb, e jsonb, sight jsonb) returns text language plpgsql as $$
 begin
   perform insert_issuance(r);
   perform append_audit(e);
+  return see_task(sight);
+end $$;
+
+-- One sight of a live task off its path. Counted under its grant locks, so that of several at once each counts those
+-- before it; enough of them, and the task is noted, suspended or ended in this very statement.
+create function see_task(sight jsonb) returns text language plpgsql as $$
+declare
+  one uuid := (sight->>'taskId')::uuid;
+  reached jsonb;
+  seen uuid[];
+begin
+  if sight is null then return null; end if;
+  perform 1 from task_grant where task_id = one order by id for no key update;
+  if refuse_task(one) is not null then return null; end if;
+  if exists (select from sighting s where s.task_id = one and s.rule = sight->>'rule' and s.what = decode(sight->>'what', 'hex')
+    and s.at > clock_timestamp() - make_interval(secs => (sight->>'retrySeconds')::int)) then return null; end if;
+  insert into sighting (task_id, rule, evidence, what)
+  values (one, sight->>'rule', (sight->>'evidence')::uuid, decode(sight->>'what', 'hex'));
+  select l into reached from jsonb_array_elements(sight->'limits') l
+  where (l->>'after')::int <= (select count(*) from sighting s where s.task_id = one and s.rule = sight->>'rule' and not s.told
+    and s.at > clock_timestamp() - make_interval(secs => (l->>'withinSeconds')::int))
+  order by array_position(array['end', 'suspend', 'note'], l->>'act'), (l->>'withinSeconds')::int desc limit 1;
+  if reached is null then return null; end if;
+  with named as (
+    update sighting s set told = true
+    where s.task_id = one and s.rule = sight->>'rule' and not s.told
+      and s.at > clock_timestamp() - make_interval(secs => (reached->>'withinSeconds')::int)
+    returning s.evidence
+  )
+  select array_agg(evidence order by evidence) into seen from named;
+  perform act_on_deviation(sight, reached->>'act', seen);
+  return reached->>'act';
+end $$;
+
+-- One event with its evidence, and what it did.
+create function act_on_deviation(sight jsonb, act text, seen uuid[]) returns void language plpgsql as $$
+declare
+  one uuid := (sight->>'taskId')::uuid;
+  keep integer := case when act <> 'note' then (sight->>'quarantineSeconds')::int end;
+  reason text := 'deviation: ' || (sight->>'rule');
+  e jsonb := with_body(sight->'audit', format('{"act":%s,"evidence":%s,"quarantineSeconds":%s,"rule":%s}', to_json(act),
+    replace(to_json(seen)::text, ' ', ''), coalesce(keep::text, 'null'), to_json(sight->>'rule')));
+begin
+  case act
+    when 'note' then perform append_audit(e);
+    when 'suspend' then perform suspend_task(one, jsonb_build_object('reason', reason, 'audit', e, 'beneath', 'task.suspended'));
+    when 'end' then perform close_task(one,
+      jsonb_build_object('state', 'deviated', 'reason', reason, 'audit', e, 'beneath', 'task.ended'));
+  end case;
+  if keep is not null then
+    insert into quarantine (template, workload_issuer, workload_subject, until, task_id)
+    select t.template, t.workload_issuer, t.workload_subject, clock_timestamp() + make_interval(secs => keep), t.id
+    from task t where t.id = one
+    on conflict (template, workload_issuer, workload_subject)
+    do update set until = greatest(quarantine.until, excluded.until), task_id = excluded.task_id;
+  end if;
 end $$;
 
 -- A claim moves due_at by a backoff with jitter, so that a crashed claimer's rows come back by themselves.
@@ -473,14 +549,20 @@ create function uuid_v7() returns uuid language sql volatile as $$
     || substr(r, 17))::uuid from (select translate(gen_random_uuid()::text, '-', '') as r) random
 $$;
 
--- What happened to a task beneath because of the one above: the event `e` of that one, said of this task. The text is
--- canonical (RFC 8785): keys in order, no space, and to_json escapes text as JSON.stringify does.
-create function append_derived(e jsonb, task uuid, reason text, state text) returns void language sql as $$
-  select append_audit(e || jsonb_build_object('id', d.id, 'taskId', task, 'canonical', format(
-    '{"actor":%s,"at":%s,"body":{"parent":%s,"reason":%s,"state":%s},"id":%s,"issuanceId":null,"taskId":%s,"type":%s}',
-    coalesce(to_json(e->>'actor')::text, 'null'), to_json(e->>'at'), to_json(e->>'taskId'), to_json(reason), to_json(state),
-    to_json(d.id::text), to_json(task::text), to_json(e->>'type'))))
-  from (select uuid_v7() as id) d
+-- The event with another body. The text is canonical (RFC 8785): keys in order, no space, and to_json escapes text as
+-- JSON.stringify does; so must the body be.
+create function with_body(e jsonb, body text) returns jsonb language sql stable as $$
+  select e || jsonb_build_object('canonical', format(
+    '{"actor":%s,"at":%s,"body":%s,"id":%s,"issuanceId":%s,"taskId":%s,"type":%s}',
+    coalesce(to_json(e->>'actor')::text, 'null'), to_json(e->>'at'), body, to_json(e->>'id'),
+    coalesce(to_json(e->>'issuanceId')::text, 'null'), to_json(e->>'taskId'), to_json(e->>'type')))
+$$;
+
+-- What happened to a task beneath because of the one above: the event `e` of that one, said of this task.
+create function append_derived(e jsonb, task uuid, reason text, state text, type text default null) returns void language sql as $$
+  select append_audit(with_body(
+    e || jsonb_build_object('id', uuid_v7(), 'taskId', task, 'issuanceId', null, 'type', coalesce(append_derived.type, e->>'type')),
+    format('{"parent":%s,"reason":%s,"state":%s}', to_json(e->>'taskId'), to_json(reason), to_json(state))))
 $$;
 
 -- Separate statements: grants, then the tasks, then, with a fresh snapshot, the issuances (docs/architecture.md, races).
@@ -501,11 +583,12 @@ begin
     update task t set state = 'cancelled', state_reason = 'parent task ended', outcome = 'cancelled', ended_at = clock_timestamp()
     where t.id = any(tree) and t.id <> close_task.task and t.state in ('open', 'suspended') returning t.id
   loop
-    perform append_derived(e->'audit', beneath, 'parent task ended', 'cancelled');
+    perform append_derived(e->'audit', beneath, 'parent task ended', 'cancelled', e->>'beneath');
   end loop;
   update task_grant set state = 'ended', ended_at = clock_timestamp() where task_id = any(tree) and state <> 'ended';
   perform take_back(tree);
   delete from work where id = any(tree) and kind = 'task';
+  delete from sighting where task_id = any(tree);
   return true;
 end $$;
 
@@ -659,7 +742,7 @@ begin
     where t.id = any(tree) and t.id <> suspend_task.task and t.state = 'open' and t.lease_until > clock_timestamp()
     returning t.id
   loop
-    perform append_derived(e->'audit', beneath, 'parent task suspended', 'suspended');
+    perform append_derived(e->'audit', beneath, 'parent task suspended', 'suspended', e->>'beneath');
   end loop;
   update task_grant set state = 'suspended' where task_id = any(tree) and state = 'active';
   perform take_back(tree);

@@ -55,7 +55,7 @@ export const taskRoutes: readonly Route[] = [
     path: '/v1/tasks/:id',
     access: 'task',
     says: 'Shows a task to owner, opener, operator or auditor',
-    handle: async (call) => ok(taskView(await related(call, ['owner', 'opener', 'operator', 'auditor']))),
+    handle: show,
   },
   {
     method: 'POST',
@@ -89,6 +89,12 @@ export const taskRoutes: readonly Route[] = [
     handle: resume,
   },
 ];
+
+async function show(call: Call) {
+  const found = await related(call, ['owner', 'opener', 'operator', 'auditor']);
+  const until = await call.broker.store.quarantinedUntil(found.task);
+  return ok({ ...taskView(found), quarantinedUntil: until?.toISOString() ?? null });
+}
 
 async function open(call: Call) {
   const { broker, principal } = call;

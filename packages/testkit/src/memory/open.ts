@@ -1,6 +1,7 @@
 import { isClosed, isFrozen, type Opening, type OpenResult, type Task, type Use } from '@mayfly/core';
 import type { Reason } from '@mayfly/protocol';
 import { WindowCounter } from './limits.ts';
+import { isQuarantined } from './quarantine.ts';
 import type { MemoryRows } from './rows.ts';
 
 export type Opened = Exclude<OpenResult, { kind: 'opened' }> | { readonly kind: 'opened' };
@@ -13,6 +14,7 @@ export function openTaskRow(rows: MemoryRows, opening: Opening, knownEpoch: numb
   if (rows.epoch !== knownEpoch) return { kind: 'stale', epoch: rows.epoch };
   const named = { templates: [task.template], issuers: [task.workload.issuerName], providers: [] };
   if (isFrozen(rows, named)) return { kind: 'refused', reason: 'frozen' };
+  if (isQuarantined(rows, task)) return { kind: 'refused', reason: 'quarantined' };
   const hour = new WindowCounter(rows, ['opensPerHour', countedAs, task.template], 3600);
   const limited = hour.refuseAt(opensPerHour);
   if (limited !== null) return limited;

@@ -67,6 +67,15 @@ export interface EndRow {
   readonly evidence: Readonly<Record<string, unknown>>;
 }
 
+export interface SightingRow {
+  readonly taskId: string;
+  readonly rule: string;
+  readonly at: Date;
+  readonly evidence: string;
+  readonly what: string;
+  readonly told: boolean;
+}
+
 /** An event as appended: `canonical` is what would be hashed. */
 export type AuditRow = AuditEvent & { readonly canonical: string };
 
@@ -107,6 +116,10 @@ export class MemoryRows {
   readonly deliveries = new Map<string, { readonly keyHash: string | null; readonly expiresAt: Date }>();
   readonly ends = new Map<string, readonly EndRow[]>();
   readonly work = new Map<string, WorkRow>();
+  /** By evidence. */
+  readonly sightings = new Map<string, SightingRow>();
+  /** Until when, by `quarantineKey`. */
+  readonly quarantines = new Map<string, Date>();
   readonly revocations = new Map<string, RevocationRow>();
   readonly denyDocuments = new Map<string, DenyDocumentRow>();
   readonly denyEntries = new Map<string, DenyEntryRow>();
@@ -168,7 +181,15 @@ export class MemoryRows {
   #tables(): readonly Map<string, unknown>[] {
     const { tasks, grants, counters, replay, idempotency, issuances, deliveries, ends, work } = this;
     const hot = [tasks, grants, counters, replay, idempotency, issuances, deliveries, ends, work];
-    return [...hot, this.revocations, this.denyDocuments, this.denyEntries, this.#audit];
+    return [
+      ...hot,
+      this.sightings,
+      this.quarantines,
+      this.revocations,
+      this.denyDocuments,
+      this.denyEntries,
+      this.#audit,
+    ];
   }
 }
 
