@@ -33,6 +33,10 @@ const refusal: Scenario = async (child) => {
     form(await child.open(), { tool: 'mail.send' }, { subject_token_type: accessTokenType }),
   );
 };
+const signal: Scenario = async (child) => {
+  const taskToken = await child.open({ withCredential: true });
+  await child.json(`/v1/tasks/${child.task}/signals`, { verdict: 'suspended', note: 'kill' }, taskToken);
+};
 const anonymous: Scenario = async (child) => {
   await child.post('/token', { grant_type: 'password' });
 };
@@ -119,6 +123,7 @@ const cases: Readonly<Record<string, Scenario>> = {
   'ledger.deliver': exchange,
   'ledger.refuse': refusal,
   'ledger.append': anonymous,
+  'ledger.signal': signal,
   'ledger.revoke': revoke,
   'tasks.open': openTask,
   'tasks.use': openAgain,

@@ -7,7 +7,7 @@ import type { AuditEvent } from './ports.ts';
 import type { Trail } from './record.ts';
 import type { Template } from './template.ts';
 
-export type DeviationRule = 'refused' | 'budgetSpent';
+export type DeviationRule = 'refused' | 'budgetSpent' | 'useOutsideGrant' | 'signal';
 
 /** `after` sights within so many seconds do this. */
 export interface DeviationLimit {
@@ -20,11 +20,18 @@ export interface DeviationLimit {
 export interface DeviationRules {
   readonly refused: DeviationLimit | null;
   readonly budgetSpent: DeviationAct | null;
+  /** What a source says that the task did, or was seen to be. */
+  readonly useOutsideGrant: DeviationAct | null;
   /** So long nothing opens or mints for the same workload under the template, once a task was suspended or ended. */
   readonly quarantineSeconds: number | null;
 }
 
-export const noDeviationRules: DeviationRules = { refused: null, budgetSpent: null, quarantineSeconds: null };
+export const noDeviationRules: DeviationRules = {
+  refused: null,
+  budgetSpent: null,
+  useOutsideGrant: null,
+  quarantineSeconds: null,
+};
 
 /** One sight of a live task off its path. The statement that records it counts, and acts when a limit is reached. */
 export interface Sighting {
@@ -43,7 +50,7 @@ export interface Sighting {
 }
 
 /** Clients and their libraries repeat what was refused with growing pauses; a minute covers those that wait for a person. */
-const retrySeconds = 60;
+export const retrySeconds = 60;
 /** A spent budget is told once a day for each grant. */
 const spentSeconds = 86_400;
 
@@ -84,22 +91,25 @@ function ruleOf(
   return { rule: 'refused', what: [reason, ...asked, task] };
 }
 
-function limitsOf({ deviation }: Template, rule: DeviationRule): readonly DeviationLimit[] {
+export function limitsOf({ deviation }: Template, rule: DeviationRule): readonly DeviationLimit[] {
   switch (rule) {
     case 'refused':
       return deviation.refused === null ? [] : [deviation.refused];
     case 'budgetSpent':
       return atOnce(deviation.budgetSpent);
+    case 'useOutsideGrant':
+    case 'signal':
+      return atOnce(deviation.useOutsideGrant);
     default:
       return rule satisfies never;
   }
 }
 
-function atOnce(act: DeviationAct | null): readonly DeviationLimit[] {
+export function atOnce(act: DeviationAct | null): readonly DeviationLimit[] {
   return act === null ? [] : [{ after: 1, withinSeconds: spentSeconds, act }];
 }
 
-function quarantineOf(versions: readonly Template[]): number | null {
+export function quarantineOf(versions: readonly Template[]): number | null {
   const seconds = versions.map(({ deviation }) => deviation.quarantineSeconds ?? 0);
   return Math.max(0, ...seconds) || null;
 }

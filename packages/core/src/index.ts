@@ -21,6 +21,7 @@ export * from './reap-lanes.ts';
 export * from './revocation.ts';
 export * from './roles.ts';
 export * from './secret.ts';
+export * from './signal.ts';
 export * from './task.ts';
 export * from './template.ts';
 export * from './variables.ts';

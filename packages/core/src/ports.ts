@@ -144,6 +144,11 @@ export interface Ledger {
    * nothing is written, when nothing lives that could be taken back. Idempotent.
    */
   revoke(issuanceId: string, audit: AuditEvent): Promise<boolean>;
+  /** What a source says of a task: the event, and what it was the last straw for; null: nothing. */
+  signal(seen: {
+    readonly audit: AuditEvent;
+    readonly sighting: Sighting | null;
+  }): Promise<DeviationAct | null>;
   /** A refusal before a workload is known, and anything else that is only an event. */
   append(audit: AuditEvent): Promise<void>;
 }

@@ -98,6 +98,7 @@ export function compileTemplate({ metadata, spec }: DocumentOf<'GrantTemplate'>,
       actors: spec.delegation.actors.map(compileSubject),
     },
     deviation: compileDeviation(spec.deviation),
+    sources: (spec.signals?.from ?? []).map(compileSubject),
     grants: spec.grants.map((grant) => compileGrant(grant, spec)),
   };
 }
@@ -105,6 +106,7 @@ export function compileTemplate({ metadata, spec }: DocumentOf<'GrantTemplate'>,
 function compileDeviation({
   refused,
   budgetSpent,
+  useOutsideGrant,
   quarantine,
 }: TemplateSpec['deviation'] = {}): DeviationRules {
   return {
@@ -113,6 +115,7 @@ function compileDeviation({
         ? null
         : { after: refused.after, withinSeconds: parseSeconds(refused.within), act: refused.do },
     budgetSpent: budgetSpent ?? null,
+    useOutsideGrant: useOutsideGrant ?? null,
     quarantineSeconds: quarantine === undefined ? null : parseSeconds(quarantine),
   };
 }

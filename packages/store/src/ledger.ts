@@ -6,6 +6,7 @@ import {
   type IntendResult,
   type Intent,
   type Ledger,
+  type Sighting,
 } from '@mayfly/core';
 import type { Reason } from '@mayfly/protocol';
 import pg from 'pg';
@@ -58,6 +59,10 @@ export function createLedger(
     if (answer.kind === 'intended' && intent.opening !== null) facts.opened(intent.opening.task);
     return answer;
   };
+  const acted = (sighting: Sighting | null, act: DeviationAct | null) => {
+    if (sighting !== null && act !== null) facts.forget(sighting.taskId);
+    return act;
+  };
   return {
     intend: async (intent) => {
       const json = encode(intent, null);
@@ -81,9 +86,16 @@ export function createLedger(
       ];
       const text = 'select refuse($1::jsonb, $2::jsonb, $3::jsonb) as act';
       const [row] = await database.call<{ act: DeviationAct | null }>('refuse', text, values);
-      const act = row?.act ?? null;
-      if (sighting !== null && act !== null) facts.forget(sighting.taskId);
-      return act;
+      return acted(sighting, row?.act ?? null);
+    },
+    signal: async ({ audit, sighting }) => {
+      const values = [
+        JSON.stringify(encodeAudit(audit)),
+        sighting === null ? null : JSON.stringify(encodeSighting(sighting)),
+      ];
+      const text = 'select signal_task($1::jsonb, $2::jsonb) as act';
+      const [row] = await database.call<{ act: DeviationAct | null }>('signal_task', text, values);
+      return acted(sighting, row?.act ?? null);
     },
     revoke: async (issuanceId, audit) => {
       const values = [issuanceId, JSON.stringify(encodeAudit(audit))];

@@ -391,6 +391,12 @@ begin
   return see_task(sight);
 end $$;
 
+create function signal_task(e jsonb, sight jsonb) returns text language plpgsql as $$
+begin
+  perform append_audit(e);
+  return see_task(sight);
+end $$;
+
 -- One sight of a live task off its path. Counted under its grant locks, so that of several at once each counts those
 -- before it; enough of them, and the task is noted, suspended or ended in this very statement.
 create function see_task(sight jsonb) returns text language plpgsql as $$

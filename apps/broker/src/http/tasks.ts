@@ -4,6 +4,7 @@ import {
   endTask,
   heartbeatTask,
   type Identity,
+  isSource,
   isSubject,
   lineageOf,
   type OpenRequest,
@@ -31,7 +32,7 @@ import { remember } from './idempotency.ts';
 import { type Call, ok, pageOf, parseBody, type Route } from './route.ts';
 
 /** Who stands how to a task (contract.md section 5); everyone else gets the answer for an unknown task. */
-type Relation = 'owner' | 'opener' | 'operator' | 'auditor';
+type Relation = 'owner' | 'opener' | 'operator' | 'auditor' | 'source';
 
 export const taskRoutes: readonly Route[] = [
   {
@@ -241,6 +242,7 @@ export async function related(
   const relations = await relationsTo(found, principal, broker);
   if (!allowed.some((relation) => relations.has(relation))) {
     // Who may see the task may know that it lacks the role; all others learn nothing.
+    relations.delete('source');
     if (relations.size > 0 && allowed.includes('operator'))
       throw new Refusal('role_required', { detail: 'operator' });
     throw new Refusal('task_unknown', { detail: 'foreign' });
@@ -267,6 +269,7 @@ export async function relationsTo(
   if (task.opener !== null && isSubject(task.opener, principal.identity)) relations.add('opener');
   if (holdsRole(principal, ['operator', 'admin'], { template: task.template })) relations.add('operator');
   if (holdsRole(principal, ['auditor'], { template: task.template })) relations.add('auditor');
+  if (isSource(await broker.policies.current(), task, principal.identity)) relations.add('source');
   return relations;
 }
 

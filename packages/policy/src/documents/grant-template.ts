@@ -105,6 +105,9 @@ const task = z.strictObject({
   reattest: notBuilt('repeated attestation'),
 });
 
+/** Who may say what it sees of the tasks: a proxy of tools, a reader of cloud logs. */
+const signals = z.strictObject({ from: z.array(subject).min(1).max(64) });
+
 /** What becomes of a task that leaves its path (docs/deviation.md). */
 const deviation = z.strictObject({
   heartbeatLost: choice(['end'], ['note', 'suspend']).optional(),
@@ -117,7 +120,7 @@ const deviation = z.strictObject({
     .optional(),
   refusedEffects: notBuilt('refusals by effect'),
   budgetSpent: choice(deviationActs).optional(),
-  useOutsideGrant: notBuilt('signals'),
+  useOutsideGrant: choice(deviationActs).optional(),
   quarantine: duration({ min: '1s', max: '24h' }).optional(),
 });
 
@@ -144,7 +147,7 @@ export const grantTemplate = documentOf(
     deviation: deviation.optional(),
     reattest: notBuilt('repeated attestation'),
     delegation: delegation.prefault({}),
-    signals: notBuilt('signals'),
+    signals: signals.optional(),
     onChange: notBuilt('a choice of what a new version does to running tasks'),
   }),
 );

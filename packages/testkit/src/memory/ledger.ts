@@ -5,6 +5,7 @@ import {
   type Intent,
   isFrozen,
   type Ledger,
+  type Sighting,
 } from '@mayfly/core';
 import type { MemoryFacts } from './facts.ts';
 import { WindowCounter } from './limits.ts';
@@ -33,6 +34,11 @@ export function createMemoryLedger(rows: MemoryRows, { facts, reapAgeSeconds }: 
     if (intent.opening !== null) facts.opened(intent.opening.task);
     return result;
   };
+  const see = (sighting: Sighting | null) => {
+    const act = seeTask(rows, sighting);
+    if (sighting !== null && act !== null) facts.forget(sighting.taskId);
+    return act;
+  };
   return {
     intend: async (intent) => issue(intent, null),
     issueLocal: async (intent, { audit }) => issue(intent, audit),
@@ -41,9 +47,12 @@ export function createMemoryLedger(rows: MemoryRows, { facts, reapAgeSeconds }: 
       rows.atomically(() => {
         rows.insertIssuance(record, null, false);
         rows.append(audit);
-        const act = seeTask(rows, sighting);
-        if (sighting !== null && act !== null) facts.forget(sighting.taskId);
-        return act;
+        return see(sighting);
+      }),
+    signal: async ({ audit, sighting }) =>
+      rows.atomically(() => {
+        rows.append(audit);
+        return see(sighting);
       }),
     revoke: async (issuanceId, audit) => rows.atomically(() => revokeIssuance(rows, issuanceId, audit)),
     append: async (audit) => rows.append(audit),

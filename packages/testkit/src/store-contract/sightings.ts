@@ -145,6 +145,25 @@ function testActs(scene: () => Scene): void {
     },
   );
 
+  test('a signal is recorded by itself, and with a sighting acts like a refusal', async () => {
+    const { store } = scene();
+    const task = await scene().opened();
+    const signalled = async () => scene().event('task.signalled', task.id);
+    expect(await store.ledger.signal({ audit: await signalled(), sighting: null })).toBeNull();
+    expect((await scene().fresh(task)).status.state).toBe('open');
+    const audit = await signalled();
+    const sighting: Sighting = {
+      ...{ taskId: task.id, rule: 'signal', evidence: audit.id, what: scene().key(), retrySeconds: 60 },
+      ...{ limits: [limit(1, 'end')], quarantineSeconds: null },
+      audit: await scene().event('task.deviated', task.id),
+    };
+    expect(await store.ledger.signal({ audit, sighting })).toBe('end');
+    expect(await store.bodies('task.deviated', task.id)).toEqual([
+      { act: 'end', evidence: [audit.id], quarantineSeconds: null, rule: 'signal' },
+    ]);
+    expect((await store.tasks.find(task.id))?.status.state).toBe('deviated');
+  });
+
   test('a child goes with it, under an event of its own kind that names the parent', async () => {
     const { store } = scene();
     const parent = await scene().opened();
