@@ -25,7 +25,10 @@ if (command === 'install') process.exit(0);
 const commands = {
   cli: () => [join(root, 'apps/cli/src/main.ts'), ...args],
   dev: () => [join(root, 'apps/cli/src/main.ts'), 'dev', ...args],
-  bench: () => [join(root, 'test/bench/main.ts'), ...args],
+  bench: () =>
+    args[0] === 'reaper'
+      ? [join(root, 'test/bench/reaper.ts'), ...args.slice(1)]
+      : [join(root, 'test/bench/main.ts'), ...args],
   conformance: () => [join(root, 'test/conformance/main.ts'), ...args],
   // Each run is garbage soon: room for it to die young.
   simulate: () => ['--max-semi-space-size=64', join(root, 'test/simulate/main.ts'), ...args],

@@ -28,7 +28,7 @@ export async function startChild(
     said,
     stop: () =>
       new Promise((resolve) => {
-        if (child.exitCode !== null) return resolve();
+        if (child.exitCode !== null || child.signalCode !== null) return resolve();
         child.once('exit', () => resolve());
         child.stdin?.end();
         child.kill('SIGTERM');

@@ -95,6 +95,29 @@ test('documents that need another set, or the bundle’s, are refused by name', 
   expect([named.status, named.body.reason]).toEqual([409, 'bundle_read_only']);
 });
 
+test('a Provider does not become one of another type under its name', async () => {
+  const bearer = await world.person();
+  const provider = (spec: string) =>
+    `apiVersion: mayfly/v1\nkind: Provider\nmetadata: { name: changing }\nspec: { ${spec} }\n`;
+  const github =
+    'type: github, appId: "1", installationId: "2", owner: acme, endpoints: { api: "http://127.0.0.1:9" }';
+  const cluster =
+    'type: kubernetes, cluster: c, serviceAccounts: [a/b], endpoints: { api: "http://127.0.0.1:9" }';
+  const apply = (yaml: string, query = '') =>
+    world.api('POST', `/v1/apply?set=changing${query}`, { bearer, yaml });
+  expect((await apply(provider(cluster))).status).toBe(200);
+  for (const path of ['plan', 'apply']) {
+    const { status, body } = await world.api('POST', `/v1/${path}?set=changing`, {
+      bearer,
+      yaml: provider(github),
+    });
+    expect([status, body.reason]).toEqual([400, 'document_invalid']);
+    expect(body.errors.join()).toContain('type-changed');
+  }
+  expect((await apply('', '&prune=true')).status).toBe(200);
+  expect((await apply(provider(github))).body).toMatchObject({ changes: [{ action: 'create' }] });
+});
+
 test('nobody writes a binding that names himself, whatever his roles', async () => {
   const bearer = await world.person();
   const yaml =

@@ -136,9 +136,23 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'budget-counted-after',
     breaks: 'I8: grant',
     file: `${memory}/ledger.ts`,
-    line: 'rows.grants.set(grant.id, { ...row, uses: uses + 1 });',
+    line: 'for (const one of [row, ...above]) rows.grants.set(one.grant.id, { ...one, uses: one.uses + 1 });',
     becomes:
       'setTimeout(() => { const now = rows.grants.get(grant.id); if (now) rows.grants.set(grant.id, { ...now, uses: now.uses + 1 }); }, 100);',
+  },
+  {
+    name: 'budget-above-not-spent',
+    breaks: 'I8: grant',
+    file: `${memory}/ledger.ts`,
+    line: 'for (const one of [row, ...above]) rows.grants.set(one.grant.id, { ...one, uses: one.uses + 1 });',
+    becomes: 'rows.grants.set(grant.id, { ...row, uses: uses + 1 });',
+  },
+  {
+    name: 'child-remembers-no-grant-above',
+    breaks: 'I8: grant',
+    file: `${core}/attenuate.ts`,
+    line: 'return outer === undefined ? [] : [{ ...grant, above: [...outer.above, outer.id] }];',
+    becomes: 'return outer === undefined ? [] : [grant];',
   },
   {
     name: 'repeated-key-mints-again',
@@ -281,7 +295,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'minute-not-counted',
     breaks: 'I8',
     file: `${memory}/ledger.ts`,
-    line: 'if (Number.isFinite(perMinute)) minute.raise();',
+    line: 'for (const { counter } of minutes) counter.raise();',
     becomes: '',
   },
   {

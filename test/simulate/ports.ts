@@ -75,6 +75,7 @@ export function createPorts(surroundings: Surroundings, own: Own): { ports: Brok
     federation: { sign: () => Promise.reject(new TypeError('nothing is federated here')) },
     connections: connectionsTo(surroundings, own),
     onWidened: () => undefined,
+    deadline: () => own.process.deadline(settings.mintDeadline),
   });
   const denying = createDenyingMinter(callsOf('denying', surroundings, own), denials);
   const minters = [

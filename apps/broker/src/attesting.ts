@@ -34,8 +34,10 @@ export async function readRegularFile(path: string, bytesMax: number): Promise<s
   try {
     const stat = await handle.stat();
     if (!stat.isFile()) throw new Error('not a regular file');
-    const { bytesRead, buffer } = await handle.read(Buffer.alloc(bytesMax + 1), 0, bytesMax + 1, 0);
-    if (bytesRead > bytesMax) throw new Error('too large');
+    // As large as it is, not as it may be: some are read at every call. One byte more shows that it grew meanwhile.
+    const size = Math.min(stat.size, bytesMax);
+    const { bytesRead, buffer } = await handle.read(Buffer.alloc(size + 1), 0, size + 1, 0);
+    if (bytesRead > size) throw new Error('too large');
     return buffer.toString('utf8', 0, bytesRead);
   } finally {
     await handle.close();

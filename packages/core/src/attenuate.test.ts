@@ -52,9 +52,12 @@ describe('a child task', () => {
     const longer = { ...read, name: 'longer', ttl: { defaultSeconds: 60, maxSeconds: 121 } };
     const more = { ...read, name: 'more', actions: ['read', 'list', 'delete'] as const };
     const narrower = { ...read, name: 'narrower', resource: 'arn:aws:s3:::invoices/${params.quarter}/a.pdf' };
-    const { world, subject } = await parented({ grants: [wider, longer, more, narrower] });
+    const { world, parent, subject } = await parented({ grants: [wider, longer, more, narrower] });
     await world.exchange({ subject, detail: childOf() });
-    expect(taskNamed(world, 'c-1').task.grants.map(({ name }) => name)).toEqual(['narrower']);
+    const { task } = taskNamed(world, 'c-1');
+    expect(task.grants.map(({ name }) => name)).toEqual(['narrower']);
+    const outer = parent.grants.find(({ tool }) => tool === read.tool);
+    expect(task.grants[0]?.above).toEqual([outer?.id]);
   });
 
   test('of which nothing lies within its parent is not opened', async () => {

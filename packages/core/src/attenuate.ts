@@ -11,7 +11,10 @@ export interface Lineage {
 
 /** The grants of a child that lie wholly within one of its parent's: never wider, longer or richer. */
 export function attenuate(child: readonly Grant[], parent: readonly Grant[]): readonly Grant[] {
-  return child.filter((grant) => parent.some((outer) => isWithin(grant, outer)));
+  return child.flatMap((grant) => {
+    const outer = parent.find((one) => isWithin(grant, one));
+    return outer === undefined ? [] : [{ ...grant, above: [...outer.above, outer.id] }];
+  });
 }
 
 function isWithin(inner: Grant, outer: Grant): boolean {

@@ -14,7 +14,7 @@ export function grantFrom(
   if (resource === undefined) return undefined;
   const { name, tool, provider, access, actions, mint, ttl, endsWithinSeconds, budget } = spec;
   const facts = { name, tool, provider, access, actions, mint, ttl, endsWithinSeconds, budget };
-  return { id, taskId: task.id, resource, ...facts };
+  return { id, taskId: task.id, resource, ...facts, above: [] };
 }
 
 /**
@@ -25,7 +25,7 @@ export function grantFrom(
 export function isAuthentic(grant: Grant, task: Task, pinned: Template): boolean {
   const spec = pinned.grants.find(({ name }) => name === grant.name);
   const given = spec === undefined ? undefined : grantFrom(spec, task, grant.id);
-  return given !== undefined && sameValue(given, grant) && paramsFit(task, pinned);
+  return given !== undefined && sameValue({ ...given, above: grant.above }, grant) && paramsFit(task, pinned);
 }
 
 function paramsFit({ params, workload }: Task, { params: specs }: Template): boolean {

@@ -4,10 +4,11 @@ import type { ExchangePorts } from './exchange-ports.ts';
 import type { Minter, MintPlan } from './minter.ts';
 import { baseRecord } from './record.ts';
 import type { PolicySet } from './template.ts';
+import { unlessAborted } from './unless-aborted.ts';
 
 type BasePorts = Pick<
   ExchangePorts,
-  'minters' | 'ledger' | 'newId' | 'clock' | 'baseFlights' | 'digest' | 'checkBase'
+  'minters' | 'ledger' | 'newId' | 'clock' | 'baseFlights' | 'digest' | 'checkBase' | 'deadline'
 >;
 
 interface Context {
@@ -27,22 +28,35 @@ export async function ensureBase(plan: MintPlan, context: Context): Promise<void
   const now = ports.clock.now();
   const flightKey = `${plan.provider}\n${plan.reach}`;
   const running = ports.baseFlights.get(flightKey);
-  if (running !== undefined) await running;
+  if (running !== undefined) await waiting(running, context);
   const base = minter.base(plan, { issuanceId: ports.newId(), now });
   if (base === undefined) return;
   const problem = ports.checkBase(base, plan);
   if (problem !== null) throw new Fault('plan_check_failed', { effect: 'none', detail: `base: ${problem}` });
   const flight = ports.baseFlights.get(flightKey) ?? start(flightKey, base, minter, context);
-  await flight;
+  await waiting(flight, context);
 }
 
+function waiting(flight: Promise<void>, { signal }: Context): Promise<void> {
+  return unlessAborted(
+    signal,
+    flight,
+    () =>
+      new Fault('provider_unavailable', {
+        effect: 'none',
+        detail: 'base session: the mint deadline has passed',
+      }),
+  );
+}
+
+// Many wait for one flight, so it ends by a deadline of its own and not by that of whoever came first.
 function start(flightKey: string, base: MintPlan, minter: Minter, context: Context): Promise<void> {
   const flight = makeBase(base, minter, context).finally(() => context.ports.baseFlights.delete(flightKey));
   context.ports.baseFlights.set(flightKey, flight);
   return flight;
 }
 
-async function makeBase(base: MintPlan, minter: Minter, { ports, signal, policy }: Context): Promise<void> {
+async function makeBase(base: MintPlan, minter: Minter, { ports, policy }: Context): Promise<void> {
   const at = { newId: ports.newId, now: ports.clock.now() };
   const ids = { actor: 'mayfly', taskId: base.taskId, issuanceId: base.issuanceId };
   const intended = await ports.ledger.intend({
@@ -53,6 +67,7 @@ async function makeBase(base: MintPlan, minter: Minter, { ports, signal, policy 
     use: { uses: [], idempotencyKey: null },
     opening: null,
     budget: { exchanges: null, perMinute: null },
+    above: [],
     audit: auditEvent(at, {
       type: 'base.intended',
       ...ids,
@@ -62,7 +77,7 @@ async function makeBase(base: MintPlan, minter: Minter, { ports, signal, policy 
   // The grant ended or the policy moved since the agent's own intent: that one is now the reaper's.
   if (intended.kind !== 'intended')
     throw new Fault('not_delivered', { effect: 'none', detail: `base session: ${intended.kind}` });
-  const minted = await minter.mint(base, { now: ports.clock.now(), signal });
+  const minted = await minter.mint(base, { now: ports.clock.now(), signal: ports.deadline() });
   const delivered = await ports.ledger.deliver({
     issuanceId: base.issuanceId,
     keyHash: minted.keyHash,

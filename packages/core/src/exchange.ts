@@ -251,6 +251,7 @@ function intentOf(
     },
     opening: found.opening,
     budget: decision.budget,
+    above: decision.grant.above,
     audit: auditEvent(
       { newId: ports.newId, now },
       {

@@ -24,5 +24,6 @@ export * from './secret.ts';
 export * from './signal.ts';
 export * from './task.ts';
 export * from './template.ts';
+export * from './unless-aborted.ts';
 export * from './variables.ts';
 export * from './workload.ts';

@@ -18,6 +18,7 @@ function scene({ concurrency = 4, callsPerSecond = 1_000, endsPerCall = 1 } = {}
   const settled: string[] = [];
   const calls: { readonly id: string; answer(outcome?: 'gone' | Error): Promise<void> }[] = [];
   const world = coreWorld();
+  const hold: { now: Promise<void> | undefined } = { now: undefined };
   const work = (id: string, provider: string): Work => ({
     ...{ kind: 'issuance', issuanceId: id, state: 'revoking', attempts: 1, secondsPastNotAfter: -30 },
     plan: {
@@ -51,6 +52,7 @@ function scene({ concurrency = 4, callsPerSecond = 1_000, endsPerCall = 1 } = {}
       ...world.ports.queue,
       lanes: async () => [...due].filter(([, ids]) => ids.length > 0).map(([lane]) => lane),
       claim: async ({ lane, limit }) => {
+        await hold.now;
         const ids = due.get(lane)?.splice(0, limit) ?? [];
         claims.push([lane, limit, ids.length]);
         return ids.map((id) => work(id, lane));
@@ -61,7 +63,7 @@ function scene({ concurrency = 4, callsPerSecond = 1_000, endsPerCall = 1 } = {}
     },
   };
   return {
-    ...{ ports, due, claims, settled, calls },
+    ...{ ports, due, claims, settled, calls, hold },
     fill: (lane: string, count: number) => {
       const ids = Array.from({ length: count }, (_, n) => `${lane}-${n + 1}`);
       due.set(lane, [...(due.get(lane) ?? []), ...ids]);
@@ -94,7 +96,54 @@ describe('a lane', () => {
     await lane.drained();
     expect(settled.toSorted()).toEqual([1, 2, 3, 4, 5, 6].map((n) => `aws-${n}`));
     expect(lane.counts).toEqual({ claimed: 6, ended: 6, waiting: 0, failed: 0 });
-    expect(claims.every(([, limit]) => limit <= 4)).toBe(true);
+    // Four at once, and half as many ahead.
+    expect(claims.every(([, limit]) => limit <= 6)).toBe(true);
+  });
+
+  test('a call that is free takes what was claimed ahead, without a claim', async () => {
+    const { ports, fill, calls, claims } = scene();
+    fill('aws', 50);
+    const lane = new Lane('aws', ports);
+    await lane.pull();
+    expect([calls.length, claims.length]).toEqual([4, 1]);
+    await calls[0]?.answer();
+    expect([calls.length, claims.length]).toEqual([5, 2]);
+  });
+
+  test('what was claimed ahead is given back when its provider is away', async () => {
+    const { ports, fill, calls } = scene({ concurrency: 10 });
+    fill('aws', 15);
+    const lane = new Lane('aws', ports);
+    await lane.pull();
+    expect(calls).toHaveLength(10);
+    for (const call of calls.slice(0, 5)) await call.answer(away);
+    expect([lane.isBroken, lane.counts.claimed]).toEqual([true, 15]);
+    const started = calls.length;
+    for (const call of calls.slice(5, started)) await call.answer(away);
+    await lane.drained();
+    expect(calls).toHaveLength(started);
+  });
+
+  test('a claim that comes back when its provider is away leaves nothing behind that is never started', async () => {
+    const { ports, fill, calls, hold, due, pass } = scene({ concurrency: 5 });
+    fill('aws', 5);
+    const lane = new Lane('aws', ports);
+    await lane.pull();
+    fill('aws', 1);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    hold.now = promise;
+    const late = lane.pull();
+    for (const call of calls.slice(0, 5)) await call.answer(away);
+    resolve();
+    await late;
+    await lane.drained();
+    expect([lane.isBroken, calls.length]).toEqual([true, 5]);
+    // Its backoff has brought it back, and the provider is asked again.
+    hold.now = undefined;
+    due.set('aws', ['aws-1']);
+    pass(1);
+    await lane.pull();
+    expect(calls).toHaveLength(6);
   });
 
   test('ends that share a call have more room', async () => {
@@ -125,15 +174,15 @@ describe('a lane', () => {
     expect(calls).toHaveLength(25);
   });
 
-  test('stopped, it claims nothing more and is drained when its calls have ended', async () => {
+  test('stopped, it claims and starts nothing more and is drained when its calls have ended', async () => {
     const { ports, fill, calls, settled, due } = scene();
-    fill('aws', 6);
+    fill('aws', 8);
     const lane = new Lane('aws', ports);
     await lane.pull();
     lane.stop();
     for (const call of [...calls]) await call.answer();
     await lane.drained();
-    expect([settled.length, due.get('aws')?.length]).toEqual([4, 2]);
+    expect([settled.length, calls.length, due.get('aws')?.length]).toEqual([4, 4, 2]);
   });
 });
 
@@ -201,7 +250,7 @@ describe('lanes', () => {
       await calls.find(({ id }) => id.startsWith('works') && !settled.includes(id))?.answer();
     expect(settled).toHaveLength(8);
     expect(calls.filter(({ id }) => id.startsWith('hangs'))).toHaveLength(4);
-    expect(lanes.takeCounts()).toEqual({ claimed: 12, ended: 8, waiting: 0, failed: 0 });
+    expect(lanes.takeCounts()).toEqual({ claimed: 14, ended: 8, waiting: 0, failed: 0 });
     expect(lanes.takeCounts()).toEqual({ claimed: 0, ended: 0, waiting: 0, failed: 0 });
   });
 

@@ -19,14 +19,17 @@ export interface LaneCounts {
 
 /**
  * What is due at one provider. A lane has calls, a rate and a breaker of its own, so that a provider that hangs or is
- * away delays no other; what is claimed starts at once, without waiting for the slowest before it. Only rows are state:
+ * away delays no other; a call that is free takes the next, without waiting for the slowest before it. Only rows are state:
  * a lane may be lost at any time.
  */
 export class Lane {
   readonly name: string;
   readonly counts: LaneCounts = { claimed: 0, ended: 0, waiting: 0, failed: 0 };
   readonly #ports: ReapPorts;
+  /** Claimed here and not yet done. */
   readonly #inFlight = new Set<string>();
+  /** Of those, what waits for a call to be free. */
+  #waiting: { readonly id: string; readonly work: Work }[] = [];
   readonly #breaker = new Breaker();
   readonly #rate: Rate;
   #pulling: Promise<void> | undefined;
@@ -52,9 +55,10 @@ export class Lane {
     return this.#pulling;
   }
 
-  /** Claims nothing more; what is in flight goes on. */
+  /** Claims and starts nothing more; what is in flight goes on. */
   stop(): void {
     this.#stopped = true;
+    this.#giveBack();
   }
 
   get isIdle(): boolean {
@@ -81,23 +85,59 @@ export class Lane {
       const claimed = await this.#ports.queue.claim({ lane: this.name, limit: room });
       this.counts.claimed += claimed.length;
       this.#more = claimed.length === room;
-      for (const work of claimed) this.#start(work);
-    } while (this.#more);
+      for (const work of claimed) this.#take(work);
+      this.#startWaiting();
+    } while (this.#more && this.#isWorthAClaim);
   }
 
   #room(): number {
-    const { concurrency, monotonicMs } = this.#ports;
-    const width = this.#breaker.width(concurrency * this.#ports.endsPerCall(this.name), monotonicMs());
-    return Math.min(width - this.#inFlight.size, claimLimit, this.#rate.left(monotonicMs()));
+    const { monotonicMs } = this.#ports;
+    // Half as many again are claimed ahead, so that no call waits for a claim: they start long before their backoff.
+    const width = this.#width;
+    const ahead = this.#breaker.isOpen ? 0 : Math.ceil(width / 2);
+    const rate = Math.floor(this.#rate.left(monotonicMs()) * this.#endsPerCall);
+    return Math.min(width + ahead - this.#inFlight.size, claimLimit, rate);
   }
 
-  #start(work: Work): void {
+  /** Ends at once. */
+  get #width(): number {
+    const { concurrency, monotonicMs } = this.#ports;
+    return this.#breaker.width(concurrency * this.#endsPerCall, monotonicMs());
+  }
+
+  get #endsPerCall(): number {
+    return this.#ports.endsPerCall(this.name);
+  }
+
+  /** A quarter of the calls' worth is wanted: claimed in bulk, not one by one. */
+  get #isWorthAClaim(): boolean {
+    return this.#waiting.length <= Math.floor((this.#ports.concurrency * this.#endsPerCall) / 4);
+  }
+
+  #take(work: Work): void {
     const id = work.kind === 'task' ? work.taskId : work.issuanceId;
     // Its backoff has passed while its call still hangs here: one call is enough.
     if (this.#inFlight.has(id)) return;
     this.#inFlight.add(id);
-    this.#rate.take();
-    void settleWork(work, this.#ports).then((settled) => this.#done(id, settled));
+    this.#rate.take(1 / this.#endsPerCall);
+    this.#waiting.push({ id, work });
+  }
+
+  #startWaiting(): void {
+    if (this.#stopped) this.#giveBack();
+    while (this.#waiting.length > 0 && this.#inFlight.size - this.#waiting.length < this.#width) {
+      const next = this.#waiting.shift();
+      if (next !== undefined)
+        void settleWork(next.work, this.#ports).then((settled) => this.#done(next.id, settled));
+    }
+    // No call may be under way whose end would start them.
+    if (this.#breaker.isOpen) this.#giveBack();
+  }
+
+  /** What was not started comes back by its backoff. */
+  #giveBack(): void {
+    for (const waiting of this.#waiting) this.#inFlight.delete(waiting.id);
+    this.#waiting = [];
   }
 
   #done(id: string, settled: Settled): void {
@@ -113,11 +153,8 @@ export class Lane {
         this.#settling = undefined;
         this.#tellIdle();
       });
-    // A quarter of the calls is free again: claimed in bulk, not one by one.
-    const { concurrency, endsPerCall } = this.#ports;
-    const refillAt = Math.floor((concurrency * endsPerCall(this.name) * 3) / 4);
-    if (this.#more && this.#inFlight.size <= refillAt)
-      this.pull().catch((error: unknown) => this.#note(error));
+    this.#startWaiting();
+    if (this.#more && this.#isWorthAClaim) this.pull().catch((error: unknown) => this.#note(error));
     this.#tellIdle();
   }
 
@@ -189,10 +226,11 @@ class Rate {
     const gained = ((now - this.#at) / 1000) * this.#perSecond;
     this.#tokens = Math.min(this.#perSecond, this.#tokens + gained);
     this.#at = now;
-    return Math.floor(this.#tokens);
+    return this.#tokens;
   }
 
-  take(): void {
-    this.#tokens -= 1;
+  /** A part of a call, where one takes several ends. */
+  take(calls: number): void {
+    this.#tokens -= calls;
   }
 }

@@ -94,6 +94,8 @@ export interface Intent {
   readonly opening: Opening | null;
   /** The narrower of the stored grant's and the active version's; the statement counts against it. */
   readonly budget: Grant['budget'];
+  /** The grants above this one: locked with it, in the order of their ids. */
+  readonly above: Grant['above'];
   /** Taken from the intended event; `deliver` appends the delivered one. */
   readonly audit: AuditEvent;
 }

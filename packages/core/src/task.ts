@@ -47,6 +47,8 @@ export interface Grant {
   readonly ttl: { readonly defaultSeconds: number; readonly maxSeconds: number };
   readonly endsWithinSeconds: number | null;
   readonly budget: { readonly exchanges: number | null; readonly perMinute: number | null };
+  /** Ids of the grants that it lies within, the topmost first: it ends with them, and spends their budgets too. */
+  readonly above: readonly string[];
 }
 
 /** What is read beside the fixed facts, true only at the moment of reading. */

@@ -21,10 +21,16 @@ const sources = sourcesIn('examples');
 const issuers = sourcesIn('examples/issuers');
 const clouds = sourcesIn('examples/clouds');
 
+/** All but the one warning that an example is there to show. */
+const said = (documents: Parameters<typeof lint>[0]) =>
+  lint(documents, [])
+    .filter(({ file, rule }) => !(file === 'examples/aws-services.yaml' && rule === 'tells-what-is-there'))
+    .map(formatFinding);
+
 test('the examples parse and lint clean together', () => {
   const { documents, errors } = parseDocuments(sources);
   expect(errors.map(formatError)).toEqual([]);
-  expect(lint(documents, []).map(formatFinding)).toEqual([]);
+  expect(said(documents)).toEqual([]);
   expect(documents.map(({ kind }) => kind)).toEqual(
     expect.arrayContaining(['GrantTemplate', 'TrustedIssuer', 'Provider', 'ResourceServer', 'RoleBinding']),
   );
@@ -33,7 +39,7 @@ test('the examples parse and lint clean together', () => {
 test('the examples of issuers lint clean beside them, one for each type and cloud', () => {
   const { documents, errors } = parseDocuments([...sources, ...issuers]);
   expect(errors.map(formatError)).toEqual([]);
-  expect(lint(documents, []).map(formatFinding)).toEqual([]);
+  expect(said(documents)).toEqual([]);
   expect(issuers.map(({ file }) => file.replace(/^.*\//, ''))).toEqual(
     ['aws', 'azure', 'github', 'gitlab', 'google', 'kubernetes', 'spiffe'].map((name) => `${name}.yaml`),
   );
@@ -43,7 +49,7 @@ test('the examples of clouds lint clean beside them, each a Provider and a templ
   for (const source of clouds) {
     const { documents, errors } = parseDocuments([...sources, source]);
     expect(errors.map(formatError)).toEqual([]);
-    expect(lint(documents, []).map(formatFinding)).toEqual([]);
+    expect(said(documents)).toEqual([]);
     const own = parseDocuments([source]).documents.map(({ kind }) => kind);
     expect(own).toEqual(expect.arrayContaining(['Provider', 'GrantTemplate']));
   }

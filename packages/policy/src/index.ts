@@ -15,6 +15,7 @@ export {
 } from './documents/kinds.ts';
 export * from './json-schema.ts';
 export { type Finding, formatFinding, type Level, lint } from './lint.ts';
+export { lintTypeChanges } from './lint-provider.ts';
 export { checkParams, compileParam, type ParamsChecked, patternProblem } from './params.ts';
 export * from './parse.ts';
 export { didYouMean } from './suggest.ts';

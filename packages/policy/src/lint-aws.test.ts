@@ -55,13 +55,19 @@ test.each([
   ['secretsmanager.secret', of('secretsmanager', 'secret:team/db-prod-AbCd12'), 'read'],
   ['secretsmanager.secret', of('secretsmanager', 'secret:team/**'), 'read'],
   ['secretsmanager.secret', of('secretsmanager', 'secret:team/${params.who}'), 'read'],
-  ['dynamodb.items', of('dynamodb', 'table/orders/items/${params.who}'), 'write'],
-  ['dynamodb.items', of('dynamodb', 'table/orders/items/**'), 'delete'],
+  ['dynamodb.items', of('dynamodb', 'table/orders/items/${params.who}'), 'write, read'],
+  ['dynamodb.items', of('dynamodb', 'table/orders/items/**'), 'read'],
   ['sqs.queue', of('sqs', 'reports'), 'send'],
   ['sqs.queue', of('sqs', 'reports.fifo'), 'receive'],
   ['lambda.function', of('lambda', 'function:resize:prod'), 'invoke'],
 ])('%s takes %s', (access, resource, verb) => {
   expect(said(template(access, resource, { verb }))).toEqual([]);
+});
+
+test.each(['write', 'delete'])('%s of items without read says what it tells', (verb) => {
+  const [found, ...more] = said(template('dynamodb.items', of('dynamodb', 'table/orders/items/a'), { verb }));
+  expect(more).toEqual([]);
+  expect(found).toMatch(/^tells-what-is-there: .*ReturnValuesOnConditionCheckFailure/);
 });
 
 test.each([

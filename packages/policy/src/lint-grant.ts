@@ -105,6 +105,9 @@ function lintActions({ grant, index }: GrantAt, row: AccessRow | undefined, repo
         [...path, position],
         `${row.access} has no ${action} (has: ${Object.keys(row.permissions).join(', ')})`,
       );
+    const tells = grant.actions.includes('read') ? undefined : row?.tells?.[action];
+    if (tells !== undefined)
+      report('WARN', 'tells-what-is-there', [...path, position], `${action}: ${tells}`);
     if (grant.actions.indexOf(action) !== position)
       report('WARN', 'repeated', [...path, position], `${action} stands twice`);
   }

@@ -1,5 +1,5 @@
-import { expect, test } from '@jest/globals';
-import { formatError, formatFinding, lint, parseDocuments } from './index.ts';
+import { describe, expect, test } from '@jest/globals';
+import { formatError, formatFinding, lint, lintTypeChanges, parseDocuments } from './index.ts';
 
 const issuer = `apiVersion: mayfly/v1
 kind: TrustedIssuer
@@ -71,6 +71,20 @@ test.each([
   ['spec.tokenFile', `${cluster}, auth: tokenFile, tokenFile: t`, /an absolute path/],
   ['spec.tokenFile', `${cluster}, auth: tokenFile, tokenFile: /t`, /SECURITY one-identity/],
   ['spec.serviceAccounts[1]', cluster.replace('[agents/deployer]', '[agents/a, agents/a]'), /WARN repeated/],
+  ['spec.audience', `${cluster}, audience: "api://AzureADTokenExchange"`, /ERROR audience-of-a-cloud/],
+  ['spec.audience', `${cluster}, audience: "api://azureadtokenexchangeUSGov"`, /ERROR audience-of-a-cloud/],
+  [
+    'spec.audience',
+    `${cluster}, audience: "https://iam.googleapis.com/projects/1"`,
+    /ERROR audience-of-a-cloud/,
+  ],
+  [
+    'spec.audience',
+    `${cluster}, audience: "https://sts.eu-west-1.amazonaws.com"`,
+    /ERROR audience-of-a-cloud/,
+  ],
+  ['spec.audience', `${cluster}, audience: "//iam.googleapis.com/projects/1"`, /an absolute URI/],
+  ['spec.audience', `${cluster}, audience: sts.amazonaws.com`, /an absolute URI/],
   ['spec.privateKey', `${app}, privateKey: { file: /k }`, /./],
   ['spec.appId', app.replace('"1"', '1'), /./],
   ['spec.owner', app.replace('acme', 'acme/webshop'), /a user or organization/],
@@ -114,4 +128,25 @@ test.each([
   ['beyond-provider', template({ ...repository, resource: 'https://github.com/other/webshop' })],
 ])('a template that asks what cannot be held is refused: %s', (rule, text) => {
   expect(findings([...world, text]).filter((line) => line.includes(`ERROR ${rule}: `))).not.toEqual([]);
+});
+
+describe('a Provider of another type under the same name', () => {
+  const next = (spec: string) =>
+    parseDocuments([{ file: 'a.yaml', text: provider('k8s', `{ ${spec} }`) }]).documents;
+  const active = (type: string) => [
+    { kind: 'Provider', name: 'k8s', version: 1, set: 's', body: { spec: { type } } },
+  ];
+
+  test('is refused: the cloud that it was still trusts its name', () => {
+    expect(lintTypeChanges(next(cluster), active('azure')).map(formatFinding)).toEqual([
+      expect.stringMatching(
+        /^a\.yaml:\d+:\d+: spec\.type: ERROR type-changed: Provider k8s is of type azure,/,
+      ),
+    ]);
+  });
+
+  test('is none when the type stays, or the name is new', () => {
+    expect(lintTypeChanges(next(cluster), active('kubernetes'))).toEqual([]);
+    expect(lintTypeChanges(next(cluster), [])).toEqual([]);
+  });
 });

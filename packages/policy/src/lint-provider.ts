@@ -1,7 +1,10 @@
+import type { ActiveDocument } from './diff.ts';
 import type { DocumentOf } from './documents/kinds.ts';
 import type { ProviderSpec } from './documents/provider/provider.ts';
-import type { Report } from './lint.ts';
+import type { Finding, Report } from './lint.ts';
 import { lintAzure } from './lint-azure.ts';
+import { formatPath } from './located.ts';
+import type { ParsedDocument } from './parse.ts';
 
 export function lintProvider({ metadata, spec }: DocumentOf<'Provider'>, report: Report): void {
   if (metadata.name === 'token')
@@ -31,7 +34,39 @@ export function lintProvider({ metadata, spec }: DocumentOf<'Provider'>, report:
   }
 }
 
+/** Where assertions of our federation issuer are believed by clouds: one shown to a cluster could be taken there. */
+function isOfCloud(audience: string): boolean {
+  const { protocol, hostname, pathname } = new URL(audience);
+  const host = hostname.toLowerCase();
+  if (protocol === 'api:') return /^azureadtokenexchange/.test(`${host}${pathname}`.toLowerCase());
+  return host === 'iam.googleapis.com' || /^sts(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?$/.test(host);
+}
+
+/** A Provider that becomes another kind under its name: the trust that its old cloud has in that name still stands. */
+export function lintTypeChanges(
+  documents: readonly ParsedDocument[],
+  active: readonly ActiveDocument[],
+): readonly Finding[] {
+  return documents.flatMap(({ document, positionOf }): Finding[] => {
+    if (document.kind !== 'Provider') return [];
+    const { name } = document.metadata;
+    const before = active.find((one) => one.kind === 'Provider' && one.name === name)?.body['spec'];
+    const type: unknown = Reflect.get(Object(before), 'type');
+    if (type === undefined || type === document.spec.type) return [];
+    const path = ['spec', 'type'];
+    const message = `Provider ${name} is of type ${String(type)}, whose cloud trusts assertions of this name; take another name, or delete it and the trust first`;
+    return [{ ...positionOf(path), level: 'ERROR', rule: 'type-changed', path: formatPath(path), message }];
+  });
+}
+
 function lintKubernetes(spec: Extract<ProviderSpec, { type: 'kubernetes' }>, report: Report): void {
+  if (isOfCloud(spec.audience))
+    report(
+      'ERROR',
+      'audience-of-a-cloud',
+      ['spec', 'audience'],
+      'an assertion with this audience would be taken by that cloud; name one that only this cluster expects',
+    );
   for (const [index, account] of spec.serviceAccounts.entries())
     if (spec.serviceAccounts.indexOf(account) !== index)
       report('WARN', 'repeated', ['spec', 'serviceAccounts', index], 'this service account stands twice');

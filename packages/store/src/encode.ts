@@ -49,7 +49,7 @@ export function encodeIntent(
   intent: Intent,
   options: { delivered: AuditEvent | null; reapAgeSeconds: number },
 ): Record<string, unknown> {
-  const { record, plan, epoch, generation, use, opening, budget, audit } = intent;
+  const { record, plan, epoch, generation, use, opening, budget, above, audit } = intent;
   return {
     record: encodeRecord(record, plan, options.delivered !== null),
     epoch,
@@ -60,6 +60,7 @@ export function encodeIntent(
     opening: opening === null ? null : encodeOpening(opening),
     exchangesMax: budget.exchanges,
     perMinute: budget.perMinute,
+    above,
     audit: encodeAudit(audit),
     delivered: options.delivered === null ? null : encodeAudit(options.delivered),
   };

@@ -73,7 +73,6 @@ export function createQueries(database: Database) {
     listRevocations: (page: PageRequest) => listRevocations(database, page),
     tokenStatus: (id: string) => tokenStatus(database, id),
     issued: (id: string) => issued(database, id),
-    workStatus: () => workStatus(database),
   };
 }
 
@@ -200,14 +199,6 @@ async function tokenStatus(database: Database, id: string): Promise<boolean> {
       and not exists (select from issuance_end e where e.issuance_id = i.id and e.intended_at = i.intended_at)`;
   const rows = await database.call('token_status', text, [id]);
   return rows.length === 1;
-}
-
-async function workStatus(database: Database): Promise<{ queued: number; oldestDueSeconds: number }> {
-  const text = `select count(*)::int as queued,
-      coalesce(extract(epoch from clock_timestamp() - min(due_at) filter (where due_at < clock_timestamp())), 0)::float8 as oldest
-    from (select due_at from work where state in ('revoking', 'reaped') order by due_at limit 10000) w`;
-  const [row] = await database.call<{ queued: number; oldest: number }>('work_status', text, []);
-  return { queued: row?.queued ?? 0, oldestDueSeconds: row?.oldest ?? 0 };
 }
 
 function page<T>(rows: readonly T[], limit: number, cursorOf: (row: T) => string): Page<T> {

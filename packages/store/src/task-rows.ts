@@ -79,5 +79,6 @@ function grantFromRow(row: GrantRow): Grant {
     ttl: { defaultSeconds: row.ttlDefault, maxSeconds: row.ttlMax },
     endsWithinSeconds: row.endsWithin,
     budget: { exchanges: row.exchangesMax, perMinute: row.perMinute },
+    above: row.above,
   };
 }

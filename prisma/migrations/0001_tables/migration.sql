@@ -116,6 +116,8 @@ create table task_grant (
   ends_within integer,
   exchanges_max integer,
   per_minute integer,
+  -- The grants that it lies within, the topmost first: it ends with them, and spends their budgets too.
+  above uuid[] not null default '{}',
   uses integer not null default 0,
   state text not null default 'active' check (state in ('active', 'suspended', 'ended')),
   generation integer not null default 1,

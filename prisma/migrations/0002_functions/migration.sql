@@ -68,16 +68,6 @@ create function refuse_task(task uuid) returns text language sql stable as $$
   from up
 $$;
 
--- Beneath a task whose grant was ended, nothing opens the same by the same means, whenever it was opened.
-create function ended_above(t task, g task_grant) returns boolean language sql stable as $$
-  with recursive up as (
-    select p.id, p.parent_id from task p where p.id = t.parent_id union all
-    select p.id, p.parent_id from task p join up on p.id = up.parent_id
-  )
-  select exists (select from up join task_grant x on x.task_id = up.id
-    where x.state = 'ended' and x.tool = g.tool and x.provider = g.provider and x.access = g.access)
-$$;
-
 -- The grant lock of the task above is held until the commit: its end comes before, or finds the child.
 create function refuse_child(parent uuid, children_max integer) returns text language plpgsql as $$
 declare
@@ -179,10 +169,11 @@ begin
   if not found then return jsonb_build_object('kind', 'ref_taken'); end if;
   for g in select jsonb_array_elements(t->'grants') loop
     insert into task_grant (id, task_id, name, tool, provider, access, resource, actions, mint, ttl_default, ttl_max,
-      ends_within, exchanges_max, per_minute)
+      ends_within, exchanges_max, per_minute, above)
     values ((g->>'id')::uuid, (t->>'id')::uuid, g->>'name', g->>'tool', g->>'provider', g->>'access', g->>'resource',
       array(select jsonb_array_elements_text(g->'actions')), g->'mint', (g->>'ttlDefault')::int,
-      (g->>'ttlMax')::int, (g->>'endsWithin')::int, (g->>'exchangesMax')::int, (g->>'perMinute')::int);
+      (g->>'ttlMax')::int, (g->>'endsWithin')::int, (g->>'exchangesMax')::int, (g->>'perMinute')::int,
+      array(select jsonb_array_elements_text(g->'above')::uuid));
   end loop;
   update counter set n = n + 1 where scope = hour_scope and window_start = hour;
   insert into work (id, kind, state, due_at) values ((t->>'id')::uuid, 'task', 'task',
@@ -194,6 +185,15 @@ end $$;
 -- Limits per minute outlive tasks: one counter per workload, template and grant name.
 create function minute_scope(limit_key bytea, template text, grant_name text) returns bytea language sql immutable as $$
   select sha256(convert_to(jsonb_build_array('perMinute', encode(limit_key, 'hex'), template, grant_name)::text, 'UTF8'))
+$$;
+
+-- What one exchange of this grant counts against: its own limit and those of the grants above it.
+create function minute_limits(g task_grant, t task) returns table (key bytea, most integer) language sql stable as $$
+  select l.key, min(l.most) from (
+    select minute_scope(t.limit_key, t.template, g.name), g.per_minute union all
+    select minute_scope(x.limit_key, x.template, a.name), a.per_minute
+    from task_grant a join task x on x.id = a.task_id where a.id = any(g.above)
+  ) l(key, most) where l.most is not null group by l.key
 $$;
 
 -- As `use_once`, for uses that the batch has written already: `held` are those of them that nobody has used before.
@@ -214,8 +214,10 @@ declare
   c config_epoch;
   opened jsonb;
   minute timestamptz;
-  minute_key bytea;
+  minute_keys bytea[] := '{}';
+  one record;
   in_minute integer;
+  spent boolean := false;
   earlier uuid;
   idem bytea := decode(i->>'idempotencyDigest', 'hex');
   refused text;
@@ -223,6 +225,10 @@ begin
   if jsonb_typeof(i->'opening') = 'object' then
     opened := open_task(i->'opening', (i->>'epoch')::bigint);
     if opened->>'kind' <> 'opened' then return opened; end if;
+  end if;
+  -- Those above come first: every lock of grants is taken in the order of their ids.
+  if jsonb_array_length(i->'above') > 0 then
+    perform 1 from task_grant where id in (select jsonb_array_elements_text(i->'above')::uuid) order by id for no key update;
   end if;
   select * into g from task_grant where id = (r->>'grantId')::uuid for no key update;
   if not found then return jsonb_build_object('kind', 'refused', 'reason', 'task_unknown'); end if;
@@ -233,13 +239,18 @@ begin
   select * into c from config_epoch;
   if t.parent_id is not null then
     refused := refuse_task(t.id);
-    if refused is null and ended_above(t, g) then refused := 'grant_ended'; end if;
     if refused is not null then return jsonb_build_object('kind', 'refused', 'reason', refused); end if;
   elsif t.state = 'suspended' then return jsonb_build_object('kind', 'refused', 'reason', 'task_suspended');
   elsif t.state <> 'open' or t.expires_at <= clock_timestamp() or t.lease_until <= clock_timestamp() then
     return jsonb_build_object('kind', 'refused', 'reason', 'task_ended');
   end if;
   if g.state <> 'active' then return jsonb_build_object('kind', 'refused', 'reason', 'grant_ended'); end if;
+  if cardinality(g.above) > 0 then
+    if exists (select from task_grant a where a.id = any(g.above) and a.state = 'ended') then
+      return jsonb_build_object('kind', 'refused', 'reason', 'grant_ended');
+    end if;
+    spent := exists (select from task_grant a where a.id = any(g.above) and a.uses >= a.exchanges_max);
+  end if;
   if c.epoch <> (i->>'epoch')::bigint or g.generation <> (i->>'generation')::int then
     return jsonb_build_object('kind', 'stale', 'epoch', c.epoch, 'generation', g.generation);
   end if;
@@ -252,16 +263,18 @@ begin
       select issuance_id into earlier from idempotency where digest = idem and expires_at > clock_timestamp();
       if found then return jsonb_build_object('kind', 'already_issued', 'issuanceId', earlier); end if;
     end if;
-    if g.uses >= g.exchanges_max then return jsonb_build_object('kind', 'refused', 'reason', 'budget_spent'); end if;
-    if g.per_minute is not null then
+    if spent or g.uses >= g.exchanges_max then return jsonb_build_object('kind', 'refused', 'reason', 'budget_spent'); end if;
+    if g.per_minute is not null or cardinality(g.above) > 0 then
       minute := date_trunc('minute', clock_timestamp());
-      minute_key := minute_scope(t.limit_key, t.template, g.name);
-      insert into counter (scope, window_start, n) values (minute_key, minute, 0) on conflict do nothing;
-      select n into in_minute from counter where scope = minute_key and window_start = minute for update;
-      if in_minute >= g.per_minute then
-        return jsonb_build_object('kind', 'refused', 'reason', 'rate_limited', 'retryAfterSeconds',
-          ceil(extract(epoch from minute + interval '1 minute' - clock_timestamp())));
-      end if;
+      for one in select * from minute_limits(g, t) order by key loop
+        insert into counter (scope, window_start, n) values (one.key, minute, 0) on conflict do nothing;
+        select n into in_minute from counter where scope = one.key and window_start = minute for update;
+        if in_minute >= one.most then
+          return jsonb_build_object('kind', 'refused', 'reason', 'rate_limited', 'retryAfterSeconds',
+            ceil(extract(epoch from minute + interval '1 minute' - clock_timestamp())));
+        end if;
+        minute_keys := minute_keys || one.key;
+      end loop;
     end if;
     refused := case when held is null then use_once(i->'uses') else refuse_held(i->'uses', held) end;
     if refused is not null then return jsonb_build_object('kind', 'refused', 'reason', refused); end if;
@@ -276,9 +289,9 @@ begin
         return jsonb_build_object('kind', 'already_issued', 'issuanceId', earlier);
       end if;
     end if;
-    update task_grant set uses = uses + 1 where id = g.id;
-    if g.per_minute is not null then
-      update counter set n = n + 1 where scope = minute_key and window_start = minute;
+    update task_grant set uses = uses + 1 where id = any(g.above || g.id);
+    if cardinality(minute_keys) > 0 then
+      update counter set n = n + 1 where scope = any(minute_keys) and window_start = minute;
     end if;
   end if;
   perform insert_issuance(r);
@@ -325,7 +338,9 @@ end $$;
 -- grant, counter, replay key, grant, and meet another batch half-way.
 create function intend_batch(items jsonb) returns jsonb language plpgsql as $$
 declare
-  grant_ids uuid[] := array(select (x->'record'->>'grantId')::uuid from jsonb_array_elements(items) x);
+  grant_ids uuid[] := array(
+    select (x->'record'->>'grantId')::uuid from jsonb_array_elements(items) x union
+    select a::uuid from jsonb_array_elements(items) x, jsonb_array_elements_text(x->'above') a);
   minute timestamptz := date_trunc('minute', clock_timestamp());
   minute_keys bytea[];
   item record;
@@ -454,6 +469,7 @@ end $$;
 
 -- A claim moves due_at by a backoff with jitter, so that a crashed claimer's rows come back by themselves.
 -- Lanes at which something is due: one probe of the index per lane, however much is outstanding.
+-- Each lane's first row by the index: a mere question whether one is due lets the planner read all that is not.
 create function due_lanes() returns setof text language sql stable as $$
   with recursive lanes as (
     (select w.lane from work w order by w.lane limit 1)
@@ -461,16 +477,17 @@ create function due_lanes() returns setof text language sql stable as $$
     select (select w.lane from work w where w.lane > l.lane order by w.lane limit 1) from lanes l where l.lane is not null
   )
   select l.lane from lanes l
-  where l.lane is not null and exists (select from work w where w.lane = l.lane and w.due_at <= clock_timestamp())
+  where l.lane is not null and (select w.due_at from work w where w.lane = l.lane order by w.due_at limit 1) <= clock_timestamp()
 $$;
 
--- What the reaper has before it, by lane: probes of two indexes, and counts that stop at 10,000.
+-- What the reaper has before it, by lane: probes of two indexes, and counts that stop at 10,000. The clock is read in a
+-- sub-select here and below: a volatile call bounds no index scan, and without an order the planner may take none.
 create function queue_status() returns table (lane text, due integer, lag_seconds float8, unconfirmed integer, oldest_seconds float8)
 language sql stable as $$
-  select l, (select count(*) from (select from work w where w.lane = l and w.due_at <= clock_timestamp() limit 10000) d)::int,
+  select l, (select count(*) from (select from work w where w.lane = l and w.due_at <= (select clock_timestamp()) order by w.due_at limit 10000) d)::int,
     (select extract(epoch from clock_timestamp() - w.due_at) from work w
-     where w.lane = l and w.due_at <= clock_timestamp() order by w.due_at limit 1)::float8,
-    (select count(*) from (select from work w where w.requested_at is not null limit 10000) u)::int,
+     where w.lane = l and w.due_at <= (select clock_timestamp()) order by w.due_at limit 1)::float8,
+    (select count(*) from (select from work w where w.requested_at is not null order by w.requested_at limit 10000) u)::int,
     (select extract(epoch from clock_timestamp() - w.requested_at) from work w
      where w.requested_at is not null order by w.requested_at limit 1)::float8
   from (select due_lanes() union select '') x(l)
@@ -480,7 +497,7 @@ create function claim_work(of_lane text, most integer) returns table (
   id uuid, kind text, state text, attempts integer, plan jsonb, seconds_past double precision
 ) language sql as $$
   with d as (
-    select w.id from work w where w.lane = of_lane and w.due_at <= clock_timestamp()
+    select w.id from work w where w.lane = of_lane and w.due_at <= (select clock_timestamp())
     order by w.due_at limit most for update skip locked
   ), u as (
     update work w set attempts = w.attempts + 1,
@@ -604,8 +621,7 @@ create function take_back(tasks uuid[]) returns void language sql as $$
   where task_id = any(tasks) and kind = 'issuance' and state in ('intended', 'delivered')
 $$;
 
--- Ends one grant, and beneath its task those that can only have come from it: the same tool by the same means. False
--- when it had ended.
+-- Ends one grant and those that lie within it. False when it had ended.
 create function close_grant(one uuid, e jsonb) returns boolean language plpgsql as $$
 declare
   g task_grant;
@@ -620,8 +636,7 @@ begin
   perform append_audit(e);
   with beneath as (
     update task_grant x set state = 'ended', ended_at = clock_timestamp()
-    where x.task_id = any(tree) and x.task_id <> g.task_id and x.state <> 'ended'
-      and x.tool = g.tool and x.provider = g.provider and x.access = g.access
+    where x.task_id = any(tree) and x.state <> 'ended' and one = any(x.above)
     returning x.id
   )
   select array_agg(id) || one into closed from beneath;
@@ -676,7 +691,7 @@ declare
   r revocation;
 begin
   update revocation set due_at = clock_timestamp() + make_interval(secs => lease_seconds)
-  where id = (select x.id from revocation x where x.done_at is null and x.due_at <= clock_timestamp()
+  where id = (select x.id from revocation x where x.done_at is null and x.due_at <= (select clock_timestamp())
     order by x.due_at limit 1 for update skip locked) returning * into r;
   if not found then return null; end if;
   return jsonb_build_object('id', r.id, 'reason', r.reason, 'requestedBy', r.requested_by, 'total', r.total, 'targets', coalesce(
@@ -840,16 +855,18 @@ begin
 end $$;
 
 -- Documents that hit others too and of which the log was not told; innocents: live grants in the role that nobody ended.
+-- They are looked for among the next 20,000 of the provider: a mass of ends must not be held up to be told exactly.
 create function deny_untold() returns table (provider text, role text, version integer, entries integer, widened jsonb, innocents integer)
 language sql stable as $$
   select d.provider, d.role, d.version::int,
     (select count(*)::int from deny_entry e where e.provider = d.provider and e.role = d.role), d.widened,
-    (select count(distinct w.reach)::int from work w join issuance i on i.id = w.id and i.intended_at = w.intended_at
-     where w.state in ('intended', 'delivered') and w.not_after > clock_timestamp()
-       and i.provider = d.provider and i.plan->'body'->>'role' = d.role
+    (select count(distinct w.reach)::int
+     from (select * from work x where x.lane = d.provider order by x.due_at limit 20000) w
+       join issuance i on i.id = w.id and i.intended_at = w.intended_at
+     where w.state in ('intended', 'delivered') and w.not_after > clock_timestamp() and i.plan->'body'->>'role' = d.role
        and not exists (select from deny_entry e where e.provider = d.provider and e.role = d.role and e.source_identity = w.reach)
        and case d.widened->>'step'
-         when 'cohort' then exists (select from jsonb_array_elements_text(d.widened->'prefixes') p where starts_with(w.reach, p))
+         when 'cohort' then d.widened->'prefixes' ? left(w.reach, length(d.widened->'prefixes'->>0))
          when 'issued-before' then i.intended_at < (d.widened->>'issuedBefore')::timestamptz
          else true end)
   from deny_document d where not d.told and d.widened is not null and d.acked_version = d.version

@@ -75,6 +75,26 @@ export class IntentOracle {
     const mostInMinute = Math.min(budget?.perMinute ?? Infinity, spec?.budget.perMinute ?? Infinity);
     if (used > most) violated(`I8: grant ${grantId} gave ${used} of ${most}`);
     if (inMinute > mostInMinute) violated(`I8: ${inMinute} of ${mostInMinute} in one minute`);
+    this.#countAbove(rows.tasks.get(taskId ?? '')?.task.parentId ?? null, grantName ?? '');
+  }
+
+  // By tasks and names, as the documents here are made: not by what the product says of its grants.
+  #countAbove(parentId: string | null, name: string): void {
+    const { rows, violated } = this.#evidence;
+    const parent = rows.tasks.get(parentId ?? '')?.task;
+    const above = parent?.grants.find((grant) => grant.name === name);
+    if (parent === undefined || above === undefined) return;
+    const isWithin = (grantId: string) => {
+      const { id, taskId } = rows.grants.get(grantId)?.grant ?? {};
+      return (
+        id === above.id ||
+        (rows.tasks.get(taskId ?? '')?.task.parentId === parentId && nameOf(grantId) === name)
+      );
+    };
+    const nameOf = (grantId: string) => rows.grants.get(grantId)?.grant.name;
+    const used = this.#counted.filter(({ grantId }) => isWithin(grantId)).length;
+    const most = above.budget.exchanges ?? Infinity;
+    if (used > most) violated(`I8: grant ${above.id} and those beneath gave ${used} of ${most}`);
   }
 
   /** A call that shows this assertion has opened something, or given a token of it. */

@@ -9,6 +9,7 @@ import {
   isKind,
   type Kind,
   lint,
+  lintTypeChanges,
   mayWriteDocument,
   type ParsedDocument,
   parseDocuments,
@@ -161,7 +162,7 @@ export function lintDocuments(
   const others = active
     .filter(({ kind, name }) => !moved.has(`${kind}\n${name}`))
     .map(({ body }) => reopenDocument(body));
-  const findings = lint(documents, others);
+  const findings = [...lint(documents, others), ...lintTypeChanges(documents, active)];
   const errors = findings.filter(({ level }) => level === 'ERROR');
   if (errors.length > 0) throw new DocumentsRefused(errors.map(formatFinding));
   return findings.map(formatFinding);

@@ -38,6 +38,16 @@ test('accounts and regions are counted apart', async () => {
   expect(await takes(budgets, 3, 0)).toBe(0);
 });
 
+test('no more than a thousand are remembered', async () => {
+  const budgets = new CallBudgets();
+  await takes(budgets, 3, 0);
+  const one = { ...of, perSecond: 1 };
+  for (let n = 0; n < 999; n += 1) await takes(budgets, 1, 0, { ...one, account: `other ${n}` });
+  expect(await takes(budgets, 3, 0)).toBe(0);
+  for (let n = 0; n < 1_000; n += 1) await takes(budgets, 1, 0, { ...one, account: `third ${n}` });
+  expect(await takes(budgets, 3, 0)).toBe(3);
+});
+
 test('after AWS has throttled, nothing is sent for a second, and then slowly', async () => {
   const budgets = new CallBudgets();
   budgets.throttled(of, at(0));

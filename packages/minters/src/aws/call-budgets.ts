@@ -3,12 +3,16 @@ import { Fault } from '@mayfly/core';
 /** After AWS itself has said that it is too much, nothing is sent for this long. */
 const throttledPauseMs = 1_000;
 
+/** Buckets in use; the oldest goes first, and begins anew with one second's worth. */
+const bucketsMax = 1_000;
+
 interface Bucket {
   left: number;
   filledAt: number;
 }
 
 export interface BudgetOf {
+  /** Where a role names none, its Provider: another system's roles share nothing with each other. */
   readonly account: string;
   readonly region: string;
   /** Of the Provider document: this replica's share. */
@@ -43,7 +47,10 @@ export class CallBudgets {
   #filled({ account, region, perSecond }: BudgetOf, now: Date): Bucket {
     const key = `${account} ${region}`;
     const bucket = this.#buckets.get(key) ?? { left: perSecond, filledAt: now.getTime() };
+    this.#buckets.delete(key);
     this.#buckets.set(key, bucket);
+    const [oldest] = this.#buckets.keys();
+    if (this.#buckets.size > bucketsMax && oldest !== undefined) this.#buckets.delete(oldest);
     const elapsedMs = now.getTime() - bucket.filledAt;
     if (elapsedMs > 0) {
       bucket.left = Math.min(perSecond, bucket.left + (elapsedMs / 1000) * perSecond);

@@ -1,5 +1,7 @@
+import { addAbortSignal, pipeline, Readable } from 'node:stream';
 import { Fault } from '@mayfly/core';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
+import { Bounded } from '../bounded.ts';
 
 /** Time to connect, and to answer, of one STS or IAM call; the mint deadline cuts both. */
 export const connectTimeoutMs = 2_000;
@@ -14,12 +16,27 @@ export type Connections = NodeHttpHandler;
 
 export function createConnections(): Connections {
   const agent = { keepAlive: true, maxSockets: socketsMax, timeout: idleMs };
-  return new NodeHttpHandler({
+  return new BoundedHandler({
     connectionTimeout: connectTimeoutMs,
     requestTimeout: answerTimeoutMs,
     httpAgent: agent,
-    httpsAgent: agent,
+    // Said, so that NODE_TLS_REJECT_UNAUTHORIZED in the environment cannot unsay it.
+    httpsAgent: { ...agent, rejectUnauthorized: true },
   });
+}
+
+/** Reads no more than an answer, and no longer than one takes: the SDK's own time and signal end with the headers. */
+class BoundedHandler extends NodeHttpHandler {
+  override async handle(...asked: Parameters<NodeHttpHandler['handle']>) {
+    const signals = [AbortSignal.timeout(answerTimeoutMs)];
+    const given = asked[1]?.abortSignal;
+    if (given instanceof AbortSignal) signals.push(given);
+    const { response } = await super.handle(...asked);
+    if (response.body instanceof Readable)
+      response.body = pipeline(response.body, new Bounded(), () => undefined);
+    if (response.body instanceof Readable) addAbortSignal(AbortSignal.any(signals), response.body);
+    return { response };
+  }
 }
 
 /** Client options that leave nothing to the environment: no retries of the SDK's, its own endpoint, bounded time. */

@@ -58,7 +58,7 @@ export class Canary {
       this.#told.delete(place);
       this.#keep(held);
     } else if (!this.#told.has(place)) {
-      this.#told.add(place);
+      this.#tell(place);
       this.#options.report('the canary cannot be read, so no denial is seen to be felt', {
         ...{ provider: provider.name, role, answer, alarm: 'canary' },
       });
@@ -87,7 +87,7 @@ export class Canary {
       await this.#options.deny.proven(entry, auditEvent({ newId: context.newId, now: at }, event));
       this.#forget(reach);
     } else if (answer === 'let-in' && seconds * 1000 >= slowMs && !this.#told.has(reach)) {
-      this.#told.add(reach);
+      this.#tell(reach);
       this.#options.report('a denied session still works', {
         ...{ provider, role, reach, seconds, alarm: 'deny_slow' },
       });
@@ -98,6 +98,12 @@ export class Canary {
     this.#letIn.set(held.reach, held);
     const [oldest] = this.#letIn.keys();
     if (this.#letIn.size > sessionsMax && oldest !== undefined) this.#forget(oldest);
+  }
+
+  #tell(what: string): void {
+    this.#told.add(what);
+    const [oldest] = this.#told;
+    if (this.#told.size > sessionsMax && oldest !== undefined) this.#told.delete(oldest);
   }
 
   #forget(reach: string): void {

@@ -25,7 +25,9 @@ export function denyPolicy({ version, entries }: Content, widened: DenyWidened |
       return documentOf(version, { entries, prefixes: [] });
     case 'cohort': {
       const { prefixes } = widened;
-      const single = entries.filter((one) => !prefixes.some((prefix) => one.startsWith(prefix)));
+      const [known, lengths] = [new Set(prefixes), new Set(prefixes.map(({ length }) => length))];
+      const isNamed = (one: string) => [...lengths].some((length) => known.has(one.slice(0, length)));
+      const single = entries.filter((one) => !isNamed(one));
       return documentOf(version, { entries: single, prefixes });
     }
     case 'issued-before':
@@ -47,12 +49,18 @@ export function denyPolicy({ version, entries }: Content, widened: DenyWidened |
  * issued until now. Null: each is named.
  */
 export function widen(content: Content, now: Date): DenyWidened | null {
-  if (denyPolicy(content).length <= denyCharactersMax) return null;
+  if (fits(content, null)) return null;
   for (let length = prefixCharacters.most; length >= prefixCharacters.least; length -= 1) {
     const cohort = { step: 'cohort', prefixes: sharedPrefixes(content.entries, length) } as const;
-    if (denyPolicy(content, cohort).length <= denyCharactersMax) return cohort;
+    if (fits(content, cohort)) return cohort;
   }
   return issuedBefore(now);
+}
+
+/** Of thousands it is told by their number alone: each takes two quotes and two characters at least. */
+function fits(content: Content, widened: (DenyWidened & { step: 'cohort' }) | null): boolean {
+  const named = widened === null ? content.entries.length : widened.prefixes.length;
+  return named * 4 <= denyCharactersMax && denyPolicy(content, widened).length <= denyCharactersMax;
 }
 
 /** What is tried where IAM has no room even for that: the role's own policies fill it. */

@@ -273,7 +273,23 @@ test('a deadline cuts the write, and what it did is unknown', async () => {
   const release = cloud.aws.faults.arm({ action: 'PutRolePolicy', mode: 'hold' });
   const told = await outcome(() => minter.revoke(planOf(1), cloud.context(AbortSignal.timeout(300))));
   release();
-  expect(told).toMatch(/^provider_unavailable \(unknown\): PutRolePolicy: /);
+  expect(told).toBe(
+    'provider_unavailable (unknown): the deny document was not acknowledged within the deadline',
+  );
+});
+
+test('a denial goes on for the others when the first of them has no time left', async () => {
+  const release = cloud.aws.faults.arm({ action: 'PutRolePolicy', mode: 'hold' });
+  const impatient = new AbortController();
+  const held = cloud.aws.faults.taken;
+  const first = outcome(() => minter.revoke(planOf(1), cloud.context(impatient.signal)));
+  const second = outcome(() => revoke(planOf(2)));
+  await held;
+  impatient.abort();
+  expect(await first).toMatch(/^provider_unavailable \(unknown\)/);
+  release();
+  expect(await second).toBe('ok');
+  for (const n of [1, 2]) expect(await seen()).toContain(planOf(n).reach);
 });
 
 test('a provider that is gone is a fault', async () => {

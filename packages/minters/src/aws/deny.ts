@@ -12,6 +12,7 @@ import {
   type DenyWidened,
   type DenyWrite,
   Fault,
+  unlessAborted,
 } from '@mayfly/core';
 import { awsCall, isAbsent } from './call.ts';
 import { denyAlarmFraction, denyCharactersMax, denyPolicy, widen, wider } from './deny-policy.ts';
@@ -28,6 +29,8 @@ export function denyPolicyName(provider: string): string {
 const gatherMs = 25;
 /** A writer that died holds the role no longer than this; one write and its read-back take far less. */
 const writerLeaseSeconds = 20;
+/** Many wait for one document, so it is written in a time of its own, well within its writer's lease. */
+const writeTimeoutMs = 15_000;
 
 /** Where, and whom. */
 export interface DenyTarget extends DenyAt, AwsPlace {
@@ -47,6 +50,8 @@ export interface DenyDocuments {
 export interface DenyOptions extends RevokerOptions {
   /** Sessions of the role are denied that nobody named: what is kept of them opens nothing any more. */
   onWidened(at: DenyAt, widened: DenyWidened): void;
+  /** Cuts one write with its read-back; left out: after 15 s. */
+  deadline?(): AbortSignal;
 }
 
 interface Batch {
@@ -59,7 +64,18 @@ export function createDenyDocuments(options: DenyOptions): DenyDocuments {
   /** The last document of each Provider and role, written or gathering; one for each that was ever denied. */
   const writing = new Map<string, Promise<void>>();
   const revokers = new Revokers(options);
-  const deny = (target: DenyTarget, context: CallContext) => {
+  const deadline = options.deadline ?? (() => AbortSignal.timeout(writeTimeoutMs));
+  const deny = (target: DenyTarget, context: CallContext) =>
+    unlessAborted(
+      context.signal,
+      batch(target, context),
+      () =>
+        new Fault('provider_unavailable', {
+          effect: 'unknown',
+          detail: 'the deny document was not acknowledged within the deadline',
+        }),
+    );
+  const batch = (target: DenyTarget, context: CallContext) => {
     const { provider, sts, iam, role } = target;
     // Also by where: those of before a move must not pass with those of after it.
     const key = [provider, sts, iam, role].join('\n');
@@ -73,7 +89,7 @@ export function createDenyDocuments(options: DenyOptions): DenyDocuments {
     const before = writing.get(key);
     const done = Promise.all([pause(gatherMs), before?.catch(() => undefined)]).then(() => {
       batches.delete(key);
-      return write({ provider, sts, iam, role }, targets, context);
+      return write({ provider, sts, iam, role }, targets, { ...context, signal: deadline() });
     });
     batches.set(key, { targets, done });
     writing.set(key, done);

@@ -125,7 +125,7 @@ interface Spending {
 /** One call of STS out of the account's budget. */
 async function spend<T>({ budgets, provider, body, now }: Spending, call: () => Promise<T>): Promise<T> {
   const { region, callsPerSecond: perSecond } = provider;
-  const of = { account: splitRole(body.role).account, region, perSecond };
+  const of = { account: splitRole(body.role).account || provider.name, region, perSecond };
   budgets.take(of, now);
   try {
     return await call();

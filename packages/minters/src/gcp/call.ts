@@ -1,4 +1,4 @@
-import { type CallContext, Fault } from '@mayfly/core';
+import { type CallContext, Fault, unlessAborted } from '@mayfly/core';
 
 /** One answer of Google takes at most this; the mint deadline cuts it earlier. */
 export const answerTimeoutMs = 8_000;
@@ -13,7 +13,9 @@ export async function gcpCall<T>(
   run: () => Promise<T>,
 ) {
   try {
-    return await unlessAborted(signal, run);
+    signal.throwIfAborted();
+    // Google's client takes no signal; what it still does after an abort ends by its own timeout, and nobody waits for it.
+    return await unlessAborted(signal, run(), () => new DOMException('aborted', 'AbortError'));
   } catch (error) {
     if (error instanceof Fault) throw error;
     const status = statusOf(error);
@@ -51,20 +53,16 @@ function statusOf(error: unknown): number | undefined {
   return typeof status === 'number' ? status : undefined;
 }
 
-/** `fetch` hides the system's code in its cause. */
+/** `fetch` hides the system's code in its cause, and Google's libraries that error in theirs. */
+const causesMax = 4;
+
 function codeOf(error: unknown): string {
-  const cause: unknown = Reflect.get(Object(error), 'cause');
-  const code: unknown = Reflect.get(Object(error), 'code') ?? Reflect.get(Object(cause), 'code');
-  if (typeof code === 'string' && /^[A-Z_]{1,40}$/.test(code)) return code;
+  let cause = error;
+  for (let depth = 0; depth < causesMax; depth += 1) {
+    const code: unknown = Reflect.get(Object(cause), 'code');
+    if (typeof code === 'string' && /^[A-Z_]{1,40}$/.test(code)) return code;
+    cause = Reflect.get(Object(cause), 'cause');
+  }
   const name: unknown = Reflect.get(Object(error), 'name');
   return typeof name === 'string' && /^[A-Za-z]{1,40}$/.test(name) ? name : 'unknown';
-}
-
-// Google's client takes no signal; what it still does after an abort ends by its own timeout, and nobody waits for it.
-function unlessAborted<T>(signal: AbortSignal, run: () => Promise<T>): Promise<T> {
-  signal.throwIfAborted();
-  const { promise, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(new DOMException('aborted', 'AbortError'));
-  signal.addEventListener('abort', abort, { once: true });
-  return Promise.race([run(), promise]).finally(() => signal.removeEventListener('abort', abort));
 }

@@ -4,6 +4,7 @@ import { type CallContext, Fault } from '@mayfly/core';
 import { OAuth2Client } from 'google-auth-library';
 import type { FederationSigner } from '../services.ts';
 import { answerTimeoutMs, gcpCall } from './call.ts';
+import { guardedFetch } from './fetch.ts';
 import { type GcpProvider, iamCredentialsEndpoint, stsEndpoint } from './provider.ts';
 import { exchangeToken, federationForm } from './sts.ts';
 
@@ -92,7 +93,8 @@ export function clientWith(token: string, provider: GcpProvider): IAMCredentials
   const { protocol, hostname, port } = new URL(iamCredentialsEndpoint(provider));
   const authClient = new OAuth2Client({
     universeDomain: 'googleapis.com',
-    transporterOptions: { timeout: answerTimeoutMs, retry: false },
+    // Its own would follow a redirect with the bearer, read without end and heed the environment.
+    transporterOptions: { timeout: answerTimeoutMs, retry: false, fetchImplementation: guardedFetch },
   });
   authClient.setCredentials({ access_token: token });
   return new IAMCredentialsClient({

@@ -1,3 +1,4 @@
+import { createServer } from 'node:http';
 import { afterAll, beforeEach, expect, test } from '@jest/globals';
 import { Fault, type Minted, type MintPlan, type MintRequest, Refusal } from '@mayfly/core';
 import { bareId } from '@mayfly/protocol';
@@ -189,7 +190,7 @@ test.each([
 test.each([
   [{ mode: 'refuse', status: 403 }, 'provider_refused (none): SignBlob: 403'],
   [{ mode: 'refuse', status: 503 }, 'provider_unavailable (unknown): SignBlob: 503'],
-  [{ mode: 'cut' }, 'provider_unavailable (unknown): SignBlob: ECONNRESET'],
+  [{ mode: 'cut' }, 'provider_unavailable (unknown): SignBlob: UND_ERR_SOCKET'],
   [
     { mode: 'lie_identity' },
     'provider_refused (unknown): the provider answered something else than a signature',
@@ -233,9 +234,18 @@ test('a signal that has gone off calls nothing', async () => {
   expect(cloud.assertions).toEqual([]);
 });
 
+/** Where something has listened; `fetch` itself refuses the ports that never do. */
+async function nowhere(): Promise<string> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const bound = server.address();
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  return `http://127.0.0.1:${typeof bound === 'object' ? bound?.port : 0}`;
+}
+
 test('nothing listens: surely nothing happened', async () => {
   const { provider } = cloud.timed();
-  const nobody = { ...Object(provider.spec['endpoints']), iamcredentials: 'http://127.0.0.1:9' };
+  const nobody = { ...Object(provider.spec['endpoints']), iamcredentials: await nowhere() };
   const away = createGcpMinter({ ...cloud.options, provider: () => gcpProvider({ endpoints: nobody }) });
   expect(await outcome(away.mint(plan(objectRequest), cloud.context()))).toBe(
     'provider_unavailable (none): SignBlob: ECONNREFUSED',

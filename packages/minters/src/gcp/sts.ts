@@ -1,11 +1,9 @@
 import type { CallContext } from '@mayfly/core';
 import { z } from 'zod';
 import { answerTimeoutMs, gcpCall, HttpStatus, lying } from './call.ts';
+import { guardedFetch } from './fetch.ts';
 
 const uri = 'urn:ietf:params:oauth:token-type';
-
-/** An answer of Google's STS is a few kilobytes. */
-const answerBytesMax = 64 * 1024;
 
 const answerForm = z.object({
   access_token: z.string().min(1),
@@ -48,31 +46,19 @@ export function exchangeToken(
   context: Pick<CallContext, 'signal'>,
 ): Promise<Exchanged> {
   return gcpCall('ExchangeToken', context, async () => {
-    const answer = await fetch(`${endpoint}/v1/token`, {
+    const answer = await guardedFetch(`${endpoint}/v1/token`, {
       method: 'POST',
       body: form,
-      redirect: 'error',
       signal: AbortSignal.any([context.signal, AbortSignal.timeout(answerTimeoutMs)]),
     });
     if (!answer.ok) {
       await answer.body?.cancel();
       throw new HttpStatus(answer.status);
     }
-    const parsed = answerForm.safeParse(parseJson(await readBounded(answer)));
+    const parsed = answerForm.safeParse(parseJson(await answer.text()));
     if (!parsed.success) throw lying('something else than a token');
     return parsed.data;
   });
-}
-
-async function readBounded(answer: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of answer.body ?? []) {
-    size += chunk.length;
-    if (size > answerBytesMax) throw lying('more than a token');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 function parseJson(text: string): unknown {

@@ -12,36 +12,83 @@ export interface Cluster {
 interface Opening {
   readonly provider: KubernetesProvider;
   readonly purpose: 'mint' | 'revoke';
-  readonly services: MinterServices;
-  readonly rest: Rest;
   readonly signal: AbortSignal;
 }
 
-/** Rejects with a Fault without effect: nothing was sent yet. */
-export async function openCluster({ provider, purpose, services, rest, signal }: Opening): Promise<Cluster> {
-  const { endpoints, caFile } = provider;
-  const bearer = await identity(provider, purpose, services);
-  const ca = caFile == null ? {} : { ca: await allowed(caFile, services.files?.authority(caFile)) };
-  const base = endpoints.api.replace(/\/$/, '');
-  return {
-    provider,
-    send: (name, method, path, json) => {
-      const headers = { authorization: `Bearer ${bearer}` };
-      return rest.call({ name, method, url: `${base}${path}`, headers, json, signal, ...ca });
-    },
-  };
+/** How long an assertion of ours is shown again: ends come in thousands at once, and signing costs more than the call. */
+const shownMs = 10_000;
+/** Assertions kept; the oldest goes first. */
+const shownMax = 64;
+
+/** Who we are there, and by whose certificate we know the server. */
+interface Shown {
+  readonly bearer: string;
+  readonly ca?: string;
 }
 
-/** The broker's own assertion, or the operator's token file: never anything that a document holds. */
-async function identity(
-  { name, auth, audience, tokenFile, endpoints }: KubernetesProvider,
-  purpose: 'mint' | 'revoke',
-  { federation, files }: MinterServices,
-): Promise<string> {
-  if (auth === 'federation') return federation.sign({ provider: name, purpose, audience });
-  const file = tokenFile ?? '';
-  const origin = new URL(endpoints.api).origin;
-  return (await allowed(file, files?.token(file, origin))).trim();
+/** The API servers of every Provider, with connections and assertions that are used again. */
+export class Clusters {
+  readonly #services: MinterServices;
+  readonly #rest: Rest;
+  readonly #kept = new Map<string, { readonly shown: Promise<Shown>; readonly until: number }>();
+
+  constructor(services: MinterServices, rest: Rest) {
+    this.#services = services;
+    this.#rest = rest;
+  }
+
+  /** Rejects with a Fault without effect: nothing was sent yet. */
+  async open(opening: Opening): Promise<Cluster> {
+    const { provider, purpose, signal } = opening;
+    const key = JSON.stringify([provider.name, purpose, provider.audience, provider.caFile]);
+    // The operator's token file is read at each use: whoever writes it renews it there.
+    const { bearer, ...known } = await (provider.auth === 'federation'
+      ? this.#keep(key, opening)
+      : this.#show(opening));
+    const base = provider.endpoints.api.replace(/\/$/, '');
+    return {
+      provider,
+      send: async (name, method, path, json) => {
+        const headers = { authorization: `Bearer ${bearer}` };
+        const answer = await this.#rest.call({
+          name,
+          method,
+          url: `${base}${path}`,
+          headers,
+          json,
+          signal,
+          ...known,
+        });
+        // Its key may have been taken away: the next call brings a new one.
+        if (answer.status === 401) this.#kept.delete(key);
+        return answer;
+      },
+    };
+  }
+
+  #keep(key: string, opening: Opening): Promise<Shown> {
+    const now = this.#services.now().getTime();
+    const kept = this.#kept.get(key);
+    if (kept !== undefined && now < kept.until) return kept.shown;
+    const shown = this.#show(opening);
+    this.#kept.delete(key);
+    const [oldest] = this.#kept.keys();
+    if (this.#kept.size >= shownMax && oldest !== undefined) this.#kept.delete(oldest);
+    this.#kept.set(key, { shown, until: now + shownMs });
+    shown.catch(() => this.#kept.delete(key));
+    return shown;
+  }
+
+  async #show({ provider, purpose }: Opening): Promise<Shown> {
+    const { name, auth, audience, caFile, tokenFile, endpoints } = provider;
+    const { federation, files } = this.#services;
+    const file = tokenFile ?? '';
+    const bearer =
+      auth === 'federation'
+        ? await federation.sign({ provider: name, purpose, audience })
+        : (await allowed(file, files?.token(file, new URL(endpoints.api).origin))).trim();
+    return { bearer, ...(caFile == null ? {} : { ca: await allowed(caFile, files?.authority(caFile)) }) };
+  }
 }
 
 async function allowed(file: string, reading: Promise<string> | undefined): Promise<string> {

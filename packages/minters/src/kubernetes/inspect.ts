@@ -1,16 +1,16 @@
 import type { CallContext, Inspection } from '@mayfly/core';
 import { z } from 'zod';
-import { lying, type Rest, refusalOf } from '../rest/rest.ts';
+import { lying, refusalOf } from '../rest/rest.ts';
 import { issuerOf, saidBy, tooMuch } from '../said.ts';
 import type { MinterServices } from '../services.ts';
-import { type Cluster, openCluster } from './cluster.ts';
+import type { Cluster, Clusters } from './cluster.ts';
 import type { KubernetesProvider } from './provider.ts';
 
 type Purpose = 'mint' | 'revoke';
 
 interface Tools {
   readonly services: MinterServices;
-  readonly rest: Rest;
+  readonly clusters: Clusters;
 }
 
 /** What RBAC is asked about; `*` stands for everything. */
@@ -48,11 +48,11 @@ export async function inspectKubernetes(
 async function lookAs(
   purpose: Purpose,
   provider: KubernetesProvider,
-  { services, rest, context: { signal } }: Tools & { context: CallContext },
+  { services, clusters, context: { signal } }: Tools & { context: CallContext },
 ): Promise<Inspection[]> {
   const found: Inspection[] = [];
   try {
-    const cluster = await openCluster({ provider, purpose, services, rest, signal });
+    const cluster = await clusters.open({ provider, purpose, signal });
     for (const question of questionsOf(purpose, provider)) {
       const { subject, needs } = question;
       const allowed = await review(cluster, question.asks);

@@ -80,6 +80,44 @@ test('a cluster that may not give tokens of this account says so', async () => {
   expect(await minter.revoke(plan, context())).toBe('gone');
 });
 
+/** By federation; the cluster knows but the bearers of `known`. */
+function federated(known: () => string, now: () => Date = () => new Date()) {
+  const signed: string[] = [];
+  const { spec } = withToken();
+  const provider = kubernetesProvider(cluster.issuer, { ...spec, auth: 'federation', tokenFile: undefined });
+  const sign = async ({ purpose }: { purpose: string }) => {
+    signed.push(purpose);
+    return known();
+  };
+  const minter = minterFor(provider, { federation: { sign }, now });
+  const end = () => minter.revoke(minter.plan(kubernetesRequest(provider)), context());
+  return { minter, signed, end };
+}
+
+test('ends that come together are made with one assertion, of their own identity', async () => {
+  let now = new Date();
+  const { minter, signed, end } = federated(
+    () => cluster.brokerToken,
+    () => now,
+  );
+  await Promise.all([end(), end(), end()]);
+  expect(signed).toEqual(['revoke']);
+  await minter.mint(minter.plan(request()), context());
+  expect(signed).toEqual(['revoke', 'mint']);
+  now = new Date(now.getTime() + 10_000);
+  await end();
+  expect(signed).toEqual(['revoke', 'mint', 'revoke']);
+});
+
+test('an assertion that was refused is not shown again', async () => {
+  let known = 'nobody';
+  const { signed, end } = federated(() => known);
+  expect(await outcome(end)).toBe('provider_refused (none): delete Secret: 401');
+  known = cluster.brokerToken;
+  expect(await end()).toBe('was-absent');
+  expect(signed).toHaveLength(2);
+});
+
 test.each([
   ['another token file', { tokenFile: '/etc/passwd' }, '/etc/passwd is not allowed or cannot be read'],
   ['no file at all', {}, '/ca.pem is not allowed or cannot be read', { files: undefined }],

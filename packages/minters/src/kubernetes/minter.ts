@@ -4,7 +4,7 @@ import { decodeJwt } from 'jose';
 import { z } from 'zod';
 import { createRest, lying, refusalOf } from '../rest/rest.ts';
 import type { MinterServices } from '../services.ts';
-import { type Cluster, openCluster } from './cluster.ts';
+import { type Cluster, Clusters } from './cluster.ts';
 import { inspectKubernetes } from './inspect.ts';
 import {
   answerSeconds,
@@ -20,7 +20,7 @@ import { parseKubernetesProvider } from './provider.ts';
  * Secret ends the token. A mint that stops between the two leaves a Secret, which the reaper deletes by its plan.
  */
 export function createKubernetesMinter(services: MinterServices): Minter {
-  const rest = createRest();
+  const clusters = new Clusters(services, createRest());
   const open = async (plan: MintPlan, purpose: 'mint' | 'revoke', { signal }: CallContext) => {
     const provider = services.provider(plan.provider);
     if (provider === undefined)
@@ -29,7 +29,7 @@ export function createKubernetesMinter(services: MinterServices): Minter {
     // "Not found" in another cluster would pass for an end.
     if (parsed.endpoints.api !== plan.body['api'])
       throw new Fault('provider_refused', { effect: 'none', detail: `provider ${plan.provider} has moved` });
-    return openCluster({ provider: parsed, purpose, services, rest, signal });
+    return clusters.open({ provider: parsed, purpose, signal });
   };
   return {
     kind: 'kubernetes',
@@ -38,7 +38,7 @@ export function createKubernetesMinter(services: MinterServices): Minter {
     mint: async (plan, context) => mint(plan, await open(plan, 'mint', context), services.now),
     revoke: async (plan, context) => revoke(plan, await open(plan, 'revoke', context)),
     inspect: (provider, context) =>
-      inspectKubernetes(parseKubernetesProvider(provider), { services, rest }, context),
+      inspectKubernetes(parseKubernetesProvider(provider), { services, clusters }, context),
   };
 }
 

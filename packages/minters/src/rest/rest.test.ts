@@ -53,6 +53,17 @@ test('sends JSON with its own headers, and reads JSON', async () => {
   expect(said).toBe('{"b":2} application/json Bearer x application/json');
 });
 
+test.each(['POST', 'DELETE'] as const)('keeps the connection after a %s with a body', async (method) => {
+  const ports = new Set<number | undefined>();
+  const answer = (request: IncomingMessage, response: ServerResponse) => {
+    ports.add(request.socket.remotePort);
+    request.resume().on('end', () => response.end('{}'));
+  };
+  for (let nth = 0; nth < 10; nth += 1) await call(answer, { method, json: { nth } });
+  // One is given back a turn late now and then.
+  expect(ports.size).toBeLessThan(5);
+});
+
 test('follows no redirect: the bearer would go with it', async () => {
   const answer = await call((_, response) => response.writeHead(307, { location: `${origin}/b` }).end());
   expect([answer.status, asked]).toEqual([307, ['POST /a']]);

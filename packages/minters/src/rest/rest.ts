@@ -71,6 +71,8 @@ async function send(asked: RestRequest, dispatcher: Agent): Promise<RestAnswer> 
       headers: { accept: 'application/json', 'user-agent': 'mayfly', ...typed, ...headers },
       body: json === undefined ? (text ?? null) : JSON.stringify(json),
       signal,
+      // DELETE with a body is what Kubernetes wants; the connection is not given up for it.
+      reset: false,
     });
     const said = await readBounded(answer.body);
     return { status: answer.statusCode, body: parseJson(said), text: said };

@@ -21,6 +21,9 @@ const owned = (service: string) => `^arn:aws[a-z-]*:${service}:[a-z]{2}(?:-[a-z]
 const sealed = ['kms:GenerateDataKey', 'kms:Decrypt'];
 const objectKey = { read: ['kms:Decrypt'], create: sealed, write: sealed };
 const oneKey = { 'dynamodb:LeadingKeys': 'KEY' };
+// No condition key knows of it.
+const failedCondition =
+  'a failed condition answers the whole item (ReturnValuesOnConditionCheckFailure=ALL_OLD): it can be read';
 // An answer with what was there before would be a read.
 const oneKeyBlind = { ...oneKey, 'dynamodb:ReturnValues': 'NONE, unless read is granted too' };
 
@@ -93,6 +96,7 @@ export const awsAccess: readonly AccessRow[] = [
       delete: ['dynamodb:DeleteItem'],
     },
     conditions: { read: oneKey, write: oneKeyBlind, delete: oneKeyBlind },
+    tells: { write: failedCondition, delete: failedCondition },
     ...always,
   },
   {

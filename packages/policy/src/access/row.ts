@@ -23,6 +23,8 @@ export interface AccessRow {
   readonly permissions: Readonly<Partial<Record<Action, readonly string[]>>>;
   /** Condition keys that narrow a verb's permissions beyond the resource, with the value they are held to. */
   readonly conditions: Readonly<Partial<Record<Action, Readonly<Record<string, string>>>>>;
+  /** What a verb tells its holder of what is there, although `read` is not granted; the lint warns of it. */
+  readonly tells?: Readonly<Partial<Record<Action, string>>>;
   /** Permissions on the customer's key that `mint.kmsKey` names; absent where none is taken. */
   readonly keyPermissions?: Readonly<Partial<Record<Action, readonly string[]>>>;
   /** What a credential is, and what narrows it. */

@@ -92,6 +92,22 @@ test('a token ends with its seconds', async () => {
   expect(await cluster.ask('GET', `${namespace}/configmaps/settings`, token)).toBe(401);
 });
 
+test('an assertion of a trusted issuer is remembered as long, and no longer', async () => {
+  const assertion = await as('reaper');
+  const missing = `${namespace}/secrets/none`;
+  expect(await cluster.ask('DELETE', missing, assertion)).toBe(404);
+  // Past its own end, and still known.
+  const { exp = Number.NaN } = decodeJwt(assertion);
+  const before = offsetMs;
+  offsetMs += exp * 1000 - now().getTime() - 1_000;
+  expect(await cluster.ask('DELETE', missing, assertion)).toBe(404);
+  offsetMs += 5_000;
+  expect(await cluster.ask('DELETE', missing, assertion)).toBe(404);
+  offsetMs += 6_000;
+  expect(await cluster.ask('DELETE', missing, assertion)).toBe(401);
+  offsetMs = before;
+});
+
 test('a token for another audience is none here', async () => {
   await ask('POST', `${namespace}/secrets`, await as('minter'), secret('three'));
   const json = bound('three', { audiences: ['https://vault.example'] });

@@ -16,10 +16,14 @@ export async function authenticate(token: string, state: State): Promise<User | 
   if (issuer === state.issuer) return ofServiceAccount(token, state);
   const trusted = state.trusted.find((one) => one.issuer === issuer);
   if (trusted === undefined) return undefined;
+  const remembered = recall(token, state);
+  if (remembered !== undefined) return { name: remembered, credentialId: null };
   try {
     const keys = createLocalJWKSet(await keysOf(trusted.issuer));
     const { payload } = await jwtVerify(token, keys, { ...trusted, currentDate: state.now() });
-    return payload.sub === undefined ? undefined : { name: payload.sub, credentialId: null };
+    if (payload.sub === undefined) return undefined;
+    remember(token, payload.sub, state);
+    return { name: payload.sub, credentialId: null };
   } catch {
     return undefined;
   }
@@ -28,15 +32,24 @@ export async function authenticate(token: string, state: State): Promise<User | 
 /** The user of the token that the broker's own pod would have. */
 export const brokerName = 'system:serviceaccount:mayfly:broker';
 
-/** A token of a service account for this API server: remembered for a while once it was good, whatever is deleted. */
+/** Once a token was good, its user is remembered for a while, whatever happens to what it was made with. */
+function remember(token: string, user: string, { seen, now, rememberMs }: State): void {
+  seen.set(token, { user, until: now().getTime() + rememberMs });
+}
+
+function recall(token: string, { seen, now }: State): string | undefined {
+  const known = seen.get(token);
+  return known !== undefined && known.until > now().getTime() ? known.user : undefined;
+}
+
+/** A token of a service account for this API server. */
 async function ofServiceAccount(token: string, state: State): Promise<User | undefined> {
-  const now = state.now().getTime();
   const credentialId = `JTI=${String(member(decodeJwt(token), 'jti'))}`;
-  const seen = state.seen.get(token);
-  if (seen !== undefined && seen.until > now) return { name: seen.user, credentialId };
+  const remembered = recall(token, state);
+  if (remembered !== undefined) return { name: remembered, credentialId };
   const verified = await verifyAccountToken(token, [state.issuer], state);
   if (verified === undefined) return undefined;
-  state.seen.set(token, { user: verified.username, until: now + state.rememberMs });
+  remember(token, verified.username, state);
   return { name: verified.username, credentialId };
 }
 

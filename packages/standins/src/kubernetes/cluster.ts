@@ -29,6 +29,8 @@ export interface Cluster {
   createServiceAccount(namespace: string, name: string): ServiceAccount;
   createPod(account: ServiceAccount, name: string): Pod;
   createConfigMap(namespace: string, name: string, data: Readonly<Record<string, string>>): void;
+  /** As if a mint had made it. */
+  createSecret(namespace: string, name: string): void;
   /** Users of another issuer: their `sub` is their name here. */
   trust(issuer: string, audience: string): void;
   /** RBAC; a user without rules may do nothing. */
@@ -97,6 +99,8 @@ function clusterOf(state: State, ca: string, close: () => Promise<void>): Cluste
       return pod;
     },
     createConfigMap: (namespace, name, data) => void state.configMaps.set(keyOf(namespace, name), data),
+    createSecret: (namespace, name) =>
+      void state.secrets.set(keyOf(namespace, name), { namespace, name, uid: randomUUID(), annotations: {} }),
     trust: (external, audience) => void state.trusted.push({ issuer: external, audience }),
     allow: (user, rules) => void state.rules.set(user, [...(state.rules.get(user) ?? []), ...rules]),
     token: ({ name, uid, account }, { audience, expirationSeconds = 600 }) => {

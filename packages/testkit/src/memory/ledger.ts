@@ -1,6 +1,7 @@
 import {
   type AuditEvent,
   type Delivery,
+  type Grant,
   type IntendResult,
   type Intent,
   isFrozen,
@@ -120,21 +121,12 @@ function settleIntent(
 function stateOf(rows: MemoryRows, grant: GrantRow, { task }: TaskRow): IntendResult | null {
   const refused = refuseTask(rows, task.id);
   if (refused !== null) return { kind: 'refused', reason: refused };
-  const ended = grant.state !== 'active' || endedAbove(rows, grant, task.parentId);
+  const ended = grant.state !== 'active' || aboveOf(rows, grant).some(({ state }) => state === 'ended');
   return ended ? { kind: 'refused', reason: 'grant_ended' } : null;
 }
 
-/** `ended_above`. */
-function endedAbove(rows: MemoryRows, row: GrantRow, parentId: string | null): boolean {
-  if (parentId === null) return false;
-  const { tool, provider, access } = row.grant;
-  const ended = rows
-    .grantsOf(parentId)
-    .some(
-      ({ grant, state }) =>
-        state === 'ended' && grant.tool === tool && grant.provider === provider && grant.access === access,
-    );
-  return ended || endedAbove(rows, row, rows.tasks.get(parentId)?.task.parentId ?? null);
+function aboveOf(rows: MemoryRows, { grant }: GrantRow): readonly GrantRow[] {
+  return grant.above.flatMap((id) => rows.grants.get(id) ?? []);
 }
 
 function movedOn(rows: MemoryRows, { grant, generation }: GrantRow, intent: Intent): IntendResult | null {
@@ -155,23 +147,52 @@ function movedOn(rows: MemoryRows, { grant, generation }: GrantRow, intent: Inte
 function spend(rows: MemoryRows, row: GrantRow, { record, use, budget }: Intent): IntendResult | null {
   const { grant, uses } = row;
   const exchangesMax = Math.min(grant.budget.exchanges ?? Infinity, budget.exchanges ?? Infinity);
-  const perMinute = Math.min(grant.budget.perMinute ?? Infinity, budget.perMinute ?? Infinity);
   const key = use.idempotencyKey?.digest;
   const earlier = key === undefined ? undefined : rows.idempotency.get(key);
   if (earlier !== undefined && earlier.expiresAt > rows.now())
     return { kind: 'already_issued', issuanceId: earlier.issuanceId };
-  if (uses >= exchangesMax) return { kind: 'refused', reason: 'budget_spent' };
-  const { countedAs = '', task } = rows.tasks.get(grant.taskId) ?? {};
-  const minute = new WindowCounter(rows, ['perMinute', countedAs, task?.template ?? '', grant.name], 60);
-  const limited = minute.refuseAt(Number.isFinite(perMinute) ? perMinute : null);
-  if (limited !== null) return limited;
+  const above = aboveOf(rows, row);
+  if (uses >= exchangesMax || above.some(isSpent)) return { kind: 'refused', reason: 'budget_spent' };
+  const minutes = minutesOf(rows, [
+    { ...grant, budget: narrowerMinute(grant, budget) },
+    ...above.map((one) => one.grant),
+  ]);
+  for (const { counter, most } of minutes) {
+    const limited = counter.refuseAt(most);
+    if (limited !== null) return limited;
+  }
   const replayed = useOnce(rows, use.uses);
   if (replayed !== null) return { kind: 'refused', reason: replayed };
   if (key !== undefined)
     rows.idempotency.set(key, { issuanceId: record.id, expiresAt: rows.inSeconds(idempotencySeconds) });
-  rows.grants.set(grant.id, { ...row, uses: uses + 1 });
-  if (Number.isFinite(perMinute)) minute.raise();
+  for (const one of [row, ...above]) rows.grants.set(one.grant.id, { ...one, uses: one.uses + 1 });
+  for (const { counter } of minutes) counter.raise();
   return null;
+}
+
+function isSpent({ grant, uses }: GrantRow): boolean {
+  return uses >= (grant.budget.exchanges ?? Infinity);
+}
+
+function narrowerMinute({ budget }: Grant, { perMinute }: Grant['budget']): Grant['budget'] {
+  const most = Math.min(budget.perMinute ?? Infinity, perMinute ?? Infinity);
+  return { ...budget, perMinute: Number.isFinite(most) ? most : null };
+}
+
+/** `minute_limits`: of grants that share a counter the narrower counts. */
+function minutesOf(
+  rows: MemoryRows,
+  grants: readonly Grant[],
+): readonly { counter: WindowCounter; most: number }[] {
+  const limits = new Map<string, { counter: WindowCounter; most: number }>();
+  for (const { name, taskId, budget } of grants) {
+    const { countedAs = '', task } = rows.tasks.get(taskId) ?? {};
+    const scope = ['perMinute', countedAs, task?.template ?? '', name];
+    if (budget.perMinute === null) continue;
+    const most = Math.min(budget.perMinute, limits.get(JSON.stringify(scope))?.most ?? Infinity);
+    limits.set(JSON.stringify(scope), { counter: new WindowCounter(rows, scope, 60), most });
+  }
+  return [...limits.values()];
 }
 
 function deliver(rows: MemoryRows, { issuanceId, keyHash, expiresAt, audit }: Delivery): boolean {

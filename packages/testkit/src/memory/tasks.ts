@@ -114,12 +114,10 @@ export function closeTask(
 function closeGrant(rows: MemoryRows, id: string, audit: AuditEvent): boolean {
   const row = rows.grants.get(id);
   if (row === undefined || row.state === 'ended') return false;
-  const { tool, provider, access, taskId } = row.grant;
   rows.append(audit);
-  const [, ...beneath] = treeOf(rows, taskId);
-  const below = beneath
+  const below = treeOf(rows, row.grant.taskId)
     .flatMap((one) => rows.grantsOf(one))
-    .filter(({ grant }) => grant.tool === tool && grant.provider === provider && grant.access === access);
+    .filter(({ grant, state }) => grant.above.includes(id) && state !== 'ended');
   for (const one of [row, ...below]) {
     rows.grants.set(one.grant.id, { ...one, state: 'ended' });
     takeBack(rows, one.grant.taskId, one.grant.id);

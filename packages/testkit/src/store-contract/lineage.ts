@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { generationOf, type Task } from '@mayfly/core';
+import { generationOf, type IntendResult, type Task } from '@mayfly/core';
 import { type Scene, saying } from './scene.ts';
 
 /** Claims about tasks beneath tasks: what ends, suspends or counts them. */
@@ -7,6 +7,7 @@ export function describeLineage(scene: () => Scene): void {
   describe('lineage: opening', () => testOpening(scene));
   describe('lineage: an end above', () => testEnds(scene));
   describe('lineage: a suspension above, and time', () => testSuspensions(scene));
+  describe('lineage: what is spent', () => testBudgets(scene));
   describe('what works once', () => testUses(scene));
 }
 
@@ -224,5 +225,50 @@ function testUses(scene: () => Scene): void {
     const [assertion, other] = [scene().assertion(), scene().assertion()];
     expect(await tasks.use([assertion, other, assertion])).toBe('assertion_replayed');
     expect(await tasks.use([assertion, other])).toBeNull();
+  });
+}
+
+/** Never richer, all together, than the one above. */
+function testBudgets(scene: () => Scene): void {
+  const asks = (task: Task, count: number) =>
+    Promise.all(
+      Array.from({ length: count }, async () => scene().store.ledger.intend(await scene().intent(task))),
+    );
+  const counted = (results: readonly IntendResult[]) => results.map(saying).sort();
+
+  test('children and their children spend the budget above, however many ask at once', async () => {
+    const parent = await scene().opened({ exchanges: 3 });
+    const child = await scene().opened({ parent, exchanges: 3 });
+    const grandchild = await scene().opened({ parent: child, exchanges: 3 });
+    const sibling = await scene().opened({ parent, exchanges: 3 });
+    const results = await Promise.all([grandchild, sibling, child, parent].map((task) => asks(task, 2)));
+    const spent = Array.from({ length: 5 }, () => 'budget_spent');
+    expect(counted(results.flat())).toEqual([...spent, 'intended', 'intended', 'intended']);
+    expect(counted(await asks(parent, 1))).toEqual(['budget_spent']);
+  });
+
+  test('a child that has spent its own leaves the rest to the others', async () => {
+    const parent = await scene().opened({ exchanges: 3 });
+    const child = await scene().opened({ parent, exchanges: 1 });
+    expect(counted(await asks(child, 2))).toEqual(['budget_spent', 'intended']);
+    expect(counted(await asks(parent, 3))).toEqual(['budget_spent', 'intended', 'intended']);
+  });
+
+  test('exchanges beneath count against the minute above', async () => {
+    const parent = await scene().opened({ perMinute: 2 });
+    const children = [1, 2, 3].map(() => scene().opened({ parent, perMinute: 2 }));
+    const results = await Promise.all(children.map(async (child) => asks(await child, 2)));
+    // Six, of which each child alone would give two; two minutes at most lie within.
+    expect(counted(results.flat()).slice(4)).toEqual(['rate_limited', 'rate_limited']);
+  });
+
+  test('a refusal spends nothing above', async () => {
+    const parent = await scene().opened({ exchanges: 1 });
+    const child = await scene().opened({ parent, exchanges: 1 });
+    const assertion = scene().assertion();
+    await scene().store.ledger.intend(await scene().intent(await scene().opened(), { uses: [assertion] }));
+    const replayed = await scene().intent(child, { uses: [assertion] });
+    expect(saying(await scene().store.ledger.intend(replayed))).toBe('assertion_replayed');
+    expect(counted(await asks(parent, 1))).toEqual(['intended']);
   });
 }

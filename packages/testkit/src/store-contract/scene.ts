@@ -120,13 +120,14 @@ export class Scene {
     return { task, ...limits, audit };
   }
 
-  #grant(taskId: string, { exchanges = null, perMinute = null }: TaskWishes): Grant {
+  #grant(taskId: string, { exchanges = null, perMinute = null, parent = null }: TaskWishes): Grant {
     return {
       ...{ id: this.store.newId(), taskId, name: 'read', tool: 's3.read', provider: 'cloud' },
       ...{ access: 's3.object', resource: 'arn:aws:s3:::invoices/**', actions: ['read'], mint: { a: [1] } },
       ttl: { defaultSeconds: 60, maxSeconds: 120 },
       endsWithinSeconds: null,
       budget: { exchanges, perMinute },
+      above: (parent?.grants ?? []).slice(0, 1).flatMap(({ id, above }) => [...above, id]),
     };
   }
 
@@ -152,6 +153,7 @@ export class Scene {
       use: { uses, idempotencyKey: key === null ? null : { digest: key } },
       opening,
       budget: wishes.budget ?? { exchanges: null, perMinute: null },
+      above: task.grants[0]?.above ?? [],
       audit: await this.event('exchange.intended', task.id, plan.issuanceId),
     };
   }
