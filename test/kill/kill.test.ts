@@ -78,6 +78,11 @@ const revokeAll: Scenario = async (child) => {
     await survivor.person(),
   );
 };
+const change: Scenario = async (child) => {
+  await child.open({ withCredential: true });
+  await survivor.sql(`update task set ends_on_change = true where state = 'open'`);
+  await survivor.sql('update config_epoch set epoch = epoch + 1');
+};
 const lapse: Scenario = async (child) => {
   await child.open({ withCredential: true });
   await survivor.sql(
@@ -135,6 +140,8 @@ const cases: Readonly<Record<string, Scenario>> = {
   'revocations.request': revokeAll,
   'revocations.claim': revokeAll,
   'revocations.settle': revokeAll,
+  'revocations.claimReview': change,
+  'revocations.settleReview': change,
   'queue.claim': task('end'),
   'queue.settle': task('end'),
   'queue.postpone': unfinished,

@@ -82,6 +82,7 @@ const common = {
   params: { area: { fromClaim: null, accepts: (value: string) => /^[a-z]+$/.test(value) } },
   delegation: { actor: 'none', actors: [] },
   deviation: noDeviationRules,
+  onChange: 'keep',
   sources: [],
 } as const;
 

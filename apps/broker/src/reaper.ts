@@ -1,4 +1,4 @@
-import { advanceRevocations, Lanes, type ReapPorts, reapOnce } from '@mayfly/core';
+import { advanceRevocations, Lanes, type ReapPorts, reapOnce, reviewTasks } from '@mayfly/core';
 import type { Wired } from './wire.ts';
 
 /** Deny documents are looked at again this often while an entry is needed (architecture.md section 5). */
@@ -99,9 +99,11 @@ export async function pass(broker: Wired): Promise<void> {
   await reapOnce(reapPorts(broker));
 }
 
-function advance({ lifecycle, store, exchange }: Wired, stopped?: () => boolean): Promise<number> {
+/** Revocations, and tasks that end because what decides has changed. */
+async function advance({ lifecycle, store, exchange }: Wired, stopped?: () => boolean): Promise<number> {
   const ports = { ...lifecycle, revocations: store.revocations, report: exchange.report };
-  return advanceRevocations(ports, stopped);
+  const revoked = await advanceRevocations(ports, stopped);
+  return revoked + (await reviewTasks(ports, stopped));
 }
 
 /** Days to come are made, days beyond the retention dropped; also at start, which may be after a long rest. */

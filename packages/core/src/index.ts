@@ -18,6 +18,7 @@ export * from './ports.ts';
 export * from './proof.ts';
 export * from './reap.ts';
 export * from './reap-lanes.ts';
+export * from './review.ts';
 export * from './revocation.ts';
 export * from './roles.ts';
 export * from './secret.ts';

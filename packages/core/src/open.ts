@@ -127,7 +127,8 @@ export function planOpening(
     },
   });
   const { maxOpen, opensPerHour } = template.task;
-  return { task, countedAs, maxOpen, opensPerHour, childrenMax: candidate.childrenMax, audit };
+  const endsOnChange = template.onChange === 'end';
+  return { task, countedAs, maxOpen, opensPerHour, childrenMax: candidate.childrenMax, endsOnChange, audit };
 }
 
 /** Same parameters, whatever their order: what a `ref` must find again. */

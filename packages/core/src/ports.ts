@@ -1,6 +1,7 @@
 import type { EndMethod, Reason } from '@mayfly/protocol';
 import type { DeviationAct, Sighting } from './deviation.ts';
 import type { MintPlan } from './minter.ts';
+import type { Reviews } from './review.ts';
 import type { ClosedState, Grant, Task, TaskStatus } from './task.ts';
 import type { PolicySet, Template } from './template.ts';
 import type { Workload } from './workload.ts';
@@ -109,6 +110,8 @@ export interface Opening {
   readonly opensPerHour: number | null;
   /** Children that its parent may have; null for a task without parent. */
   readonly childrenMax: number | null;
+  /** `onChange: end`. */
+  readonly endsOnChange: boolean;
   readonly audit: AuditEvent;
 }
 
@@ -246,7 +249,7 @@ export interface RevocationBatch {
 }
 
 /** Ends of many, as rows that any replica goes on with. What was opened after the request is not part of it. */
-export interface Revocations {
+export interface Revocations extends Reviews {
   /** How many tasks or grants it would end now. */
   measure(scope: RevocationScope): Promise<number>;
   request(revocation: RevocationRequest, audit: AuditEvent): Promise<void>;

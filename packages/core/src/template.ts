@@ -23,6 +23,8 @@ export interface Template {
   };
   readonly delegation: DelegationRule;
   readonly deviation: DeviationRules;
+  /** Whether open tasks end when their template, or whom it trusts, has changed. */
+  readonly onChange: 'end' | 'keep';
   /** Who may signal what it sees of the tasks of this template. */
   readonly sources: readonly SubjectMatch[];
   readonly grants: readonly GrantSpec[];

@@ -98,6 +98,7 @@ export function compileTemplate({ metadata, spec }: DocumentOf<'GrantTemplate'>,
       actors: spec.delegation.actors.map(compileSubject),
     },
     deviation: compileDeviation(spec.deviation),
+    onChange: spec.onChange,
     sources: (spec.signals?.from ?? []).map(compileSubject),
     grants: spec.grants.map((grant) => compileGrant(grant, spec)),
   };

@@ -80,6 +80,7 @@ export function encodeOpening({
   maxOpen,
   opensPerHour,
   childrenMax,
+  endsOnChange,
   audit,
 }: Opening): Record<string, unknown> {
   const { workload, grants, openedAt, expiresAt, ...rest } = task;
@@ -90,6 +91,7 @@ export function encodeOpening({
     maxOpen,
     opensPerHour,
     childrenMax,
+    endsOnChange,
     audit: encodeAudit(audit),
     task: {
       ...rest,

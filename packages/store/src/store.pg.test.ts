@@ -81,6 +81,7 @@ function moves(owner: pg.Pool) {
     passExpiry: (id) => run(`update task set expires_at = ${ago} where id = $1`, [id, 1]),
     nextWindow: () => run('delete from counter'),
     sightingsAgo: (id, seconds) => run(`update sighting set at = ${ago} where task_id = $1`, [id, seconds]),
+    reviewDue: () => run('update review set due_at = clock_timestamp()'),
     passQuarantine: (template) =>
       run(`update quarantine set until = ${ago} where template = $1`, [template, 1]),
     passWriterLease: (role) =>

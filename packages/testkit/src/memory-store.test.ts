@@ -54,6 +54,9 @@ function moveTime(rows: MemoryRows) {
       for (const [key, row] of rows.sightings)
         if (row.taskId === id) rows.sightings.set(key, { ...row, at: rows.inSeconds(-seconds) });
     },
+    reviewDue: async () => {
+      rows.review = { ...rows.review, dueAt: null };
+    },
     passQuarantine: async (template) => {
       for (const key of rows.quarantines.keys())
         if (JSON.parse(key)[0] === template) rows.quarantines.set(key, rows.inSeconds(-1));

@@ -3,6 +3,7 @@ import { describeDenyStore } from './store-contract/deny-store.ts';
 import { describeLedger } from './store-contract/ledger.ts';
 import { describeLineage } from './store-contract/lineage.ts';
 import { describeOpening } from './store-contract/opening.ts';
+import { describeReviews } from './store-contract/reviews.ts';
 import { describeRevocation } from './store-contract/revocation.ts';
 import { describeRevocations } from './store-contract/revocations.ts';
 import { Scene, type StoreUnderTest } from './store-contract/scene.ts';
@@ -35,6 +36,7 @@ export function describeStore(
     describeLineage(scene);
     describeRevocation(scene);
     describeRevocations(scene);
+    describeReviews(scene);
     describeSightings(scene);
     describeTasks(scene);
     describeWorkQueue(scene);

@@ -284,6 +284,7 @@ const reconcile: Template = {
   },
   delegation: { actor: 'none', actors: [] },
   deviation: noDeviationRules,
+  onChange: 'keep',
   sources: [],
   grants: [
     {

@@ -85,6 +85,8 @@ create table task (
   state_reason text,
   -- Suspended because a task above was; gives way to a suspension of its own.
   suspended_along boolean not null default false,
+  -- `onChange: end` of the version that it was opened with: looked at again whenever what decides has changed.
+  ends_on_change boolean not null default false,
   outcome text,
   opened_at timestamptz not null,
   -- By the database's clock: what a revocation was asked before.
@@ -98,6 +100,7 @@ create unique index task_ref on task (template, owner_key, ref, parent_id) nulls
 create index task_parent on task (parent_id) where parent_id is not null;
 create index task_live on task (template, limit_key) where state in ('open', 'suspended');
 create index task_live_workload on task (workload_issuer, workload_subject) where state in ('open', 'suspended');
+create index task_reviewed on task (id) where ends_on_change and state in ('open', 'suspended');
 create index task_opened on task (opened_at, id);
 
 -- The one lock of an exchange. No index on what changes, so that counting stays HOT.
@@ -271,6 +274,18 @@ create table revocation (
   done_at timestamptz
 );
 create index revocation_due on revocation (due_at) where done_at is null;
+
+-- The look at open tasks after a change of what decides: one pass at a time, batch by batch. `after` is how far it has
+-- come, null once all of `epoch` was looked at.
+create table review (
+  one boolean primary key default true check (one),
+  epoch bigint not null default 0,
+  started_at timestamptz not null default clock_timestamp(),
+  xid xid8 not null default pg_current_xact_id(),
+  after uuid,
+  due_at timestamptz not null default clock_timestamp()
+);
+insert into review default values;
 
 -- Insert-only. `body` is the canonical event (RFC 8785), `leaf_hash` its RFC 6962 leaf. `xid` lets a later
 -- sequencer take rows older than every running transaction; `cluster` tells apart dumps restored into a new one.

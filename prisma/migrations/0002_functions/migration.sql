@@ -159,10 +159,11 @@ begin
     return jsonb_build_object('kind', 'refused', 'reason', 'too_many_open_tasks');
   end if;
   insert into task (id, template, template_version, ref, params, objective, workload_issuer, workload_iss, workload_subject, claims,
-    owner, owner_key, limit_key, opener, actors, confirmation, parent_id, depth_left, opened_at, lease_seconds, lease_until, expires_at)
+    owner, owner_key, limit_key, opener, actors, confirmation, parent_id, depth_left, ends_on_change, opened_at, lease_seconds, lease_until, expires_at)
   values ((t->>'id')::uuid, t->>'template', (t->>'templateVersion')::int, t->>'ref', t->'params', t->>'objective',
     t->>'workloadIssuer', t->>'workloadIss', t->>'workloadSubject', t->'claims', t->>'owner', decode(o->>'ownerKey', 'hex'),
     decode(o->>'limitKey', 'hex'), nullif(t->'opener', 'null'), t->'actors', nullif(t->'confirmation', 'null'), (t->>'parentId')::uuid, (t->>'depthLeft')::int,
+    (o->>'endsOnChange')::boolean,
     (t->>'openedAt')::timestamptz, (t->>'leaseSeconds')::int,
     clock_timestamp() + make_interval(secs => (t->>'leaseSeconds')::int), (t->>'expiresAt')::timestamptz)
   on conflict do nothing;
@@ -746,6 +747,41 @@ begin
     'requestedAt', r.requested_at, 'doneAt', r.done_at, 'total', greatest(r.total, remaining), 'remaining', remaining,
     'pending', ends.pending, 'byExpiry', ends.by_expiry);
 end $$;
+
+-- The next tasks of the pass, kept from other replicas for so long; null while there is nothing to look at. A pass is
+-- begun by one call and goes on with the next, once every transaction that is older is over: it may be storing a task.
+-- A change in the middle of a pass begins another one after it.
+create function claim_review(most integer, lease_seconds float8) returns jsonb language plpgsql as $$
+declare
+  r review;
+  c config_epoch;
+  ids uuid[];
+begin
+  select * into c from config_epoch;
+  perform 1 from review where after is not null or epoch <> c.epoch;
+  if not found then return null; end if;
+  select * into r from review where due_at <= clock_timestamp() for update skip locked;
+  if not found then return null; end if;
+  if r.after is null then
+    if r.epoch = c.epoch then return null; end if;
+    update review set epoch = c.epoch, started_at = clock_timestamp(), xid = pg_current_xact_id(),
+      after = '00000000-0000-0000-0000-000000000000';
+    return jsonb_build_object('epoch', c.epoch, 'tasks', '[]'::jsonb, 'begun', true);
+  end if;
+  if pg_snapshot_xmin(pg_current_snapshot()) <= r.xid and r.started_at > clock_timestamp() - interval '1 hour' then
+    return null;
+  end if;
+  ids := array(select t.id from task t
+    where t.ends_on_change and t.state in ('open', 'suspended') and t.id > r.after order by t.id limit most);
+  update review set due_at = clock_timestamp() + make_interval(secs => lease_seconds);
+  return jsonb_build_object('epoch', r.epoch, 'tasks', to_jsonb(ids), 'begun', false);
+end $$;
+
+-- How far the pass has come; null: through. A late word of a pass that is over changes nothing.
+create function settle_review(of_epoch bigint, looked_at uuid) returns void language sql as $$
+  update review set after = case when looked_at is not null then greatest(after, looked_at) end, due_at = clock_timestamp()
+  where epoch = of_epoch and after is not null
+$$;
 
 create function suspend_task(task uuid, e jsonb) returns boolean language plpgsql as $$
 declare

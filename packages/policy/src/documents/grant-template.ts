@@ -148,6 +148,6 @@ export const grantTemplate = documentOf(
     reattest: notBuilt('repeated attestation'),
     delegation: delegation.prefault({}),
     signals: signals.optional(),
-    onChange: notBuilt('a choice of what a new version does to running tasks'),
+    onChange: choice(['end', 'keep']).default('keep'),
   }),
 );

@@ -8,7 +8,7 @@ export type Opened = Exclude<OpenResult, { kind: 'opened' }> | { readonly kind: 
 
 /** `open_task` of the migrations: limits, ref, task, grants, lease; the caller's transaction undoes it. */
 export function openTaskRow(rows: MemoryRows, opening: Opening, knownEpoch: number): Opened {
-  const { task, countedAs, maxOpen, opensPerHour, childrenMax, audit } = opening;
+  const { task, countedAs, maxOpen, opensPerHour, childrenMax, endsOnChange, audit } = opening;
   const orphan = refuseChild(rows, task.parentId, childrenMax ?? 0);
   if (orphan !== null) return { kind: 'refused', reason: orphan };
   if (rows.epoch !== knownEpoch) return { kind: 'stale', epoch: rows.epoch };
@@ -25,7 +25,7 @@ export function openTaskRow(rows: MemoryRows, opening: Opening, knownEpoch: numb
     return { kind: 'ref_taken' };
   const leaseUntil = rows.inSeconds(task.leaseSeconds);
   const open = { state: 'open', stateReason: null, suspendedAlong: false, outcome: null } as const;
-  rows.tasks.set(task.id, { task, countedAs, ...open, leaseUntil, endedAt: null });
+  rows.tasks.set(task.id, { task, countedAs, endsOnChange, ...open, leaseUntil, endedAt: null });
   for (const grant of task.grants)
     rows.grants.set(grant.id, { grant, uses: 0, state: 'active', generation: 1 });
   hour.raise();

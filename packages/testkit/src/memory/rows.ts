@@ -18,6 +18,7 @@ export interface TaskRow {
   readonly state: TaskState;
   readonly stateReason: string | null;
   readonly suspendedAlong: boolean;
+  readonly endsOnChange: boolean;
   readonly outcome: string | null;
   readonly leaseUntil: Date;
   readonly endedAt: Date | null;
@@ -107,6 +108,12 @@ export interface DenyEntryRow {
 export class MemoryRows {
   epoch = 1;
   freezes: readonly Freeze[] = [];
+  /** `after` null: every task was looked at under `epoch`. */
+  review: { readonly epoch: number; readonly after: string | null; readonly dueAt: Date | null } = {
+    epoch: 0,
+    after: null,
+    dueAt: null,
+  };
   readonly tasks = new Map<string, TaskRow>();
   readonly grants = new Map<string, GrantRow>();
   readonly counters = new Map<string, number>();

@@ -44,6 +44,8 @@ export interface StoreUnderTest extends StorePorts {
   /** What was seen of the task was last seen so long ago. */
   sightingsAgo(taskId: string, seconds: number): Promise<void>;
   passQuarantine(template: string): Promise<void>;
+  /** The lease of whoever had claimed the review is over. */
+  reviewDue(): Promise<void>;
   passWriterLease(role: string): Promise<void>;
   /** The role's document was last read so long ago. */
   readAgo(role: string, seconds: number): Promise<void>;
@@ -69,6 +71,7 @@ export interface TaskWishes {
   readonly lifeSeconds?: number;
   readonly parent?: Task | null;
   readonly childrenMax?: number;
+  readonly endsOnChange?: boolean;
   /** Whose limits it counts against; its owner's own unless said otherwise. */
   readonly countedAs?: string;
 }
@@ -116,7 +119,14 @@ export class Scene {
     };
     const { maxOpen = null, opensPerHour = null } = wishes;
     const audit = await this.event('task.opened', id);
-    const limits = { countedAs, maxOpen, opensPerHour, childrenMax: parent === null ? null : childrenMax };
+    const { endsOnChange = false } = wishes;
+    const limits = {
+      countedAs,
+      maxOpen,
+      opensPerHour,
+      childrenMax: parent === null ? null : childrenMax,
+      endsOnChange,
+    };
     return { task, ...limits, audit };
   }
 
