@@ -153,6 +153,18 @@ describe('a budget that is spent', () => {
   });
 });
 
+test('a lost lease suspends where the template says so, told once, and the next exchange is refused before the reaper comes', async () => {
+  const world = await opened({ ...noDeviationRules, heartbeatLost: 'suspend' });
+  world.clock.advance(61);
+  expect(reasonOf(await ask(world))).toBe('task_suspended');
+  await world.reap();
+  expect(onlyTask(world)).toMatchObject({ state: 'suspended', stateReason: 'lease lost' });
+  const told = world.store.rows.audit.filter(({ type }) => type === 'task.suspended');
+  expect(told).toMatchObject([{ actor: 'mayfly', body: { reason: 'lease lost' } }]);
+  await world.reap();
+  expect(onlyTask(world).state).toBe('suspended');
+});
+
 test('quarantine: another ref of the workload is refused with its own reason, shown by the explanation, and passes', async () => {
   const rules = {
     ...noDeviationRules,

@@ -19,6 +19,8 @@ export interface DeviationLimit {
 /** What a template says of tasks that leave their declared path; null: nothing. */
 export interface DeviationRules {
   readonly refused: DeviationLimit | null;
+  /** What the reaper does when a lease has lapsed. */
+  readonly heartbeatLost: 'end' | 'suspend';
   readonly budgetSpent: DeviationAct | null;
   /** What a source says that the task did, or was seen to be. */
   readonly useOutsideGrant: DeviationAct | null;
@@ -28,6 +30,7 @@ export interface DeviationRules {
 
 export const noDeviationRules: DeviationRules = {
   refused: null,
+  heartbeatLost: 'end',
   budgetSpent: null,
   useOutsideGrant: null,
   quarantineSeconds: null,

@@ -128,7 +128,17 @@ export function planOpening(
   });
   const { maxOpen, opensPerHour } = template.task;
   const endsOnChange = template.onChange === 'end';
-  return { task, countedAs, maxOpen, opensPerHour, childrenMax: candidate.childrenMax, endsOnChange, audit };
+  const suspendsOnLapse = template.deviation.heartbeatLost === 'suspend';
+  return {
+    task,
+    countedAs,
+    maxOpen,
+    opensPerHour,
+    childrenMax: candidate.childrenMax,
+    endsOnChange,
+    suspendsOnLapse,
+    audit,
+  };
 }
 
 /** Same parameters, whatever their order: what a `ref` must find again. */

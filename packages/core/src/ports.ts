@@ -112,6 +112,8 @@ export interface Opening {
   readonly childrenMax: number | null;
   /** `onChange: end`. */
   readonly endsOnChange: boolean;
+  /** `heartbeatLost: suspend`. */
+  readonly suspendsOnLapse: boolean;
   readonly audit: AuditEvent;
 }
 
@@ -294,7 +296,7 @@ export interface WorkQueue {
    * A due task: re-armed when its lease or expiry lies ahead, else says which end it has come to.
    * The task is then ended through `Tasks.end`.
    */
-  taskDue(taskId: string): Promise<'abandoned' | 'expired' | 'rearmed' | 'gone'>;
+  taskDue(taskId: string): Promise<'abandoned' | 'lapsed' | 'expired' | 'rearmed' | 'gone'>;
 }
 
 /** One document. Two clusters without accounts have roles of one name: a role is one only within its Provider. */

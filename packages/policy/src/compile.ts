@@ -106,6 +106,7 @@ export function compileTemplate({ metadata, spec }: DocumentOf<'GrantTemplate'>,
 
 function compileDeviation({
   refused,
+  heartbeatLost = 'end',
   budgetSpent,
   useOutsideGrant,
   quarantine,
@@ -115,6 +116,7 @@ function compileDeviation({
       refused === undefined
         ? null
         : { after: refused.after, withinSeconds: parseSeconds(refused.within), act: refused.do },
+    heartbeatLost,
     budgetSpent: budgetSpent ?? null,
     useOutsideGrant: useOutsideGrant ?? null,
     quarantineSeconds: quarantine === undefined ? null : parseSeconds(quarantine),

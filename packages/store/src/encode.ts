@@ -81,6 +81,7 @@ export function encodeOpening({
   opensPerHour,
   childrenMax,
   endsOnChange,
+  suspendsOnLapse,
   audit,
 }: Opening): Record<string, unknown> {
   const { workload, grants, openedAt, expiresAt, ...rest } = task;
@@ -92,6 +93,7 @@ export function encodeOpening({
     opensPerHour,
     childrenMax,
     endsOnChange,
+    suspendsOnLapse,
     audit: encodeAudit(audit),
     task: {
       ...rest,

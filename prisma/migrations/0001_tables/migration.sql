@@ -87,6 +87,8 @@ create table task (
   suspended_along boolean not null default false,
   -- `onChange: end` of the version that it was opened with: looked at again whenever what decides has changed.
   ends_on_change boolean not null default false,
+  -- `heartbeatLost: suspend`: a lapsed lease suspends it.
+  suspends_on_lapse boolean not null default false,
   outcome text,
   opened_at timestamptz not null,
   -- By the database's clock: what a revocation was asked before.

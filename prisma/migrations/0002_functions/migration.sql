@@ -62,7 +62,7 @@ create function refuse_task(task uuid) returns text language sql stable as $$
   )
   select case
     when bool_and(state = 'open' and expires_at > clock_timestamp() and lease_until > clock_timestamp()) then null
-    when bool_and(state = 'suspended' or (state = 'open' and lease_until > clock_timestamp()))
+    when bool_and(state = 'suspended' or (state = 'open' and (lease_until > clock_timestamp() or suspends_on_lapse)))
       and bool_and(expires_at > clock_timestamp()) then 'task_suspended'
     else 'task_ended' end
   from up
@@ -159,11 +159,11 @@ begin
     return jsonb_build_object('kind', 'refused', 'reason', 'too_many_open_tasks');
   end if;
   insert into task (id, template, template_version, ref, params, objective, workload_issuer, workload_iss, workload_subject, claims,
-    owner, owner_key, limit_key, opener, actors, confirmation, parent_id, depth_left, ends_on_change, opened_at, lease_seconds, lease_until, expires_at)
+    owner, owner_key, limit_key, opener, actors, confirmation, parent_id, depth_left, ends_on_change, suspends_on_lapse, opened_at, lease_seconds, lease_until, expires_at)
   values ((t->>'id')::uuid, t->>'template', (t->>'templateVersion')::int, t->>'ref', t->'params', t->>'objective',
     t->>'workloadIssuer', t->>'workloadIss', t->>'workloadSubject', t->'claims', t->>'owner', decode(o->>'ownerKey', 'hex'),
     decode(o->>'limitKey', 'hex'), nullif(t->'opener', 'null'), t->'actors', nullif(t->'confirmation', 'null'), (t->>'parentId')::uuid, (t->>'depthLeft')::int,
-    (o->>'endsOnChange')::boolean,
+    (o->>'endsOnChange')::boolean, (o->>'suspendsOnLapse')::boolean,
     (t->>'openedAt')::timestamptz, (t->>'leaseSeconds')::int,
     clock_timestamp() + make_interval(secs => (t->>'leaseSeconds')::int), (t->>'expiresAt')::timestamptz)
   on conflict do nothing;
@@ -241,7 +241,9 @@ begin
   if t.parent_id is not null then
     refused := refuse_task(t.id);
     if refused is not null then return jsonb_build_object('kind', 'refused', 'reason', refused); end if;
-  elsif t.state = 'suspended' then return jsonb_build_object('kind', 'refused', 'reason', 'task_suspended');
+  elsif t.expires_at > clock_timestamp()
+    and (t.state = 'suspended' or (t.state = 'open' and t.suspends_on_lapse and t.lease_until <= clock_timestamp())) then
+    return jsonb_build_object('kind', 'refused', 'reason', 'task_suspended');
   elsif t.state <> 'open' or t.expires_at <= clock_timestamp() or t.lease_until <= clock_timestamp() then
     return jsonb_build_object('kind', 'refused', 'reason', 'task_ended');
   end if;
@@ -539,7 +541,9 @@ begin
     return 'gone';
   end if;
   if t.expires_at <= clock_timestamp() then return 'expired'; end if;
-  if t.state = 'open' and t.lease_until <= clock_timestamp() then return 'abandoned'; end if;
+  if t.state = 'open' and t.lease_until <= clock_timestamp() then
+    return case when t.suspends_on_lapse then 'lapsed' else 'abandoned' end;
+  end if;
   next_due := case t.state when 'open' then least(t.lease_until, t.expires_at) else t.expires_at end;
   update work set due_at = next_due, attempts = 0 where id = task_due.task and kind = 'task';
   return 'rearmed';
@@ -788,15 +792,17 @@ declare
   tree uuid[] := lock_tree(task);
   beneath uuid;
 begin
-  -- A lapsed lease stays lapsed: a suspension would keep the task from the reaper, and a resumption give it a new one.
+  -- A lapsed lease stays lapsed, unless that is what suspends it: a suspension would keep the task from the reaper, and a resumption give it a new one.
   update task t set state = 'suspended', state_reason = e->>'reason', suspended_along = false
   where t.id = suspend_task.task and t.expires_at > clock_timestamp()
-    and ((t.state = 'open' and t.lease_until > clock_timestamp()) or (t.state = 'suspended' and t.suspended_along));
+    and ((t.state = 'open' and (t.lease_until > clock_timestamp() or t.suspends_on_lapse))
+      or (t.state = 'suspended' and t.suspended_along));
   if not found then return false; end if;
   perform append_audit(e->'audit');
   for beneath in
     update task t set state = 'suspended', state_reason = 'parent task suspended', suspended_along = true
-    where t.id = any(tree) and t.id <> suspend_task.task and t.state = 'open' and t.lease_until > clock_timestamp()
+    where t.id = any(tree) and t.id <> suspend_task.task and t.state = 'open'
+      and (t.lease_until > clock_timestamp() or t.suspends_on_lapse)
     returning t.id
   loop
     perform append_derived(e->'audit', beneath, 'parent task suspended', 'suspended', e->>'beneath');

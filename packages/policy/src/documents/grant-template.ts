@@ -110,7 +110,7 @@ const signals = z.strictObject({ from: z.array(subject).min(1).max(64) });
 
 /** What becomes of a task that leaves its path (docs/deviation.md). */
 const deviation = z.strictObject({
-  heartbeatLost: choice(['end'], ['note', 'suspend']).optional(),
+  heartbeatLost: choice(['end', 'suspend'], ['note']).optional(),
   refused: z
     .strictObject({
       after: z.int().min(1).max(100),

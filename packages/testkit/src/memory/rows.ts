@@ -19,6 +19,7 @@ export interface TaskRow {
   readonly stateReason: string | null;
   readonly suspendedAlong: boolean;
   readonly endsOnChange: boolean;
+  readonly suspendsOnLapse: boolean;
   readonly outcome: string | null;
   readonly leaseUntil: Date;
   readonly endedAt: Date | null;

@@ -47,7 +47,8 @@ export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
     heartbeat: async (id) => {
       const refused = heartbeat(rows, id);
       const found = read(id);
-      return refused === 'task_ended' && found !== undefined ? overByTime(rows, found) : found?.status;
+      if (found === undefined || refused === null) return found?.status;
+      return refused === 'task_ended' ? overByTime(rows, found) : notGiving(found);
     },
     end: async (id, end) => change(id, () => closeTask(rows, id, end)),
     suspend: async (id, suspended) => change(id, () => suspendTask(rows, id, suspended)),
@@ -64,8 +65,13 @@ export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
 function heartbeat(rows: MemoryRows, id: string): Reason | null {
   const [row, refused] = [rows.tasks.get(id), refuseTask(rows, id)];
   if (row === undefined || refused === 'task_ended') return refused;
-  rows.tasks.set(id, { ...row, leaseUntil: rows.inSeconds(row.task.leaseSeconds) });
+  const lapsed = row.state === 'open' && row.leaseUntil <= rows.now();
+  if (!lapsed) rows.tasks.set(id, { ...row, leaseUntil: rows.inSeconds(row.task.leaseSeconds) });
   return refused;
+}
+
+function notGiving({ status }: TaskFound): TaskStatus {
+  return status.state === 'open' ? { ...status, state: 'suspended', stateReason: 'lease lost' } : status;
 }
 
 function overByTime(rows: MemoryRows, { task, status }: TaskFound): TaskStatus {
@@ -132,7 +138,8 @@ export function suspendTask(
   { reason, audit, beneath: type }: { reason: string; audit: AuditEvent; beneath?: string },
 ): Ending | undefined {
   const row = rows.tasks.get(id);
-  const holdsLease = ({ state, leaseUntil }: TaskRow) => state === 'open' && leaseUntil > rows.now();
+  const holdsLease = ({ state, leaseUntil, suspendsOnLapse }: TaskRow) =>
+    state === 'open' && (leaseUntil > rows.now() || suspendsOnLapse);
   if (row === undefined || row.task.expiresAt <= rows.now() || !(holdsLease(row) || isAlong(row)))
     return endingOf(rows, id);
   rows.tasks.set(id, { ...row, state: 'suspended', stateReason: reason, suspendedAlong: false });

@@ -72,6 +72,7 @@ export interface TaskWishes {
   readonly parent?: Task | null;
   readonly childrenMax?: number;
   readonly endsOnChange?: boolean;
+  readonly suspendsOnLapse?: boolean;
   /** Whose limits it counts against; its owner's own unless said otherwise. */
   readonly countedAs?: string;
 }
@@ -119,13 +120,14 @@ export class Scene {
     };
     const { maxOpen = null, opensPerHour = null } = wishes;
     const audit = await this.event('task.opened', id);
-    const { endsOnChange = false } = wishes;
+    const { endsOnChange = false, suspendsOnLapse = false } = wishes;
     const limits = {
       countedAs,
       maxOpen,
       opensPerHour,
       childrenMax: parent === null ? null : childrenMax,
       endsOnChange,
+      suspendsOnLapse,
     };
     return { task, ...limits, audit };
   }

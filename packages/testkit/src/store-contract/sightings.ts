@@ -6,6 +6,7 @@ import { type Scene, saying } from './scene.ts';
 export function describeSightings(scene: () => Scene): void {
   describe('sightings: counting', () => testCounting(scene));
   describe('sightings: acts', () => testActs(scene));
+  describe('a lapsed lease that suspends', () => testLapse(scene));
   describe('quarantine', () => testQuarantine(scene));
 }
 
@@ -186,6 +187,50 @@ function testActs(scene: () => Scene): void {
       store.ledger.refuse({ ...record, reason: 'tool_not_granted' }, { audit, sighting }),
     ).rejects.toThrow();
     expect((await scene().fresh(task)).status.state).toBe('open');
+  });
+}
+
+function testLapse(scene: () => Scene): void {
+  test('a lapsed task that is to be suspended gives nothing and is kept alive by nothing, before a reaper comes', async () => {
+    const { store } = scene();
+    const task = await scene().opened({ suspendsOnLapse: true });
+    const child = await scene().opened({ parent: task });
+    const intents = [await scene().intent(task), await scene().intent(child)];
+    await store.leaveLease(task.id, -1);
+    for (const intent of intents) expect(saying(await store.ledger.intend(intent))).toBe('task_suspended');
+    for (const _ of [1, 2])
+      expect(await store.tasks.heartbeat(task.id)).toMatchObject({
+        state: 'suspended',
+        stateReason: 'lease lost',
+      });
+    expect(await store.queue.taskDue(task.id)).toBe('lapsed');
+  });
+
+  test('it is suspended with what is out and what is beneath, and a resumption gives a new lease', async () => {
+    const { store } = scene();
+    const task = await scene().opened({ suspendsOnLapse: true });
+    const child = await scene().opened({ parent: task });
+    const out = await scene().delivered(task);
+    await store.leaveLease(task.id, -1);
+    expect((await scene().suspend(task, 'lease lost'))?.state).toBe('suspended');
+    expect((await store.work(out.plan.issuanceId))?.state).toBe('revoking');
+    expect((await scene().fresh(child)).status.state).toBe('suspended');
+    expect(await store.queue.taskDue(task.id)).toBe('rearmed');
+    expect((await scene().resume(task))?.resumed).toBe(true);
+    expect((await store.tasks.heartbeat(task.id))?.state).toBe('open');
+  });
+
+  test('its maximum age ends it all the same, and another task is abandoned as before', async () => {
+    const { store } = scene();
+    const [old, other] = [await scene().opened({ suspendsOnLapse: true }), await scene().opened()];
+    const intent = await scene().intent(old);
+    await store.leaveLease(old.id, -1);
+    await store.passExpiry(old.id);
+    expect(saying(await store.ledger.intend(intent))).toBe('task_ended');
+    expect(await store.queue.taskDue(old.id)).toBe('expired');
+    await store.leaveLease(other.id, -1);
+    expect(await store.queue.taskDue(other.id)).toBe('abandoned');
+    expect((await scene().suspend(other))?.state).toBe('open');
   });
 }
 
