@@ -10,7 +10,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const bin = join(root, 'node_modules', '.bin');
 const stamp = join(root, 'node_modules', '.mayfly-installed');
 const [command = 'cli', ...args] = process.argv.slice(2);
-const quiet = command === 'cli';
+const quiet = command === 'cli' || command === 'live';
 
 if (Number.parseInt(process.versions.node, 10) < 20) {
   console.error(`mayfly needs Node 20 or newer to install itself (this is ${process.versions.node})`);
@@ -33,6 +33,7 @@ const commands = {
   // Each run is garbage soon: room for it to die young.
   simulate: () => ['--max-semi-space-size=64', join(root, 'test/simulate/main.ts'), ...args],
   ceph: () => [join(root, 'scripts/ceph.ts'), ...args],
+  live: () => [join(root, `scripts/live/${liveName(args[0])}.ts`), ...args.slice(1)],
   test: () => [...jest, '--config', join(root, 'jest.config.js'), ...args],
 };
 const run = commands[command];
@@ -40,12 +41,12 @@ if (run === undefined) {
   console.error(`unknown command ${command}`);
   process.exit(2);
 }
-const withoutDatabase = new Set(['ceph', 'simulate']);
+const withoutDatabase = new Set(['ceph', 'live', 'simulate']);
 const line = [node, '--disable-warning=ExperimentalWarning', ...run()];
-// The simulator has no database. Ceph's packages can only be installed outside of a user namespace; the tests themselves come back here.
+// The simulator has no database, and live scripts ask a broker that runs. Ceph's packages can only be installed outside of a user namespace; the tests themselves come back here.
 const [program, ...argv] = withoutDatabase.has(command) ? line : passable(line);
 const child = spawn(program, argv, {
-  cwd: command === 'cli' ? process.cwd() : root,
+  cwd: command === 'cli' || command === 'live' ? process.cwd() : root,
   env,
   stdio: 'inherit',
 });
@@ -53,6 +54,14 @@ const child = spawn(program, argv, {
 for (const signal of ['SIGINT', 'SIGTERM'])
   process.on(signal, () => signal === 'SIGTERM' && child.kill(signal));
 child.on('exit', (code, signal) => process.exit(signal === null ? (code ?? 1) : 1));
+
+/** What scripts/live tries at a real cloud; anything else names no file of ours. */
+function liveName(name) {
+  const names = ['aws', 'azure', 'gcp', 'github', 'kubernetes'];
+  if (names.includes(name)) return name;
+  console.error(`usage: npm run -s live -- ${names.join('|')} OPTIONS; without options it says which`);
+  process.exit(2);
+}
 
 /**
  * PostgreSQL never runs as root, and under /root its own user could not even reach its program. There everything runs

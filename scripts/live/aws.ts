@@ -84,7 +84,7 @@ async function httpStatus(sent: Promise<unknown>): Promise<number> {
 
 if (import.meta.main)
   await runLive({
-    usage: `node scripts/live/aws.ts --template NAME [--param name=value]... --tool TOOL
+    usage: `npm run -s live -- aws --template NAME [--param name=value]... --tool TOOL
   --allowed arn:aws:s3:::BUCKET/KEY    inside a grant with access s3.object and action read, and there
   --neighbour arn:aws:s3:::BUCKET/KEY  another object of the same bucket, and there
   --region REGION [--endpoint URL]     of S3; without --endpoint that of AWS

@@ -52,7 +52,7 @@ function write(url: URL): Promise<number> {
 
 if (import.meta.main)
   await runLive({
-    usage: `node scripts/live/azure.ts --template NAME [--param name=value]... --tool TOOL
+    usage: `npm run -s live -- azure --template NAME [--param name=value]... --tool TOOL
   --allowed https://ACCOUNT.blob.core.windows.net/CONTAINER/BLOB  of a grant with access blob.object and action read
   --neighbour https://...  another blob of the same container, and there
   [--ttl SECONDS]          life of the SAS, which is waited for; default 30`,

@@ -71,7 +71,7 @@ async function tryToken(task: Task, options: LiveGcp, { claim }: Claims): Promis
 
 if (import.meta.main)
   await runLive({
-    usage: `node scripts/live/gcp.ts --template NAME [--param name=value]...
+    usage: `npm run -s live -- gcp --template NAME [--param name=value]...
   --read-tool TOOL     a grant with access gcs.object and action read
   --object gs://B/O    inside that grant, and there
   --neighbour gs://B/O another object of the same bucket, and there; not under --prefix

@@ -50,7 +50,7 @@ async function useFile(
 
 if (import.meta.main)
   await runLive({
-    usage: `node scripts/live/github.ts --template NAME [--param name=value]... --tool TOOL
+    usage: `npm run -s live -- github --template NAME [--param name=value]... --tool TOOL
   --allowed OWNER/REPOSITORY    of a grant with access github.repository and action read; it has a README.md
   --neighbour OWNER/REPOSITORY  another private one of the same installation
   [--api URL]                   default https://api.github.com`,

@@ -53,7 +53,7 @@ function read({ api, ca }: LiveKubernetes, path: string, token: string): Promise
 
 if (import.meta.main)
   await runLive({
-    usage: `node scripts/live/kubernetes.ts --template NAME [--param name=value]... --tool TOOL
+    usage: `npm run -s live -- kubernetes --template NAME [--param name=value]... --tool TOOL
   --account k8s://CLUSTER/NAMESPACE/SERVICEACCOUNT  --api https://HOST:6443 [--ca FILE]
   --allowed /api/v1/namespaces/NS/configmaps/NAME   a path that the account may read
   --neighbour /api/v1/namespaces/OTHER/...          one that it may not`,

@@ -61,26 +61,44 @@ const ofBroker =
 /** Ends the process. Exit code 0: every step held; 1: one did not; 2: usage. */
 export async function runLive<Flag extends string>({ usage, flags, run }: LiveScript<Flag>): Promise<never> {
   const named = Object.entries<string | null | false>({ ...flags, template: null });
-  const { values } = parseArgs({
-    options: {
-      ...Object.fromEntries(
-        named.map(([name, value]) => [name, { type: value === false ? 'boolean' : 'string' } as const]),
-      ),
-      param: { type: 'string', multiple: true, default: [] },
-    },
-  });
+  const help = (problem: string): never => {
+    console.error(`${problem}${usage}\n${ofBroker}`);
+    process.exit(2);
+  };
+  const values = readOptions(named, (problem) => help(`${problem}\n`));
   const given: Readonly<Record<string, unknown>> = values;
   const flag = (name: string) =>
     String(given[name] ?? named.find(([one]) => one === name)?.[1] ?? '').replace(/^false$/, '');
-  if (named.some(([name, value]) => value === null && flag(name) === '')) {
-    console.error(`${usage}\n${ofBroker}`);
-    process.exit(2);
-  }
+  if (named.some(([name, value]) => value === null && flag(name) === '')) help('');
   const params = Object.fromEntries(
     values.param.map((pair) => [pair.split('=')[0] ?? '', pair.slice(pair.indexOf('=') + 1)]),
   );
   const say = (line: string) => console.log(line);
-  const held = await run({ mayfly: new Mayfly(), template: flag('template'), params, say }, flag);
-  say(held ? 'every step held' : 'not every step held');
-  process.exit(held ? 0 : 1);
+  try {
+    const held = await run({ mayfly: new Mayfly(), template: flag('template'), params, say }, flag);
+    say(held ? 'every step held' : 'not every step held');
+    process.exit(held ? 0 : 1);
+  } catch (error) {
+    // The sdk's errors say what to do; a stack would say where in this script.
+    console.error(error instanceof Error ? error.message : String(error));
+    process.exit(1);
+  }
+}
+
+function readOptions(
+  named: readonly (readonly [string, string | null | false])[],
+  refuse: (problem: string) => never,
+) {
+  try {
+    return parseArgs({
+      options: {
+        ...Object.fromEntries(
+          named.map(([name, value]) => [name, { type: value === false ? 'boolean' : 'string' } as const]),
+        ),
+        param: { type: 'string', multiple: true, default: [] },
+      },
+    }).values;
+  } catch (error) {
+    return refuse(error instanceof Error ? error.message : String(error));
+  }
 }

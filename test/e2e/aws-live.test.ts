@@ -92,6 +92,10 @@ test('as a program it ends with 1 where a step does not hold, and with 2 and its
     code: 2,
     stderr: expect.stringContaining('--allowed arn:aws:s3:::'),
   });
+  expect(await run(['--bogus'])).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/^Unknown option '--bogus'.*\n.*--template NAME/s),
+  });
   const args = ['--template', 'invoice-reconcile', '--param', 'quarter=2026q3', '--tool', 's3.read'];
   const places = ['--allowed', allowedKey, '--neighbour', allowedKey, '--region', 'eu-west-1'];
   const failed = await run([...args, ...places, '--endpoint', world.file.aws, '--skip-expiry']);
