@@ -92,3 +92,12 @@ test('a stop is heeded between batches', async () => {
   expect(await reviewTasks(world.ports, () => true)).toBe(0);
   expect(onlyTask(world).state).toBe('open');
 });
+
+test('where no task says so, nothing is read but the claim', async () => {
+  const world = await opened({ onChange: 'keep' });
+  world.documents.apply(world.template);
+  const refresh = async () => {
+    throw new Error('no connection');
+  };
+  expect(await reviewTasks({ ...world.ports, policies: { ...world.ports.policies, refresh } })).toBe(0);
+});
