@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { routes, settings } from '@mayfly/broker';
 import { accessTable, jsonSchemas } from '@mayfly/policy';
-import { errorCodes, roles } from '@mayfly/protocol';
+import { errorCodes, type Reason, refusalClasses, roles } from '@mayfly/protocol';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const note = '<!-- Made by `pnpm generate` (scripts/generate.ts); do not edit. -->\n';
@@ -23,9 +23,9 @@ function pages(): readonly { readonly file: string; readonly text: string }[] {
 function errorsPage(): string {
   const rows = Object.entries(errorCodes).map(([reason, row]) => {
     const apiStatus = 'apiStatus' in row ? row.apiStatus : row.status;
-    return `| \`${reason}\` | \`${row.oauth}\` | ${row.status} | ${apiStatus} | ${row.says} | ${row.todo} |`;
+    return `| \`${reason}\` | \`${row.oauth}\` | ${row.status} | ${apiStatus} | ${row.says} | ${row.todo} | ${refusalClasses[reason as Reason]} |`;
   });
-  return `${note}# Errors\n\nThe \`reason\` of a refusal is stable. At the OAuth routes it stands beside the OAuth error code, under \`/v1\` in an RFC 9457 problem.\n\n| reason | OAuth error | status | status under /v1 | what it says | what to do |\n|---|---|---|---|---|---|\n${rows.join('\n')}\n`;
+  return `${note}# Errors\n\nThe \`reason\` of a refusal is stable. At the OAuth routes it stands beside the OAuth error code, under \`/v1\` in an RFC 9457 problem. The last column says whether it counts for \`deviation: { refused: ... }\` (docs/deviation.md), or why not.\n\n| reason | OAuth error | status | status under /v1 | what it says | what to do | deviation |\n|---|---|---|---|---|---|---|\n${rows.join('\n')}\n`;
 }
 
 function configPage(): string {

@@ -257,3 +257,24 @@ test('revoke counts, ends and watches; it names exactly one thing, and needs the
   ]);
   expect(await state()).toBe('cancelled');
 }, 30_000);
+
+test('task signal prints the verdict: of a call, and of an observation', async () => {
+  const json = { template: 'invoice-reconcile', params: { quarter: '2026q3' }, ref: 'signalled' };
+  const { body } = await world.api('POST', '/v1/tasks', { bearer: await world.workload(), json });
+  const signal = async (...args: string[]) => {
+    const ran = await mayfly(['task', 'signal', body.id, ...args, '-o', 'json'], await asWorkload());
+    return ran.code === 0 ? JSON.parse(ran.out) : ran.code;
+  };
+  const call = [
+    '--tool',
+    's3.read',
+    '--identifier',
+    'arn:aws:s3:::invoices/2026q3/a.pdf',
+    '--action',
+    'read',
+  ];
+  expect(await signal(...call)).toMatchObject({ verdict: 'ok', act: null, state: 'open' });
+  expect(await signal('--verdict', 'fine', '--note', 'x')).not.toBe(0);
+  const suspended = await signal('--verdict', 'suspended', '--note', 'a prompt told me to stop');
+  expect(suspended).toMatchObject({ id: body.id, verdict: 'suspended', act: 'suspend', state: 'suspended' });
+});

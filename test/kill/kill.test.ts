@@ -33,6 +33,10 @@ const refusal: Scenario = async (child) => {
     form(await child.open(), { tool: 'mail.send' }, { subject_token_type: accessTokenType }),
   );
 };
+const signal: Scenario = async (child) => {
+  const taskToken = await child.open({ withCredential: true });
+  await child.json(`/v1/tasks/${child.task}/signals`, { verdict: 'suspended', note: 'kill' }, taskToken);
+};
 const anonymous: Scenario = async (child) => {
   await child.post('/token', { grant_type: 'password' });
 };
@@ -73,6 +77,11 @@ const revokeAll: Scenario = async (child) => {
     { template: 'invoice-reconcile', reason: 'kill' },
     await survivor.person(),
   );
+};
+const change: Scenario = async (child) => {
+  await child.open({ withCredential: true });
+  await survivor.sql(`update task set ends_on_change = true where state = 'open'`);
+  await survivor.sql('update config_epoch set epoch = epoch + 1');
 };
 const lapse: Scenario = async (child) => {
   await child.open({ withCredential: true });
@@ -119,6 +128,7 @@ const cases: Readonly<Record<string, Scenario>> = {
   'ledger.deliver': exchange,
   'ledger.refuse': refusal,
   'ledger.append': anonymous,
+  'ledger.signal': signal,
   'ledger.revoke': revoke,
   'tasks.open': openTask,
   'tasks.use': openAgain,
@@ -130,6 +140,8 @@ const cases: Readonly<Record<string, Scenario>> = {
   'revocations.request': revokeAll,
   'revocations.claim': revokeAll,
   'revocations.settle': revokeAll,
+  'revocations.claimReview': change,
+  'revocations.settleReview': change,
   'queue.claim': task('end'),
   'queue.settle': task('end'),
   'queue.postpone': unfinished,

@@ -94,7 +94,8 @@ spec:
   workloads: [{ issuer: matrix-agents, match: { sub: "${workload}" } }]
   openers: [self${openers === '' ? '' : `, ${openers}`}]
   task: { maxDuration: 1h, lease: 10m, children: { max: 1000, depth: 3, templates: [${children}] } }
-${delegation}  grants:
+${delegation}  deviation: { refused: { after: 1, within: 1m, do: end }, quarantine: 15m }
+  grants:
     - name: post
       tool: ${tool}
       resource: "${resource}"

@@ -1,5 +1,6 @@
 import { reaperPass } from '@mayfly/broker';
 import { parseId } from '@mayfly/protocol';
+import { form } from '../e2e/world.ts';
 import type { Changes } from './documents.ts';
 import type { Tag } from './paths.ts';
 import type { Scene } from './scene.ts';
@@ -78,6 +79,24 @@ async function revokeAll({ world }: Scene, named: Readonly<Record<string, string
   }
 }
 
+/** Another task of each workload and template strays from its path; those of the paths go on in all else. */
+const quarantined: State = {
+  name: 'quarantined',
+  reaches: any('exchange', 'opens'),
+  enter: async (scene) => {
+    const { world } = scene;
+    const astray = { tool: 'mail.send', task: { template: 'matrix-job', ref: 'astray' } };
+    const within = { ...astray, tool: 'report.post', identifier: 'https://matrix.example/a' };
+    const bearer = () => scene.agent('agent');
+    for (const detail of [within, astray]) await world.exchange(form(await bearer(), detail));
+    const rows = await world.sql('select template from quarantine where until > now()');
+    if (rows.length === 0) throw new Error('nobody is quarantined');
+  },
+  leave: async ({ world }) => {
+    await world.sql('update quarantine set until = now()');
+  },
+};
+
 export const states: readonly State[] = [
   documents(
     'issuer removed',
@@ -142,11 +161,7 @@ export const states: readonly State[] = [
     enter: (scene) => revokeAll(scene, { template: 'matrix-job' }),
     leave: async () => undefined,
   },
+  quarantined,
   tasks('task expired', bySql('expires_at')),
   tasks('lease lost', bySql('lease_until')),
 ];
-
-/** States of the contract that this version does not have yet; one that appears among the routes must be added above. */
-export const notBuilt: Readonly<Record<string, string>> = {
-  quarantined: 'POST /v1/tasks/{id}/signals',
-};

@@ -1,4 +1,12 @@
-import type { GrantSpec, PolicySet, Provider, ResourceServer, Template, TrustedIssuer } from '@mayfly/core';
+import {
+  type GrantSpec,
+  noDeviationRules,
+  type PolicySet,
+  type Provider,
+  type ResourceServer,
+  type Template,
+  type TrustedIssuer,
+} from '@mayfly/core';
 import { issuerUrl, pattern } from '@mayfly/testkit';
 
 /** Seconds: the defaults of the broker's settings, and two constants of its own (reaper.ts, deny.ts). */
@@ -73,6 +81,9 @@ const common = {
   openers: [{ kind: 'self' }],
   params: { area: { fromClaim: null, accepts: (value: string) => /^[a-z]+$/.test(value) } },
   delegation: { actor: 'none', actors: [] },
+  deviation: noDeviationRules,
+  onChange: 'keep',
+  sources: [],
 } as const;
 
 export const parent: Template = {

@@ -1,4 +1,11 @@
-import { advanceRevocations, Lanes, type ReapPorts, reapOnce } from '@mayfly/core';
+import {
+  advanceRevocations,
+  Lanes,
+  type ReapPorts,
+  type RevocationPorts,
+  reapOnce,
+  reviewTasks,
+} from '@mayfly/core';
 import type { Wired } from './wire.ts';
 
 /** Deny documents are looked at again this often while an entry is needed (architecture.md section 5). */
@@ -33,7 +40,14 @@ export function startReaper(broker: Wired): Reaper {
   const watch = onlyOne(() => attempt('watch of deny documents', () => watchDenials(broker)));
   const revocations = onlyOne(() =>
     attempt('revocations', async () => {
-      const ended = await advance(broker, () => stopping.signal.aborted);
+      const ended = await advanceRevocations(revocationPorts(broker), () => stopping.signal.aborted);
+      if (ended > 0) broker.nudge();
+    }),
+  );
+  // Apart from revocations: it reads policy over the connections for issuing, and may have to wait for one.
+  const review = onlyOne(() =>
+    attempt('review of open tasks', async () => {
+      const ended = await reviewTasks(revocationPorts(broker), () => stopping.signal.aborted);
       if (ended > 0) broker.nudge();
     }),
   );
@@ -44,6 +58,7 @@ export function startReaper(broker: Wired): Reaper {
       tell(broker, lanes);
       watch.start();
       revocations.start();
+      review.start();
       await attempt('counted refusals', () => broker.unattested.flush());
       if (performance.now() > upkeepAt) {
         await attempt('partitions', () => keepPartitions(broker));
@@ -60,6 +75,7 @@ export function startReaper(broker: Wired): Reaper {
     tell(broker, lanes);
     await watch.settled();
     await revocations.settled();
+    await review.settled();
   };
   const running = loop();
   return {
@@ -95,13 +111,13 @@ function tell({ metrics }: Wired, lanes: Lanes): void {
 
 /** Everything that is due now, once; for tests, so that nothing waits for a timer. */
 export async function pass(broker: Wired): Promise<void> {
-  await advance(broker);
+  await advanceRevocations(revocationPorts(broker));
+  await reviewTasks(revocationPorts(broker));
   await reapOnce(reapPorts(broker));
 }
 
-function advance({ lifecycle, store, exchange }: Wired, stopped?: () => boolean): Promise<number> {
-  const ports = { ...lifecycle, revocations: store.revocations, report: exchange.report };
-  return advanceRevocations(ports, stopped);
+function revocationPorts({ lifecycle, store, exchange }: Wired): RevocationPorts {
+  return { ...lifecycle, revocations: store.revocations, report: exchange.report };
 }
 
 /** Days to come are made, days beyond the retention dropped; also at start, which may be after a long rest. */

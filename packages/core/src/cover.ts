@@ -18,7 +18,7 @@ export function chooseGrant({
   task,
   grant: named = null,
   wanted,
-}: DecideInput): Covering | { reason: Reason } {
+}: Pick<DecideInput, 'task' | 'grant' | 'wanted'>): Covering | { reason: Reason } {
   const usable = named === null ? task.grants : task.grants.filter(({ id }) => id === named.id);
   const ofTool = usable.filter((grant) => grant.tool === wanted.tool);
   if (ofTool.length === 0) return { reason: 'tool_not_granted' };

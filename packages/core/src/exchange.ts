@@ -5,6 +5,7 @@ import { auditEvent } from './audit-event.ts';
 import { ensureBase } from './base-session.ts';
 import { type ClientAssertion, proveClient } from './client-assertion.ts';
 import { type Allowed, type Denied, decide, type Wanted } from './decide.ts';
+import { type DeviationAct, sightingOf } from './deviation.ts';
 import { Fault, Refusal } from './errors.ts';
 import type { ExchangePorts } from './exchange-ports.ts';
 import { type Found, findTask } from './find.ts';
@@ -12,7 +13,7 @@ import type { Minted, MintPlan } from './minter.ts';
 import type { Delivery, IntendResult, Intent } from './ports.ts';
 import { issuanceRecord, Trail } from './record.ts';
 import type { Secret } from './secret.ts';
-import { generationOf } from './task.ts';
+import { generationOf, type Task } from './task.ts';
 import { deniedAs, refuseOtherTarget, wantedOf } from './wanted.ts';
 
 /** One call of the token endpoint, parsed; nothing in it is proven yet. */
@@ -48,6 +49,8 @@ export interface Refused {
   readonly error: Refusal | Fault;
   /** Set once the caller is attested. */
   readonly issuanceId: string | null;
+  /** What this refusal, with those before it, did to the task. */
+  readonly deviated: DeviationAct | null;
 }
 
 /** A policy, ref or generation that moved under the decision is decided again this often, then refused as overloaded. */
@@ -89,7 +92,10 @@ async function attempt(
   const caller = trail.attested(await attest(request, { policy, ports, now }));
   await proveClient(request.client ?? null, caller, { policy, ports, now });
   // 2 find
-  const found = trail.found(await findTask(request, caller, { policy, ports, now, fresh }));
+  const onRefConflict = (task: Task) => {
+    trail.refTask = task;
+  };
+  const found = trail.found(await findTask(request, caller, { policy, ports, now, fresh, onRefConflict }));
   // 3 decide
   const wanted = trail.wants(wantedOf(request, found));
   const decision = trail.decided(decide({ ...caller, ...found, policy, wanted, now }));
@@ -345,11 +351,15 @@ async function refuse(thrown: unknown, ports: ExchangePorts, trail: Trail): Prom
       ? thrown
       : new Fault('internal', { effect: 'unknown', cause: thrown });
   const issuanceId = trail.caller === undefined ? null : trail.issuanceId;
-  if (!trail.hasIntent) await recordRefusal(error, ports, trail);
-  return { kind: 'refused', error, issuanceId };
+  const deviated = trail.hasIntent ? null : await recordRefusal(error, ports, trail);
+  return { kind: 'refused', error, issuanceId, deviated };
 }
 
-async function recordRefusal(error: Refusal | Fault, ports: ExchangePorts, trail: Trail): Promise<void> {
+async function recordRefusal(
+  error: Refusal | Fault,
+  ports: ExchangePorts,
+  trail: Trail,
+): Promise<DeviationAct | null> {
   const { caller } = trail;
   const body = { ...trail.summary(), reason: error.reason, detail: error.detail ?? null };
   const event = auditEvent(
@@ -364,10 +374,14 @@ async function recordRefusal(error: Refusal | Fault, ports: ExchangePorts, trail
   );
   try {
     if (caller === undefined) await ports.unattested.append(event);
-    else await ports.ledger.refuse(issuanceRecord(trail, error.reason), event);
+    else {
+      const sighting = await sightingOf(error, trail, ports);
+      return await ports.ledger.refuse(issuanceRecord(trail, error.reason), { audit: event, sighting });
+    }
   } catch (cause) {
     ports.report('a refusal could not be recorded', { reason: error.reason, cause });
   }
+  return null;
 }
 
 export type { Denied };

@@ -28,6 +28,8 @@ interface Context {
   readonly ports: Pick<ExchangePorts, 'tasks' | 'policies' | 'newId'>;
   readonly now: Date;
   readonly fresh: boolean;
+  /** Told of the task whose ref was named with other parameters. */
+  onRefConflict?(task: Task): void;
 }
 
 /** Step 2: the task that the request names, finds by `ref`, or opens. Unknown and foreign give the same Refusal. */
@@ -78,7 +80,10 @@ async function findOrOpen(wanted: TaskDescriptor, caller: Caller, context: Conte
   const parentId = caller.parent?.task.id ?? null;
   const existing = await ports.tasks.findByRef({ template, owner, ref: candidate.ref, parentId });
   if (existing !== undefined) {
-    if (!sameParams(existing.task.params, candidate.params)) throw new Refusal('ref_conflict');
+    if (!sameParams(existing.task.params, candidate.params)) {
+      context.onRefConflict?.(existing.task);
+      throw new Refusal('ref_conflict');
+    }
     return owned(existing, caller, context);
   }
   const opening = planOpening(request, candidate, { newId: ports.newId, now: context.now });

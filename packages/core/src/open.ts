@@ -127,7 +127,18 @@ export function planOpening(
     },
   });
   const { maxOpen, opensPerHour } = template.task;
-  return { task, countedAs, maxOpen, opensPerHour, childrenMax: candidate.childrenMax, audit };
+  const endsOnChange = template.onChange === 'end';
+  const suspendsOnLapse = template.deviation.heartbeatLost === 'suspend';
+  return {
+    task,
+    countedAs,
+    maxOpen,
+    opensPerHour,
+    childrenMax: candidate.childrenMax,
+    endsOnChange,
+    suspendsOnLapse,
+    audit,
+  };
 }
 
 /** Same parameters, whatever their order: what a `ref` must find again. */

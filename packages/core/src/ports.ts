@@ -1,5 +1,7 @@
 import type { EndMethod, Reason } from '@mayfly/protocol';
+import type { DeviationAct, Sighting } from './deviation.ts';
 import type { MintPlan } from './minter.ts';
+import type { Reviews } from './review.ts';
 import type { ClosedState, Grant, Task, TaskStatus } from './task.ts';
 import type { PolicySet, Template } from './template.ts';
 import type { Workload } from './workload.ts';
@@ -110,6 +112,10 @@ export interface Opening {
   readonly opensPerHour: number | null;
   /** Children that its parent may have; null for a task without parent. */
   readonly childrenMax: number | null;
+  /** `onChange: end`. */
+  readonly endsOnChange: boolean;
+  /** `heartbeatLost: suspend`. */
+  readonly suspendsOnLapse: boolean;
   readonly audit: AuditEvent;
 }
 
@@ -137,13 +143,21 @@ export interface Ledger {
   issueLocal(intent: Intent, delivery: Delivery): Promise<IntendResult>;
   /** False when the intent was reaped or its deadline passed: the credential must not be answered. Renews the lease. */
   deliver(delivery: Delivery): Promise<boolean>;
-  /** A refusal to an attested caller: issuance row and audit row. */
-  refuse(record: IssuanceRecord, audit: AuditEvent): Promise<void>;
+  /** A refusal to an attested caller: issuance row, audit row, and what it was the last straw for; null: nothing. */
+  refuse(
+    record: IssuanceRecord,
+    seen: { readonly audit: AuditEvent; readonly sighting: Sighting | null },
+  ): Promise<DeviationAct | null>;
   /**
    * Takes back one issuance, and whatever shares its reach; the grant goes on under a new generation. False, and
    * nothing is written, when nothing lives that could be taken back. Idempotent.
    */
   revoke(issuanceId: string, audit: AuditEvent): Promise<boolean>;
+  /** What a source says of a task: the event, and what it was the last straw for; null: nothing. */
+  signal(seen: {
+    readonly audit: AuditEvent;
+    readonly sighting: Sighting | null;
+  }): Promise<DeviationAct | null>;
   /** A refusal before a workload is known, and anything else that is only an event. */
   append(audit: AuditEvent): Promise<void>;
 }
@@ -239,7 +253,7 @@ export interface RevocationBatch {
 }
 
 /** Ends of many, as rows that any replica goes on with. What was opened after the request is not part of it. */
-export interface Revocations {
+export interface Revocations extends Reviews {
   /** How many tasks or grants it would end now. */
   measure(scope: RevocationScope): Promise<number>;
   request(revocation: RevocationRequest, audit: AuditEvent): Promise<void>;
@@ -284,7 +298,7 @@ export interface WorkQueue {
    * A due task: re-armed when its lease or expiry lies ahead, else says which end it has come to.
    * The task is then ended through `Tasks.end`.
    */
-  taskDue(taskId: string): Promise<'abandoned' | 'expired' | 'rearmed' | 'gone'>;
+  taskDue(taskId: string): Promise<'abandoned' | 'lapsed' | 'expired' | 'rearmed' | 'gone'>;
 }
 
 /** One document. Two clusters without accounts have roles of one name: a role is one only within its Provider. */

@@ -1,7 +1,7 @@
 import type { EndMethod } from '@mayfly/protocol';
 import { auditEvent } from './audit-event.ts';
 import { Fault, Refusal } from './errors.ts';
-import { endTask, type LifecyclePorts } from './lifecycle.ts';
+import { endTask, type LifecyclePorts, suspendTask } from './lifecycle.ts';
 import type { Minter } from './minter.ts';
 import type { End, Work, WorkQueue } from './ports.ts';
 
@@ -56,6 +56,10 @@ export async function settleWork(work: Work, ports: ReapPorts): Promise<Settled>
 async function settleTask(taskId: string, ports: ReapPorts): Promise<Settled> {
   const due = await ports.queue.taskDue(taskId);
   if (due === 'rearmed' || due === 'gone') return 'waiting';
+  if (due === 'lapsed') {
+    await suspendTask(taskId, { reason: 'lease lost', actor: 'mayfly' }, ports);
+    return 'task';
+  }
   const reason = due === 'abandoned' ? 'lease lost' : 'maximum duration reached';
   await endTask(taskId, { state: due, reason, actor: 'mayfly' }, ports);
   return 'task';

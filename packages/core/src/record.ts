@@ -18,6 +18,8 @@ export class Trail {
   task: Task | undefined;
   grant: Grant | undefined;
   plan: MintPlan | undefined;
+  /** The task whose ref was named with other parameters. */
+  refTask: Task | undefined;
   #found: Found | undefined;
   #wanted: Wanted | undefined;
   #decision: Allowed | Denied | undefined;
@@ -38,6 +40,7 @@ export class Trail {
     this.task = undefined;
     this.grant = undefined;
     this.plan = undefined;
+    this.refTask = undefined;
     this.#found = undefined;
     this.#wanted = undefined;
     this.#decision = undefined;
@@ -99,6 +102,19 @@ export class Trail {
   /** The task exists only in this request so far; a refusal leaves none. */
   get openingUncommitted(): boolean {
     return this.#found?.opening != null;
+  }
+
+  /** The stored task that a refusal speaks of: else the one whose token was shown. */
+  get concerned(): Task | undefined {
+    const named = this.openingUncommitted ? undefined : this.task;
+    return named ?? this.refTask ?? this.caller?.parent?.task;
+  }
+
+  /** Refused for what the stored task never had, rather than for what a newer version took from it. */
+  get isOffItsPath(): boolean {
+    const { decision } = this;
+    if (decision === undefined) return true;
+    return !this.openingUncommitted && !decision.allowed && decision.failed === 'grant-covers';
   }
 
   /** SHA-256 of everything the decision was made from, so that it can be shown again (invariant I9). */

@@ -1,4 +1,5 @@
 import type { Action, Effect, Role } from '@mayfly/protocol';
+import type { DeviationRules } from './deviation.ts';
 import type { Pattern } from './pattern.ts';
 import type { SubjectMatch } from './workload.ts';
 
@@ -21,6 +22,11 @@ export interface Template {
     readonly children: ChildRule | null;
   };
   readonly delegation: DelegationRule;
+  readonly deviation: DeviationRules;
+  /** Whether open tasks end when their template, or whom it trusts, has changed. */
+  readonly onChange: 'end' | 'keep';
+  /** Who may signal what it sees of the tasks of this template. */
+  readonly sources: readonly SubjectMatch[];
   readonly grants: readonly GrantSpec[];
 }
 

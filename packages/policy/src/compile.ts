@@ -1,5 +1,6 @@
 import {
   compilePattern,
+  type DeviationRules,
   type GrantSpec,
   type Opener,
   type Pattern,
@@ -96,7 +97,29 @@ export function compileTemplate({ metadata, spec }: DocumentOf<'GrantTemplate'>,
       actor: spec.delegation.actor,
       actors: spec.delegation.actors.map(compileSubject),
     },
+    deviation: compileDeviation(spec.deviation),
+    onChange: spec.onChange,
+    sources: (spec.signals?.from ?? []).map(compileSubject),
     grants: spec.grants.map((grant) => compileGrant(grant, spec)),
+  };
+}
+
+function compileDeviation({
+  refused,
+  heartbeatLost = 'end',
+  budgetSpent,
+  useOutsideGrant,
+  quarantine,
+}: TemplateSpec['deviation'] = {}): DeviationRules {
+  return {
+    refused:
+      refused === undefined
+        ? null
+        : { after: refused.after, withinSeconds: parseSeconds(refused.within), act: refused.do },
+    heartbeatLost,
+    budgetSpent: budgetSpent ?? null,
+    useOutsideGrant: useOutsideGrant ?? null,
+    quarantineSeconds: quarantine === undefined ? null : parseSeconds(quarantine),
   };
 }
 

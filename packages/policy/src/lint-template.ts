@@ -23,6 +23,7 @@ export function lintTemplate({ spec, metadata }: Template, known: Known, report:
   if (spec.grants.length === 0)
     report('WARN', 'no-grant', ['spec', 'grants'], 'an empty list grants nothing');
   lintSubjects(spec.workloads, ['spec', 'workloads'], { known, report });
+  lintSubjects(spec.signals?.from ?? [], ['spec', 'signals', 'from'], { known, report });
   for (const [index, opener] of spec.openers.entries())
     if (opener !== 'self' && 'issuer' in opener && !known.has('TrustedIssuer', opener.issuer))
       report(

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { boundedText, taskParams } from './authorization-details.ts';
+import { actions } from './token-types.ts';
 
 /** Bodies of /v1 (contract.md section 5). Unknown keys are refused everywhere. */
 export const openTaskBody = z.strictObject({
@@ -40,6 +41,19 @@ export const freezeBody = z
     reason: boundedText(500),
   })
   .refine(({ reason: _, ...names }) => Object.values(names).filter((one) => one !== undefined).length <= 1);
+export const verdicts = ['ok', 'suspended', 'deviation'] as const;
+export type Verdict = (typeof verdicts)[number];
+/** What somebody sees of a task: a call of a tool, judged by the task's grants, or an observation with its verdict. */
+export const signalBody = z.union([
+  z.strictObject({
+    tool: boundedText(128),
+    identifier: boundedText(2048),
+    actions: z.array(z.enum(actions)).min(1).max(actions.length).optional(),
+    note: boundedText(500).optional(),
+  }),
+  z.strictObject({ verdict: z.enum(verdicts), note: boundedText(500) }),
+]);
+export type SignalBody = z.infer<typeof signalBody>;
 export const optionalReasonBody = z.strictObject({ reason: boundedText(500).optional() });
 
 /** What stands in front of the end of a task's credentials; seconds and counts, times in RFC 3339 UTC. */
@@ -81,6 +95,8 @@ export interface TaskView {
   readonly leaseExpiresAt: string;
   readonly expiresAt: string;
   readonly endedAt: string | null;
+  /** Shown of one task: until when nothing opens or mints for its workload under its template. */
+  readonly quarantinedUntil?: string | null;
 }
 
 /** The `issuance` member of a token response. */

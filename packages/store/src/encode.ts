@@ -7,6 +7,7 @@ import type {
   IssuanceRecord,
   MintPlan,
   Opening,
+  Sighting,
   SingleUse,
 } from '@mayfly/core';
 import type { Mark } from './high-water.ts';
@@ -71,10 +72,13 @@ export function encodeDelivery({ issuanceId, keyHash, expiresAt, audit }: Delive
   return { issuanceId, keyHash, expiresAt: expiresAt.toISOString(), audit: encodeAudit(audit) };
 }
 
-export function encodeOpening(
-  { task, countedAs, maxOpen, opensPerHour, childrenMax, audit }: Opening,
-  known: Mark | null,
-): Record<string, unknown> {
+export function encodeSighting(sighting: Sighting): Record<string, unknown> {
+  return { ...sighting, audit: encodeAudit(sighting.audit) };
+}
+
+export function encodeOpening(opening: Opening, known: Mark | null): Record<string, unknown> {
+  const { task, countedAs, maxOpen, opensPerHour, childrenMax, endsOnChange, suspendsOnLapse, audit } =
+    opening;
   const { workload, grants, openedAt, expiresAt, ...rest } = task;
   return {
     ownerKey: ownerKey(task.owner),
@@ -84,6 +88,8 @@ export function encodeOpening(
     opensPerHour,
     childrenMax,
     known,
+    endsOnChange,
+    suspendsOnLapse,
     audit: encodeAudit(audit),
     task: {
       ...rest,

@@ -62,6 +62,8 @@ export async function keepPartitions(database: Database, retentionDays: number):
   // Kept past every skew that an attestor may allow.
   const sweep = `with c as (delete from counter where window_start < now() - interval '2 hours'),
     r as (delete from replay where expires_at < now() - interval '1 hour'),
+    d as (delete from sighting where at < now() - interval '1 day'),
+    q as (delete from quarantine where until < now()),
     s as (delete from sign_in where expires_at < now() - make_interval(secs => $1))
     delete from idempotency where expires_at < now()`;
   await database.call('sweep', sweep, [signInKeptSeconds]);

@@ -1,17 +1,19 @@
 import {
   type AuditEvent,
   type Delivery,
+  type DeviationAct,
   Fault,
   type IntendResult,
   type Intent,
   type Ledger,
+  type Sighting,
 } from '@mayfly/core';
 import type { Reason } from '@mayfly/protocol';
 import pg from 'pg';
 import { z } from 'zod';
 import { createBatch } from './batch.ts';
 import type { Database } from './database.ts';
-import { encodeAudit, encodeDelivery, encodeIntent, encodeRecord } from './encode.ts';
+import { encodeAudit, encodeDelivery, encodeIntent, encodeRecord, encodeSighting } from './encode.ts';
 import type { HighWater } from './high-water.ts';
 import type { TaskFacts } from './task-facts.ts';
 
@@ -58,6 +60,10 @@ export function createLedger(
     if (answer.kind === 'intended' && intent.opening !== null) facts.opened(intent.opening.task);
     return answer;
   };
+  const acted = (sighting: Sighting | null, act: DeviationAct | null) => {
+    if (sighting !== null && act !== null) facts.forget(sighting.taskId);
+    return act;
+  };
   return {
     intend: async (intent) => {
       const json = encode(intent, null);
@@ -73,9 +79,24 @@ export function createLedger(
       return remember(intent, await (item.opens ? alone(item) : issue(item)));
     },
     deliver: (delivery) => deliver(database, delivery),
-    refuse: async (record, audit) => {
-      const values = [JSON.stringify(encodeRecord(record, null, false)), JSON.stringify(encodeAudit(audit))];
-      await database.call('refuse', 'select refuse($1::jsonb, $2::jsonb)', values);
+    refuse: async (record, { audit, sighting }) => {
+      const values = [
+        JSON.stringify(encodeRecord(record, null, false)),
+        JSON.stringify(encodeAudit(audit)),
+        sighting === null ? null : JSON.stringify(encodeSighting(sighting)),
+      ];
+      const text = 'select refuse($1::jsonb, $2::jsonb, $3::jsonb) as act';
+      const [row] = await database.call<{ act: DeviationAct | null }>('refuse', text, values);
+      return acted(sighting, row?.act ?? null);
+    },
+    signal: async ({ audit, sighting }) => {
+      const values = [
+        JSON.stringify(encodeAudit(audit)),
+        sighting === null ? null : JSON.stringify(encodeSighting(sighting)),
+      ];
+      const text = 'select signal_task($1::jsonb, $2::jsonb) as act';
+      const [row] = await database.call<{ act: DeviationAct | null }>('signal_task', text, values);
+      return acted(sighting, row?.act ?? null);
     },
     revoke: async (issuanceId, audit) => {
       const values = [issuanceId, JSON.stringify(encodeAudit(audit))];

@@ -1,4 +1,4 @@
-import { Refusal, type TaskFound } from '@mayfly/core';
+import { Refusal, type Task, type TaskFound } from '@mayfly/core';
 import { type Database, orFault } from './database.ts';
 import { taskFromRow } from './task-rows.ts';
 
@@ -58,6 +58,14 @@ export interface AuditRow {
 
 export function createQueries(database: Database) {
   return {
+    /** Until when nothing opens or mints for this workload under this template; null: it does. */
+    quarantinedUntil: async ({ template, workload }: Task): Promise<Date | null> => {
+      const text = `select until from quarantine where template = $1 and workload_issuer = $2 and workload_subject = $3
+        and until > clock_timestamp()`;
+      const values = [template, workload.issuerName, workload.subject];
+      const [row] = await database.call<{ until: Date }>('quarantined_until', text, values);
+      return row?.until ?? null;
+    },
     issuances: (filters: IssuanceFilters) => issuances(database, filters),
     explanation: (id: string) => explanation(database, id),
     tasks: (filters: TaskFilters) => tasks(database, filters),

@@ -1,4 +1,4 @@
-import type { RevocationBatch, RevocationStatus, Revocations } from '@mayfly/core';
+import type { ReviewBatch, RevocationBatch, RevocationStatus, Revocations } from '@mayfly/core';
 import { z } from 'zod';
 import type { Statements } from './database.ts';
 import { encodeAudit } from './encode.ts';
@@ -40,6 +40,17 @@ export function createRevocations(database: Statements): Revocations {
       const values = [limit, leaseSeconds];
       const [row] = await database.call<{ r: RevocationBatch | null }>('claim_revocation', text, values);
       return row?.r ?? null;
+    },
+    claimReview: async ({ limit, leaseSeconds }) => {
+      const text = 'select claim_review($1, $2) as r';
+      const [row] = await database.call<{ r: ReviewBatch | null }>('claim_review', text, [
+        limit,
+        leaseSeconds,
+      ]);
+      return row?.r ?? null;
+    },
+    settleReview: async ({ epoch, after }) => {
+      await database.call('settle_review', 'select settle_review($1, $2::uuid)', [epoch, after]);
     },
     settle: async (id, audit) => {
       const text = 'select settle_revocation($1::uuid, $2::jsonb) as r';

@@ -1,6 +1,8 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from '@jest/globals';
+import { canonicalText } from '@mayfly/audit';
 import { seededIds } from '@mayfly/testkit';
 import { describeStore, type StoreUnderTest } from '@mayfly/testkit/contracts';
 import pg from 'pg';
@@ -78,6 +80,10 @@ function moves(owner: pg.Pool) {
     leaveLease: (id, seconds) => run(`update task set lease_until = ${ago} where id = $1`, [id, -seconds]),
     passExpiry: (id) => run(`update task set expires_at = ${ago} where id = $1`, [id, 1]),
     nextWindow: () => run('delete from counter'),
+    sightingsAgo: (id, seconds) => run(`update sighting set at = ${ago} where task_id = $1`, [id, seconds]),
+    reviewDue: () => run('update review set due_at = clock_timestamp()'),
+    passQuarantine: (template) =>
+      run(`update quarantine set until = ${ago} where template = $1`, [template, 1]),
     passWriterLease: (role) =>
       run(`update deny_document set writer_until = ${ago} where role = $1`, [role, 1]),
     neededUntil: (role, seconds) =>
@@ -95,6 +101,14 @@ function looks(owner: pg.Pool) {
     events: async (taskId) => {
       const text = 'select type from audit_entry where task_id = $1 order by seq';
       return (await read<{ type: string }>(text, taskId)).map(({ type }) => type);
+    },
+    bodies: async (type, taskId) => {
+      const text = `select convert_from(body, 'UTF8') as body from audit_entry
+        where task_id = $1 and type = '${type}' order by seq`;
+      const events = (await read<{ body: string }>(text, taskId)).map(({ body }) => body);
+      // What SQL has written is what would be hashed anywhere else.
+      for (const event of events) expect(event).toBe(canonicalText(JSON.parse(event)));
+      return events.map((event) => JSON.parse(event).body);
     },
     work: async (id) => {
       const text = `select state, attempts, ${dueIn} as "dueInSeconds" from work where id = $1`;

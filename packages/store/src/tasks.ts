@@ -70,8 +70,8 @@ export function createTasks(
       const text = 'select heartbeat_task($1::uuid) as refused';
       const [row] = await database.call<{ refused: string | null }>('heartbeat_task', text, [id]);
       const found = await read({ id });
-      if (found === undefined || row?.refused !== 'task_ended') return found?.status;
-      return overByTime(found, new Date());
+      if (found === undefined || row?.refused == null) return found?.status;
+      return row.refused === 'task_ended' ? overByTime(found, new Date()) : notGiving(found);
     },
     end: async (id, { state, reason, audit }) => {
       await change(id, 'close_task', { state, reason, audit: encodeAudit(audit) });
@@ -96,6 +96,11 @@ export function createTasks(
       return row?.ok === true;
     },
   };
+}
+
+/** Lapsed, and suspended for it as soon as a reaper comes; or so is a task above. */
+function notGiving({ status }: TaskFound): TaskStatus {
+  return status.state === 'open' ? { ...status, state: 'suspended', stateReason: 'lease lost' } : status;
 }
 
 /** Over but not yet reaped, itself or a task above: no heartbeat brings it back. */

@@ -34,7 +34,7 @@ export function createWorkQueue(database: Statements): WorkQueue {
       await database.call('postpone_work', text, [ids, seconds]);
     },
     taskDue: async (taskId) => {
-      const [row] = await database.call<{ due: 'abandoned' | 'expired' | 'rearmed' | 'gone' }>(
+      const [row] = await database.call<{ due: 'abandoned' | 'lapsed' | 'expired' | 'rearmed' | 'gone' }>(
         'task_due',
         'select task_due($1::uuid) as due',
         [taskId],

@@ -50,6 +50,17 @@ function moveTime(rows: MemoryRows) {
         rows.tasks.set(id, { ...row, task: { ...row.task, expiresAt: rows.inSeconds(-1) } });
     },
     nextWindow: async () => rows.counters.clear(),
+    sightingsAgo: async (id, seconds) => {
+      for (const [key, row] of rows.sightings)
+        if (row.taskId === id) rows.sightings.set(key, { ...row, at: rows.inSeconds(-seconds) });
+    },
+    reviewDue: async () => {
+      rows.review = { ...rows.review, dueAt: null };
+    },
+    passQuarantine: async (template) => {
+      for (const key of rows.quarantines.keys())
+        if (JSON.parse(key)[0] === template) rows.quarantines.set(key, rows.inSeconds(-1));
+    },
     passWriterLease: async (role) => {
       for (const [key, row] of rows.denyDocuments)
         if (row.role === role) rows.denyDocuments.set(key, { ...row, writerUntil: rows.inSeconds(-1) });
@@ -69,6 +80,8 @@ function moveTime(rows: MemoryRows) {
 function look(rows: MemoryRows) {
   return {
     events: async (taskId) => rows.audit.filter((row) => row.taskId === taskId).map(({ type }) => type),
+    bodies: async (type, taskId) =>
+      rows.audit.filter((row) => row.taskId === taskId && row.type === type).map(({ body }) => body),
     work: async (id) => {
       const row = rows.work.get(id);
       if (row === undefined) return undefined;

@@ -3,9 +3,11 @@ import { describeDenyStore } from './store-contract/deny-store.ts';
 import { describeLedger } from './store-contract/ledger.ts';
 import { describeLineage } from './store-contract/lineage.ts';
 import { describeOpening } from './store-contract/opening.ts';
+import { describeReviews } from './store-contract/reviews.ts';
 import { describeRevocation } from './store-contract/revocation.ts';
 import { describeRevocations } from './store-contract/revocations.ts';
 import { Scene, type StoreUnderTest } from './store-contract/scene.ts';
+import { describeSightings } from './store-contract/sightings.ts';
 import { describeTasks } from './store-contract/tasks.ts';
 import { describeWorkQueue } from './store-contract/work-queue.ts';
 
@@ -34,6 +36,8 @@ export function describeStore(
     describeLineage(scene);
     describeRevocation(scene);
     describeRevocations(scene);
+    describeReviews(scene);
+    describeSightings(scene);
     describeTasks(scene);
     describeWorkQueue(scene);
     describeDenyStore(scene);

@@ -10,6 +10,7 @@ import {
   type Identity,
   type Minter,
   type NewId,
+  noDeviationRules,
   type Pattern,
   type PolicySet,
   type Presented,
@@ -282,6 +283,9 @@ const reconcile: Template = {
     children: null,
   },
   delegation: { actor: 'none', actors: [] },
+  deviation: noDeviationRules,
+  onChange: 'keep',
+  sources: [],
   grants: [
     {
       name: 'read-invoices',

@@ -93,6 +93,10 @@ create table task (
   state_reason text,
   -- Suspended because a task above was; gives way to a suspension of its own.
   suspended_along boolean not null default false,
+  -- `onChange: end` of the version that it was opened with: looked at again whenever what decides has changed.
+  ends_on_change boolean not null default false,
+  -- `heartbeatLost: suspend`: a lapsed lease suspends it.
+  suspends_on_lapse boolean not null default false,
   outcome text,
   opened_at timestamptz not null,
   -- By the database's clock: what a revocation was asked before.
@@ -106,6 +110,7 @@ create unique index task_ref on task (template, owner_key, ref, parent_id) nulls
 create index task_parent on task (parent_id) where parent_id is not null;
 create index task_live on task (template, limit_key) where state in ('open', 'suspended');
 create index task_live_workload on task (workload_issuer, workload_subject) where state in ('open', 'suspended');
+create index task_reviewed on task (id) where ends_on_change and state in ('open', 'suspended');
 create index task_opened on task (opened_at, id);
 
 -- The one lock of an exchange. No index on what changes, so that counting stays HOT.
@@ -134,6 +139,27 @@ create table task_grant (
 create index task_grant_task on task_grant (task_id);
 -- Of a provider's grants those that have not ended; neither column changes when an exchange is counted.
 create index task_grant_live on task_grant (provider) where state <> 'ended';
+
+-- Sights of a live task off its path: what was refused, or signalled. `told`: an act has already named it as evidence.
+create table sighting (
+  task_id uuid not null,
+  rule text not null,
+  at timestamptz not null default clock_timestamp(),
+  evidence uuid not null,
+  what bytea not null,
+  told boolean not null default false,
+  primary key (task_id, rule, at, evidence)
+);
+
+-- After a deviation nothing of this workload opens or mints under this template.
+create table quarantine (
+  template text not null,
+  workload_issuer text not null,
+  workload_subject text not null,
+  until timestamptz not null,
+  task_id uuid not null,
+  primary key (template, workload_issuer, workload_subject)
+);
 
 -- Limits that outlive tasks: opens per hour, exchanges per minute; scope is a digest of (workload, template, what).
 create table counter (
@@ -258,6 +284,18 @@ create table revocation (
   done_at timestamptz
 );
 create index revocation_due on revocation (due_at) where done_at is null;
+
+-- The look at open tasks after a change of what decides: one pass at a time, batch by batch. `after` is how far it has
+-- come, null once all of `epoch` was looked at.
+create table review (
+  one boolean primary key default true check (one),
+  epoch bigint not null default 0,
+  started_at timestamptz not null default clock_timestamp(),
+  xid xid8 not null default pg_current_xact_id(),
+  after uuid,
+  due_at timestamptz not null default clock_timestamp()
+);
+insert into review default values;
 
 -- Insert-only. `body` is the canonical event (RFC 8785), `leaf_hash` its RFC 6962 leaf. `xid` lets a later
 -- sequencer take rows older than every running transaction; `cluster` tells apart dumps restored into a new one.

@@ -79,7 +79,7 @@ create function refuse_task(task uuid) returns text language sql stable as $$
   )
   select case
     when bool_and(state = 'open' and expires_at > clock_timestamp() and lease_until > clock_timestamp()) then null
-    when bool_and(state = 'suspended' or (state = 'open' and lease_until > clock_timestamp()))
+    when bool_and(state = 'suspended' or (state = 'open' and (lease_until > clock_timestamp() or suspends_on_lapse)))
       and bool_and(expires_at > clock_timestamp()) then 'task_suspended'
     else 'task_ended' end
   from up
@@ -102,6 +102,19 @@ language sql stable as $$
   select exists (select from frozen x where case x.scope
     when 'all' then true when 'template' then name = of_template when 'issuer' then name = of_issuer
     else name = of_provider end)
+$$;
+
+-- Of this workload and template, or of a task above: who opened beneath it before it deviated gains nothing by that.
+create function is_quarantined(of_template text, of_issuer text, of_subject text, parent uuid) returns boolean
+language sql stable as $$
+  select exists (select from quarantine q where q.template = of_template and q.workload_issuer = of_issuer
+    and q.workload_subject = of_subject and q.until > clock_timestamp())
+  or (parent is not null and exists (
+    with recursive up as (
+      select t.id, t.parent_id, t.template, t.workload_issuer, t.workload_subject from task t where t.id = parent union all
+      select t.id, t.parent_id, t.template, t.workload_issuer, t.workload_subject from task t join up on t.id = up.parent_id
+    )
+    select from up join quarantine q using (template, workload_issuer, workload_subject) where q.until > clock_timestamp()))
 $$;
 
 -- Raises the epoch, so that every intent decided before is decided again. A second freeze of the same keeps its time.
@@ -186,6 +199,9 @@ begin
   if needs_recovery(c, o->'known') then return jsonb_build_object('kind', 'refused', 'reason', 'recovery_required'); end if;
   if c.epoch <> known_epoch then return jsonb_build_object('kind', 'stale', 'epoch', c.epoch, 'generation', null); end if;
   if is_frozen(t->>'template', t->>'workloadIssuer') then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
+  if is_quarantined(t->>'template', t->>'workloadIssuer', t->>'workloadSubject', (t->>'parentId')::uuid) then
+    return jsonb_build_object('kind', 'refused', 'reason', 'quarantined');
+  end if;
   -- The counter row is the lock under which open tasks of this workload and template are counted.
   insert into counter (scope, window_start, n) values (hour_scope, hour, 0) on conflict do nothing;
   select n into opened from counter where scope = hour_scope and window_start = hour for update;
@@ -200,10 +216,11 @@ begin
     return jsonb_build_object('kind', 'refused', 'reason', 'too_many_open_tasks');
   end if;
   insert into task (id, template, template_version, ref, params, objective, workload_issuer, workload_iss, workload_subject, claims,
-    owner, owner_key, limit_key, opener, actors, confirmation, parent_id, depth_left, opened_at, lease_seconds, lease_until, expires_at)
+    owner, owner_key, limit_key, opener, actors, confirmation, parent_id, depth_left, ends_on_change, suspends_on_lapse, opened_at, lease_seconds, lease_until, expires_at)
   values ((t->>'id')::uuid, t->>'template', (t->>'templateVersion')::int, t->>'ref', t->'params', t->>'objective',
     t->>'workloadIssuer', t->>'workloadIss', t->>'workloadSubject', t->'claims', t->>'owner', decode(o->>'ownerKey', 'hex'),
     decode(o->>'limitKey', 'hex'), nullif(t->'opener', 'null'), t->'actors', nullif(t->'confirmation', 'null'), (t->>'parentId')::uuid, (t->>'depthLeft')::int,
+    (o->>'endsOnChange')::boolean, (o->>'suspendsOnLapse')::boolean,
     (t->>'openedAt')::timestamptz, (t->>'leaseSeconds')::int,
     clock_timestamp() + make_interval(secs => (t->>'leaseSeconds')::int), (t->>'expiresAt')::timestamptz)
   on conflict do nothing;
@@ -283,7 +300,9 @@ begin
   if t.parent_id is not null then
     refused := refuse_task(t.id);
     if refused is not null then return jsonb_build_object('kind', 'refused', 'reason', refused); end if;
-  elsif t.state = 'suspended' then return jsonb_build_object('kind', 'refused', 'reason', 'task_suspended');
+  elsif t.expires_at > clock_timestamp()
+    and (t.state = 'suspended' or (t.state = 'open' and t.suspends_on_lapse and t.lease_until <= clock_timestamp())) then
+    return jsonb_build_object('kind', 'refused', 'reason', 'task_suspended');
   elsif t.state <> 'open' or t.expires_at <= clock_timestamp() or t.lease_until <= clock_timestamp() then
     return jsonb_build_object('kind', 'refused', 'reason', 'task_ended');
   end if;
@@ -298,6 +317,9 @@ begin
     return jsonb_build_object('kind', 'stale', 'epoch', c.epoch, 'generation', g.generation);
   end if;
   if is_frozen(t.template, t.workload_issuer, g.provider) then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
+  if is_quarantined(t.template, t.workload_issuer, t.workload_subject, t.parent_id) then
+    return jsonb_build_object('kind', 'refused', 'reason', 'quarantined');
+  end if;
   if agent then
     if idem is not null then
       select issuance_id into earlier from idempotency where digest = idem and expires_at > clock_timestamp();
@@ -438,10 +460,73 @@ begin
   return true;
 end $$;
 
-create function refuse(r jsonb, e jsonb) returns void language plpgsql as $$
+-- `sight`: what the refusal means for a task; answers what was done about it.
+create function refuse(r jsonb, e jsonb, sight jsonb) returns text language plpgsql as $$
 begin
   perform insert_issuance(r);
   perform append_audit(e);
+  return see_task(sight);
+end $$;
+
+create function signal_task(e jsonb, sight jsonb) returns text language plpgsql as $$
+begin
+  perform append_audit(e);
+  return see_task(sight);
+end $$;
+
+-- One sight of a live task off its path. Counted under its grant locks, so that of several at once each counts those
+-- before it; enough of them, and the task is noted, suspended or ended in this very statement.
+create function see_task(sight jsonb) returns text language plpgsql as $$
+declare
+  one uuid := (sight->>'taskId')::uuid;
+  reached jsonb;
+  seen uuid[];
+begin
+  if sight is null then return null; end if;
+  perform 1 from task_grant where task_id = one order by id for no key update;
+  if refuse_task(one) is not null then return null; end if;
+  if exists (select from sighting s where s.task_id = one and s.rule = sight->>'rule' and s.what = decode(sight->>'what', 'hex')
+    and s.at > clock_timestamp() - make_interval(secs => (sight->>'retrySeconds')::int)) then return null; end if;
+  insert into sighting (task_id, rule, evidence, what)
+  values (one, sight->>'rule', (sight->>'evidence')::uuid, decode(sight->>'what', 'hex'));
+  select l into reached from jsonb_array_elements(sight->'limits') l
+  where (l->>'after')::int <= (select count(*) from sighting s where s.task_id = one and s.rule = sight->>'rule' and not s.told
+    and s.at > clock_timestamp() - make_interval(secs => (l->>'withinSeconds')::int))
+  order by array_position(array['end', 'suspend', 'note'], l->>'act'), (l->>'withinSeconds')::int desc limit 1;
+  if reached is null then return null; end if;
+  with named as (
+    update sighting s set told = true
+    where s.task_id = one and s.rule = sight->>'rule' and not s.told
+      and s.at > clock_timestamp() - make_interval(secs => (reached->>'withinSeconds')::int)
+    returning s.evidence
+  )
+  select array_agg(evidence order by evidence) into seen from named;
+  perform act_on_deviation(sight, reached->>'act', seen);
+  return reached->>'act';
+end $$;
+
+-- One event with its evidence, and what it did.
+create function act_on_deviation(sight jsonb, act text, seen uuid[]) returns void language plpgsql as $$
+declare
+  one uuid := (sight->>'taskId')::uuid;
+  keep integer := case when act <> 'note' then (sight->>'quarantineSeconds')::int end;
+  reason text := 'deviation: ' || (sight->>'rule');
+  e jsonb := with_body(sight->'audit', format('{"act":%s,"evidence":%s,"quarantineSeconds":%s,"rule":%s}', to_json(act),
+    replace(to_json(seen)::text, ' ', ''), coalesce(keep::text, 'null'), to_json(sight->>'rule')));
+begin
+  case act
+    when 'note' then perform append_audit(e);
+    when 'suspend' then perform suspend_task(one, jsonb_build_object('reason', reason, 'audit', e, 'beneath', 'task.suspended'));
+    when 'end' then perform close_task(one,
+      jsonb_build_object('state', 'deviated', 'reason', reason, 'audit', e, 'beneath', 'task.ended'));
+  end case;
+  if keep is not null then
+    insert into quarantine (template, workload_issuer, workload_subject, until, task_id)
+    select t.template, t.workload_issuer, t.workload_subject, clock_timestamp() + make_interval(secs => keep), t.id
+    from task t where t.id = one
+    on conflict (template, workload_issuer, workload_subject)
+    do update set until = greatest(quarantine.until, excluded.until), task_id = excluded.task_id;
+  end if;
 end $$;
 
 -- A claim moves due_at by a backoff with jitter, so that a crashed claimer's rows come back by themselves.
@@ -515,7 +600,9 @@ begin
     return 'gone';
   end if;
   if t.expires_at <= clock_timestamp() then return 'expired'; end if;
-  if t.state = 'open' and t.lease_until <= clock_timestamp() then return 'abandoned'; end if;
+  if t.state = 'open' and t.lease_until <= clock_timestamp() then
+    return case when t.suspends_on_lapse then 'lapsed' else 'abandoned' end;
+  end if;
   next_due := case t.state when 'open' then least(t.lease_until, t.expires_at) else t.expires_at end;
   update work set due_at = next_due, attempts = 0 where id = task_due.task and kind = 'task';
   return 'rearmed';
@@ -549,14 +636,20 @@ create function uuid_v7() returns uuid language sql volatile as $$
     || substr(r, 17))::uuid from (select translate(gen_random_uuid()::text, '-', '') as r) random
 $$;
 
--- What happened to a task beneath because of the one above: the event `e` of that one, said of this task. The text is
--- canonical (RFC 8785): keys in order, no space, and to_json escapes text as JSON.stringify does.
-create function append_derived(e jsonb, task uuid, reason text, state text) returns void language sql as $$
-  select append_audit(e || jsonb_build_object('id', d.id, 'taskId', task, 'canonical', format(
-    '{"actor":%s,"at":%s,"body":{"parent":%s,"reason":%s,"state":%s},"id":%s,"issuanceId":null,"taskId":%s,"type":%s}',
-    coalesce(to_json(e->>'actor')::text, 'null'), to_json(e->>'at'), to_json(e->>'taskId'), to_json(reason), to_json(state),
-    to_json(d.id::text), to_json(task::text), to_json(e->>'type'))))
-  from (select uuid_v7() as id) d
+-- The event with another body. The text is canonical (RFC 8785): keys in order, no space, and to_json escapes text as
+-- JSON.stringify does; so must the body be.
+create function with_body(e jsonb, body text) returns jsonb language sql stable as $$
+  select e || jsonb_build_object('canonical', format(
+    '{"actor":%s,"at":%s,"body":%s,"id":%s,"issuanceId":%s,"taskId":%s,"type":%s}',
+    coalesce(to_json(e->>'actor')::text, 'null'), to_json(e->>'at'), body, to_json(e->>'id'),
+    coalesce(to_json(e->>'issuanceId')::text, 'null'), to_json(e->>'taskId'), to_json(e->>'type')))
+$$;
+
+-- What happened to a task beneath because of the one above: the event `e` of that one, said of this task.
+create function append_derived(e jsonb, task uuid, reason text, state text, type text default null) returns void language sql as $$
+  select append_audit(with_body(
+    e || jsonb_build_object('id', uuid_v7(), 'taskId', task, 'issuanceId', null, 'type', coalesce(append_derived.type, e->>'type')),
+    format('{"parent":%s,"reason":%s,"state":%s}', to_json(e->>'taskId'), to_json(reason), to_json(state))))
 $$;
 
 -- Separate statements: grants, then the tasks, then, with a fresh snapshot, the issuances (docs/architecture.md, races).
@@ -577,11 +670,12 @@ begin
     update task t set state = 'cancelled', state_reason = 'parent task ended', outcome = 'cancelled', ended_at = clock_timestamp()
     where t.id = any(tree) and t.id <> close_task.task and t.state in ('open', 'suspended') returning t.id
   loop
-    perform append_derived(e->'audit', beneath, 'parent task ended', 'cancelled');
+    perform append_derived(e->'audit', beneath, 'parent task ended', 'cancelled', e->>'beneath');
   end loop;
   update task_grant set state = 'ended', ended_at = clock_timestamp() where task_id = any(tree) and state <> 'ended';
   perform take_back(tree);
   delete from work where id = any(tree) and kind = 'task';
+  delete from sighting where task_id = any(tree);
   return true;
 end $$;
 
@@ -717,23 +811,60 @@ begin
     'pending', ends.pending, 'byExpiry', ends.by_expiry);
 end $$;
 
+-- The next tasks of the pass, kept from other replicas for so long; null while there is nothing to look at. A pass is
+-- begun by one call and goes on with the next, once every transaction that is older is over: it may be storing a task.
+-- A change in the middle of a pass begins another one after it.
+create function claim_review(most integer, lease_seconds float8) returns jsonb language plpgsql as $$
+declare
+  r review;
+  c config_epoch;
+  ids uuid[];
+begin
+  select * into c from config_epoch;
+  perform 1 from review where after is not null or epoch <> c.epoch;
+  if not found then return null; end if;
+  select * into r from review where due_at <= clock_timestamp() for update skip locked;
+  if not found then return null; end if;
+  if r.after is null then
+    if r.epoch = c.epoch then return null; end if;
+    update review set epoch = c.epoch, started_at = clock_timestamp(), xid = pg_current_xact_id(),
+      after = '00000000-0000-0000-0000-000000000000';
+    return jsonb_build_object('epoch', c.epoch, 'tasks', '[]'::jsonb, 'begun', true);
+  end if;
+  if pg_snapshot_xmin(pg_current_snapshot()) <= r.xid and r.started_at > clock_timestamp() - interval '1 hour' then
+    return null;
+  end if;
+  ids := array(select t.id from task t
+    where t.ends_on_change and t.state in ('open', 'suspended') and t.id > r.after order by t.id limit most);
+  update review set due_at = clock_timestamp() + make_interval(secs => lease_seconds);
+  return jsonb_build_object('epoch', r.epoch, 'tasks', to_jsonb(ids), 'begun', false);
+end $$;
+
+-- How far the pass has come; null: through. A late word of a pass that is over changes nothing.
+create function settle_review(of_epoch bigint, looked_at uuid) returns void language sql as $$
+  update review set after = case when looked_at is not null then greatest(after, looked_at) end, due_at = clock_timestamp()
+  where epoch = of_epoch and after is not null
+$$;
+
 create function suspend_task(task uuid, e jsonb) returns boolean language plpgsql as $$
 declare
   tree uuid[] := lock_tree(task);
   beneath uuid;
 begin
-  -- A lapsed lease stays lapsed: a suspension would keep the task from the reaper, and a resumption give it a new one.
+  -- A lapsed lease stays lapsed, unless that is what suspends it: a suspension would keep the task from the reaper, and a resumption give it a new one.
   update task t set state = 'suspended', state_reason = e->>'reason', suspended_along = false
   where t.id = suspend_task.task and t.expires_at > clock_timestamp()
-    and ((t.state = 'open' and t.lease_until > clock_timestamp()) or (t.state = 'suspended' and t.suspended_along));
+    and ((t.state = 'open' and (t.lease_until > clock_timestamp() or t.suspends_on_lapse))
+      or (t.state = 'suspended' and t.suspended_along));
   if not found then return false; end if;
   perform append_audit(e->'audit');
   for beneath in
     update task t set state = 'suspended', state_reason = 'parent task suspended', suspended_along = true
-    where t.id = any(tree) and t.id <> suspend_task.task and t.state = 'open' and t.lease_until > clock_timestamp()
+    where t.id = any(tree) and t.id <> suspend_task.task and t.state = 'open'
+      and (t.lease_until > clock_timestamp() or t.suspends_on_lapse)
     returning t.id
   loop
-    perform append_derived(e->'audit', beneath, 'parent task suspended', 'suspended');
+    perform append_derived(e->'audit', beneath, 'parent task suspended', 'suspended', e->>'beneath');
   end loop;
   update task_grant set state = 'suspended' where task_id = any(tree) and state = 'active';
   perform take_back(tree);

@@ -186,7 +186,9 @@ async function apply(call: Call) {
   for (let round = 0; round < roundsMax; round += 1) {
     const plan = await planned(call, request);
     const applied = await applyPlan(broker, { ...request, ...plan, actor: principal.name });
-    if (applied !== 'stale') return ok({ ...plan, epoch: applied });
+    if (applied === 'stale') continue;
+    broker.nudge(); // Tasks with `onChange: end`.
+    return ok({ ...plan, epoch: applied });
   }
   throw new Refusal('overloaded');
 }

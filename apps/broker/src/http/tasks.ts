@@ -4,6 +4,7 @@ import {
   endTask,
   heartbeatTask,
   type Identity,
+  isSource,
   isSubject,
   lineageOf,
   type OpenRequest,
@@ -31,7 +32,7 @@ import { remember } from './idempotency.ts';
 import { type Call, ok, pageOf, parseBody, type Route } from './route.ts';
 
 /** Who stands how to a task (contract.md section 5); everyone else gets the answer for an unknown task. */
-type Relation = 'owner' | 'opener' | 'operator' | 'auditor';
+type Relation = 'owner' | 'opener' | 'operator' | 'auditor' | 'source';
 
 export const taskRoutes: readonly Route[] = [
   {
@@ -55,7 +56,7 @@ export const taskRoutes: readonly Route[] = [
     path: '/v1/tasks/:id',
     access: 'task',
     says: 'Shows a task to owner, opener, operator or auditor',
-    handle: async (call) => ok(taskView(await related(call, ['owner', 'opener', 'operator', 'auditor']))),
+    handle: show,
   },
   {
     method: 'POST',
@@ -89,6 +90,12 @@ export const taskRoutes: readonly Route[] = [
     handle: resume,
   },
 ];
+
+async function show(call: Call) {
+  const found = await related(call, ['owner', 'opener', 'operator', 'auditor']);
+  const until = await call.broker.store.quarantinedUntil(found.task);
+  return ok({ ...taskView(found), quarantinedUntil: until?.toISOString() ?? null });
+}
 
 async function open(call: Call) {
   const { broker, principal } = call;
@@ -235,6 +242,7 @@ export async function related(
   const relations = await relationsTo(found, principal, broker);
   if (!allowed.some((relation) => relations.has(relation))) {
     // Who may see the task may know that it lacks the role; all others learn nothing.
+    relations.delete('source');
     if (relations.size > 0 && allowed.includes('operator'))
       throw new Refusal('role_required', { detail: 'operator' });
     throw new Refusal('task_unknown', { detail: 'foreign' });
@@ -261,6 +269,7 @@ export async function relationsTo(
   if (task.opener !== null && isSubject(task.opener, principal.identity)) relations.add('opener');
   if (holdsRole(principal, ['operator', 'admin'], { template: task.template })) relations.add('operator');
   if (holdsRole(principal, ['auditor'], { template: task.template })) relations.add('auditor');
+  if (isSource(await broker.policies.current(), task, principal.identity)) relations.add('source');
   return relations;
 }
 

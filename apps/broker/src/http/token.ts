@@ -44,7 +44,8 @@ async function answer(broker: Broker, request: RawRequest, context: ErrorContext
   }
   const outcome = await exchange(parsed, broker.exchange);
   if (outcome.kind === 'refused') {
-    const { error, issuanceId } = outcome;
+    const { error, issuanceId, deviated } = outcome;
+    if (deviated !== null && deviated !== 'note') broker.nudge();
     broker.metrics.exchanges.inc({ outcome: error.reason });
     if (error instanceof Fault) reportFault(broker, error, context);
     return oauthError(error, { ...context, issuanceId });

@@ -41,6 +41,21 @@ export function registerTask(program: Command): void {
     .action(async (id, { outcome, output }) =>
       printOne(await post(id, 'end', { outcome }), parseFormat(output)),
     );
+  task
+    .command('signal [id]')
+    .description('tells what was seen of a task, and prints the verdict: a call of a tool, or an observation')
+    .option('--tool <tool>', 'the tool that was called')
+    .option('--identifier <resource>', 'what it was called on')
+    .option('--action <action...>', 'what was done there')
+    .option('--verdict <verdict>', 'of an observation: ok, suspended or deviation')
+    .option('--note <text>', 'for the audit log; required with a verdict')
+    .option(...json)
+    .action(async (id, { tool, identifier, action: actions, verdict, note, output }) =>
+      printOne(
+        await post(id, 'signals', defined({ tool, identifier, actions, verdict, note })),
+        parseFormat(output),
+      ),
+    );
   for (const [verb, says] of [
     ['suspend', 'suspends a task and takes back what is out (operators)'],
     ['resume', 'resumes a suspended task (operators)'],
@@ -64,6 +79,10 @@ function path(id: string | undefined): string {
   return task === undefined
     ? fail(2, 'name the task, or set MAYFLY_TASK')
     : `/v1/tasks/${encodeURIComponent(task)}`;
+}
+
+function defined(values: Readonly<Record<string, unknown>>): Json {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
 }
 
 /** `--param name=value`, collected. */

@@ -1,4 +1,4 @@
-import { actions, effects } from '@mayfly/protocol';
+import { actions, deviationActs, effects } from '@mayfly/protocol';
 import { z } from 'zod';
 import {
   boundSubject,
@@ -105,13 +105,23 @@ const task = z.strictObject({
   reattest: notBuilt('repeated attestation'),
 });
 
+/** Who may say what it sees of the tasks: a proxy of tools, a reader of cloud logs. */
+const signals = z.strictObject({ from: z.array(subject).min(1).max(64) });
+
+/** What becomes of a task that leaves its path (docs/deviation.md). */
 const deviation = z.strictObject({
-  heartbeatLost: choice(['end'], ['note', 'suspend']).optional(),
-  refused: notBuilt('deviation rules'),
-  refusedEffects: notBuilt('deviation rules'),
-  budgetSpent: notBuilt('deviation rules'),
-  useOutsideGrant: notBuilt('deviation rules'),
-  quarantine: notBuilt('deviation rules'),
+  heartbeatLost: choice(['end', 'suspend'], ['note']).optional(),
+  refused: z
+    .strictObject({
+      after: z.int().min(1).max(100),
+      within: duration({ min: '1s', max: '24h' }),
+      do: choice(deviationActs),
+    })
+    .optional(),
+  refusedEffects: notBuilt('refusals by effect'),
+  budgetSpent: choice(deviationActs).optional(),
+  useOutsideGrant: choice(deviationActs).optional(),
+  quarantine: duration({ min: '1s', max: '24h' }).optional(),
 });
 
 /** Which workloads may run which kind of task, with which tools on which resources, how narrowly and for how long. */
@@ -137,7 +147,7 @@ export const grantTemplate = documentOf(
     deviation: deviation.optional(),
     reattest: notBuilt('repeated attestation'),
     delegation: delegation.prefault({}),
-    signals: notBuilt('signals'),
-    onChange: notBuilt('a choice of what a new version does to running tasks'),
+    signals: signals.optional(),
+    onChange: choice(['end', 'keep']).default('keep'),
   }),
 );

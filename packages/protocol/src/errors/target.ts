@@ -149,6 +149,13 @@ export const targetErrors = {
     says: 'The budget of the grant is spent.',
     todo: 'Open a new task, or ask the owner of the template.',
   },
+  quarantined: {
+    oauth: 'access_denied',
+    status: 400,
+    apiStatus: 409,
+    says: 'The workload left the path of this template, and is given nothing under it for a while.',
+    todo: 'Find out why it did: its task shows until when; the audit log holds the evidence in task.deviated.',
+  },
   rate_limited: {
     oauth: 'temporarily_unavailable',
     status: 429,

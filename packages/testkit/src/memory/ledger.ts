@@ -6,12 +6,15 @@ import {
   type Intent,
   isFrozen,
   type Ledger,
+  type Sighting,
 } from '@mayfly/core';
 import type { MemoryFacts } from './facts.ts';
 import { WindowCounter } from './limits.ts';
 import { openTaskRow, refuseTask, renewLease, useOnce } from './open.ts';
+import { isQuarantined } from './quarantine.ts';
 import { revokeIssuance } from './revoke.ts';
 import type { GrantRow, MemoryRows, TaskRow } from './rows.ts';
+import { seeTask } from './sightings.ts';
 
 /** How long an Idempotency-Key belongs to its issuance (contract.md section 5). */
 const idempotencySeconds = 86_400;
@@ -32,14 +35,25 @@ export function createMemoryLedger(rows: MemoryRows, { facts, reapAgeSeconds }: 
     if (intent.opening !== null) facts.opened(intent.opening.task);
     return result;
   };
+  const see = (sighting: Sighting | null) => {
+    const act = seeTask(rows, sighting);
+    if (sighting !== null && act !== null) facts.forget(sighting.taskId);
+    return act;
+  };
   return {
     intend: async (intent) => issue(intent, null),
     issueLocal: async (intent, { audit }) => issue(intent, audit),
     deliver: async (delivery) => rows.atomically(() => deliver(rows, delivery)),
-    refuse: async (record, audit) =>
+    refuse: async (record, { audit, sighting }) =>
       rows.atomically(() => {
         rows.insertIssuance(record, null, false);
         rows.append(audit);
+        return see(sighting);
+      }),
+    signal: async ({ audit, sighting }) =>
+      rows.atomically(() => {
+        rows.append(audit);
+        return see(sighting);
       }),
     revoke: async (issuanceId, audit) => rows.atomically(() => revokeIssuance(rows, issuanceId, audit)),
     append: async (audit) => rows.append(audit),
@@ -124,7 +138,9 @@ function movedOn(rows: MemoryRows, { grant, generation }: GrantRow, intent: Inte
     issuers: task === undefined ? [] : [task.workload.issuerName],
     providers: [grant.provider],
   };
-  return isFrozen(rows, named) ? { kind: 'refused', reason: 'frozen' } : null;
+  if (isFrozen(rows, named)) return { kind: 'refused', reason: 'frozen' };
+  const apart = task !== undefined && isQuarantined(rows, task);
+  return apart ? { kind: 'refused', reason: 'quarantined' } : null;
 }
 
 /** Idempotency key, budget, limit per minute, the assertion's one use: in the order of the migrations. */

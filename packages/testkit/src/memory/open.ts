@@ -1,18 +1,21 @@
 import { isClosed, isFrozen, type Opening, type OpenResult, type Task, type Use } from '@mayfly/core';
 import type { Reason } from '@mayfly/protocol';
 import { WindowCounter } from './limits.ts';
+import { isQuarantined } from './quarantine.ts';
 import type { MemoryRows } from './rows.ts';
 
 export type Opened = Exclude<OpenResult, { kind: 'opened' }> | { readonly kind: 'opened' };
 
 /** `open_task` of the migrations: limits, ref, task, grants, lease; the caller's transaction undoes it. */
 export function openTaskRow(rows: MemoryRows, opening: Opening, knownEpoch: number): Opened {
-  const { task, countedAs, maxOpen, opensPerHour, childrenMax, audit } = opening;
+  const { task, countedAs, maxOpen, opensPerHour, childrenMax, endsOnChange, suspendsOnLapse, audit } =
+    opening;
   const orphan = refuseChild(rows, task.parentId, childrenMax ?? 0);
   if (orphan !== null) return { kind: 'refused', reason: orphan };
   if (rows.epoch !== knownEpoch) return { kind: 'stale', epoch: rows.epoch };
   const named = { templates: [task.template], issuers: [task.workload.issuerName], providers: [] };
   if (isFrozen(rows, named)) return { kind: 'refused', reason: 'frozen' };
+  if (isQuarantined(rows, task)) return { kind: 'refused', reason: 'quarantined' };
   const hour = new WindowCounter(rows, ['opensPerHour', countedAs, task.template], 3600);
   const limited = hour.refuseAt(opensPerHour);
   if (limited !== null) return limited;
@@ -23,7 +26,15 @@ export function openTaskRow(rows: MemoryRows, opening: Opening, knownEpoch: numb
     return { kind: 'ref_taken' };
   const leaseUntil = rows.inSeconds(task.leaseSeconds);
   const open = { state: 'open', stateReason: null, suspendedAlong: false, outcome: null } as const;
-  rows.tasks.set(task.id, { task, countedAs, ...open, leaseUntil, endedAt: null });
+  rows.tasks.set(task.id, {
+    task,
+    countedAs,
+    endsOnChange,
+    suspendsOnLapse,
+    ...open,
+    leaseUntil,
+    endedAt: null,
+  });
   for (const grant of task.grants)
     rows.grants.set(grant.id, { grant, uses: 0, state: 'active', generation: 1 });
   hour.raise();
@@ -42,9 +53,10 @@ function sameRef(left: Task, right: Task): boolean {
 export function refuseTask(rows: MemoryRows, id: string): Reason | null {
   const [row, now] = [rows.tasks.get(id), rows.now()];
   const lapsed = row?.state === 'open' && row.leaseUntil <= now;
-  if (row === undefined || isClosed(row.state) || row.task.expiresAt <= now || lapsed) return 'task_ended';
+  const over = lapsed && !row.suspendsOnLapse;
+  if (row === undefined || isClosed(row.state) || row.task.expiresAt <= now || over) return 'task_ended';
   const above = row.task.parentId === null ? null : refuseTask(rows, row.task.parentId);
-  return above ?? (row.state === 'suspended' ? 'task_suspended' : null);
+  return above ?? (row.state === 'suspended' || lapsed ? 'task_suspended' : null);
 }
 
 /** `refuse_child`: the task above must give, and have room. */

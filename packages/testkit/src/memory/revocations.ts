@@ -42,6 +42,26 @@ export function createMemoryRevocations(rows: MemoryRows): Revocations {
       const { id, reason, requestedBy, total } = due;
       return { id, reason, requestedBy, total, targets: targetsOf(rows, due, due.known).slice(0, limit) };
     },
+    claimReview: async ({ limit, leaseSeconds }) => {
+      const { epoch, after, dueAt } = rows.review;
+      if ((after === null && epoch === rows.epoch) || (dueAt !== null && dueAt > rows.now())) return null;
+      if (after === null) {
+        rows.review = { epoch: rows.epoch, after: '', dueAt: null };
+        return { epoch: rows.epoch, tasks: [], begun: true };
+      }
+      rows.review = { epoch, after, dueAt: rows.inSeconds(leaseSeconds) };
+      const tasks = [...rows.tasks.values()]
+        .filter((row) => row.endsOnChange && !isClosed(row.state) && row.task.id > after)
+        .map(({ task }) => task.id)
+        .sort();
+      return { epoch, tasks: tasks.slice(0, limit), begun: false };
+    },
+    settleReview: async ({ epoch, after }) => {
+      const { review } = rows;
+      if (review.epoch !== epoch || review.after === null) return;
+      const further = after !== null && after < review.after ? review.after : after;
+      rows.review = { epoch, after: further, dueAt: null };
+    },
     settle: async (id, audit) => {
       const row = rows.revocations.get(id);
       if (row === undefined || row.doneAt !== null) return 'done';

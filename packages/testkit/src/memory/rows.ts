@@ -18,6 +18,8 @@ export interface TaskRow {
   readonly state: TaskState;
   readonly stateReason: string | null;
   readonly suspendedAlong: boolean;
+  readonly endsOnChange: boolean;
+  readonly suspendsOnLapse: boolean;
   readonly outcome: string | null;
   readonly leaseUntil: Date;
   readonly endedAt: Date | null;
@@ -67,6 +69,15 @@ export interface EndRow {
   readonly evidence: Readonly<Record<string, unknown>>;
 }
 
+export interface SightingRow {
+  readonly taskId: string;
+  readonly rule: string;
+  readonly at: Date;
+  readonly evidence: string;
+  readonly what: string;
+  readonly told: boolean;
+}
+
 /** An event as appended: `canonical` is what would be hashed. */
 export type AuditRow = AuditEvent & { readonly canonical: string };
 
@@ -98,6 +109,12 @@ export interface DenyEntryRow {
 export class MemoryRows {
   epoch = 1;
   freezes: readonly Freeze[] = [];
+  /** `after` null: every task was looked at under `epoch`. */
+  review: { readonly epoch: number; readonly after: string | null; readonly dueAt: Date | null } = {
+    epoch: 0,
+    after: null,
+    dueAt: null,
+  };
   readonly tasks = new Map<string, TaskRow>();
   readonly grants = new Map<string, GrantRow>();
   readonly counters = new Map<string, number>();
@@ -107,6 +124,10 @@ export class MemoryRows {
   readonly deliveries = new Map<string, { readonly keyHash: string | null; readonly expiresAt: Date }>();
   readonly ends = new Map<string, readonly EndRow[]>();
   readonly work = new Map<string, WorkRow>();
+  /** By evidence. */
+  readonly sightings = new Map<string, SightingRow>();
+  /** Until when, by `quarantineKey`. */
+  readonly quarantines = new Map<string, Date>();
   readonly revocations = new Map<string, RevocationRow>();
   readonly denyDocuments = new Map<string, DenyDocumentRow>();
   readonly denyEntries = new Map<string, DenyEntryRow>();
@@ -168,7 +189,15 @@ export class MemoryRows {
   #tables(): readonly Map<string, unknown>[] {
     const { tasks, grants, counters, replay, idempotency, issuances, deliveries, ends, work } = this;
     const hot = [tasks, grants, counters, replay, idempotency, issuances, deliveries, ends, work];
-    return [...hot, this.revocations, this.denyDocuments, this.denyEntries, this.#audit];
+    return [
+      ...hot,
+      this.sightings,
+      this.quarantines,
+      this.revocations,
+      this.denyDocuments,
+      this.denyEntries,
+      this.#audit,
+    ];
   }
 }
 

@@ -47,10 +47,11 @@ export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
     heartbeat: async (id) => {
       const refused = heartbeat(rows, id);
       const found = read(id);
-      return refused === 'task_ended' && found !== undefined ? overByTime(rows, found) : found?.status;
+      if (found === undefined || refused === null) return found?.status;
+      return refused === 'task_ended' ? overByTime(rows, found) : notGiving(found);
     },
-    end: async (id, end) => change(id, () => close(rows, id, end)),
-    suspend: async (id, suspended) => change(id, () => suspend(rows, id, suspended)),
+    end: async (id, end) => change(id, () => closeTask(rows, id, end)),
+    suspend: async (id, suspended) => change(id, () => suspendTask(rows, id, suspended)),
     resume: async (id, { audit }) => {
       const resumed = change(id, () => resume(rows, id, audit));
       const found = read(id);
@@ -64,8 +65,13 @@ export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
 function heartbeat(rows: MemoryRows, id: string): Reason | null {
   const [row, refused] = [rows.tasks.get(id), refuseTask(rows, id)];
   if (row === undefined || refused === 'task_ended') return refused;
-  rows.tasks.set(id, { ...row, leaseUntil: rows.inSeconds(row.task.leaseSeconds) });
+  const lapsed = row.state === 'open' && row.leaseUntil <= rows.now();
+  if (!lapsed) rows.tasks.set(id, { ...row, leaseUntil: rows.inSeconds(row.task.leaseSeconds) });
   return refused;
+}
+
+function notGiving({ status }: TaskFound): TaskStatus {
+  return status.state === 'open' ? { ...status, state: 'suspended', stateReason: 'lease lost' } : status;
 }
 
 function overByTime(rows: MemoryRows, { task, status }: TaskFound): TaskStatus {
@@ -76,10 +82,16 @@ function overByTime(rows: MemoryRows, { task, status }: TaskFound): TaskStatus {
   return { ...status, state: 'cancelled', stateReason: 'parent task ended' };
 }
 
-function close(
+/** `close_task`. */
+export function closeTask(
   rows: MemoryRows,
   id: string,
-  { state, reason, audit }: { state: ClosedState; reason: string; audit: AuditEvent },
+  {
+    state,
+    reason,
+    audit,
+    beneath: type,
+  }: { state: ClosedState; reason: string; audit: AuditEvent; beneath?: string },
 ): Ending | undefined {
   const row = rows.tasks.get(id);
   if (row === undefined || isClosed(row.state)) return endingOf(rows, id);
@@ -92,12 +104,14 @@ function close(
   for (const beneath of beneathOf(rows, id, ({ state: one }) => !isClosed(one))) {
     const cancelled = { state: 'cancelled', stateReason: 'parent task ended', outcome: 'cancelled' } as const;
     rows.tasks.set(beneath.task.id, { ...beneath, ...cancelled, endedAt });
-    rows.append(derived(audit, beneath, cancelled));
+    rows.append(derived({ ...audit, type: type ?? audit.type }, beneath, cancelled));
   }
   for (const one of treeOf(rows, id)) {
     for (const grant of rows.grantsOf(one)) rows.grants.set(grant.grant.id, { ...grant, state: 'ended' });
     takeBack(rows, one);
     rows.work.delete(one);
+    for (const { taskId, evidence } of rows.sightings.values())
+      if (taskId === one) rows.sightings.delete(evidence);
   }
   return endingOf(rows, id);
 }
@@ -117,13 +131,15 @@ function closeGrant(rows: MemoryRows, id: string, audit: AuditEvent): boolean {
   return true;
 }
 
-function suspend(
+/** `suspend_task`. */
+export function suspendTask(
   rows: MemoryRows,
   id: string,
-  { reason, audit }: { reason: string; audit: AuditEvent },
+  { reason, audit, beneath: type }: { reason: string; audit: AuditEvent; beneath?: string },
 ): Ending | undefined {
   const row = rows.tasks.get(id);
-  const holdsLease = ({ state, leaseUntil }: TaskRow) => state === 'open' && leaseUntil > rows.now();
+  const holdsLease = ({ state, leaseUntil, suspendsOnLapse }: TaskRow) =>
+    state === 'open' && (leaseUntil > rows.now() || suspendsOnLapse);
   if (row === undefined || row.task.expiresAt <= rows.now() || !(holdsLease(row) || isAlong(row)))
     return endingOf(rows, id);
   rows.tasks.set(id, { ...row, state: 'suspended', stateReason: reason, suspendedAlong: false });
@@ -131,7 +147,7 @@ function suspend(
   for (const beneath of beneathOf(rows, id, holdsLease)) {
     const suspended = { state: 'suspended', stateReason: 'parent task suspended' } as const;
     rows.tasks.set(beneath.task.id, { ...beneath, ...suspended, suspendedAlong: true });
-    rows.append(derived(audit, beneath, suspended));
+    rows.append(derived({ ...audit, type: type ?? audit.type }, beneath, suspended));
   }
   for (const one of treeOf(rows, id)) {
     for (const grant of rows.grantsOf(one))

@@ -55,7 +55,7 @@ function claim(rows: MemoryRows, row: WorkRow, random: Random): Work {
   return { kind: 'issuance', issuanceId: row.id, state, plan, attempts, secondsPastNotAfter };
 }
 
-function taskDue(rows: MemoryRows, taskId: string): 'abandoned' | 'expired' | 'rearmed' | 'gone' {
+function taskDue(rows: MemoryRows, taskId: string): 'abandoned' | 'lapsed' | 'expired' | 'rearmed' | 'gone' {
   const row = rows.tasks.get(taskId);
   if (row === undefined || (row.state !== 'open' && row.state !== 'suspended')) {
     rows.work.delete(taskId);
@@ -63,7 +63,7 @@ function taskDue(rows: MemoryRows, taskId: string): 'abandoned' | 'expired' | 'r
   }
   const { task, state, leaseUntil } = row;
   if (task.expiresAt <= rows.now()) return 'expired';
-  if (state === 'open' && leaseUntil <= rows.now()) return 'abandoned';
+  if (state === 'open' && leaseUntil <= rows.now()) return row.suspendsOnLapse ? 'lapsed' : 'abandoned';
   const dueAt = state === 'open' && leaseUntil < task.expiresAt ? leaseUntil : task.expiresAt;
   const work = rows.work.get(taskId);
   if (work !== undefined) rows.work.set(taskId, { ...work, dueAt, attempts: 0 });

@@ -39,9 +39,10 @@ function testOutcomes(scene: () => Scene): void {
     const task = await scene().opened();
     const { record } = await scene().intent(task);
     const refused = { ...record, reason: 'tool_not_granted' as const };
-    await store.ledger.refuse(refused, await scene().event('exchange.refused', task.id, record.id));
+    const first = await scene().event('exchange.refused', task.id, record.id);
+    expect(await store.ledger.refuse(refused, { audit: first, sighting: null })).toBeNull();
     const again = await scene().event('exchange.refused', task.id, record.id);
-    await expect(store.ledger.refuse(refused, again)).rejects.toThrow();
+    await expect(store.ledger.refuse(refused, { audit: again, sighting: null })).rejects.toThrow();
     expect(await store.events(task.id)).toEqual(['task.opened', 'exchange.refused']);
   });
 
@@ -50,7 +51,9 @@ function testOutcomes(scene: () => Scene): void {
     const task = await scene().opened();
     const { record } = await scene().intended(task);
     const event = await scene().event('exchange.refused', task.id, record.id);
-    await expect(store.ledger.refuse({ ...record, reason: 'internal' }, event)).rejects.toThrow();
+    await expect(
+      store.ledger.refuse({ ...record, reason: 'internal' }, { audit: event, sighting: null }),
+    ).rejects.toThrow();
     expect(await store.events(task.id)).toEqual(['task.opened', 'exchange.intended']);
   });
 

@@ -41,6 +41,11 @@ export interface StoreUnderTest extends StorePorts {
   passNotAfter(issuanceId: string, seconds: number): Promise<void>;
   /** The minute and the hour in which was counted are over. */
   nextWindow(): Promise<void>;
+  /** What was seen of the task was last seen so long ago. */
+  sightingsAgo(taskId: string, seconds: number): Promise<void>;
+  passQuarantine(template: string): Promise<void>;
+  /** The lease of whoever had claimed the review is over. */
+  reviewDue(): Promise<void>;
   passWriterLease(role: string): Promise<void>;
   /** The role's document was last read so long ago. */
   readAgo(role: string, seconds: number): Promise<void>;
@@ -48,6 +53,8 @@ export interface StoreUnderTest extends StorePorts {
   neededUntil(role: string, seconds: number): Promise<void>;
   /** Types of the events of a task, in order. */
   events(taskId: string): Promise<readonly string[]>;
+  /** Bodies of the events of a task of this type, in order. */
+  bodies(type: string, taskId: string): Promise<readonly Readonly<Record<string, unknown>>[]>;
   work(id: string): Promise<{ state: string; dueInSeconds: number; attempts: number } | undefined>;
   endsOf(issuanceId: string): Promise<readonly string[]>;
   hasIssuance(id: string): Promise<boolean>;
@@ -64,6 +71,8 @@ export interface TaskWishes {
   readonly lifeSeconds?: number;
   readonly parent?: Task | null;
   readonly childrenMax?: number;
+  readonly endsOnChange?: boolean;
+  readonly suspendsOnLapse?: boolean;
   /** Whose limits it counts against; its owner's own unless said otherwise. */
   readonly countedAs?: string;
 }
@@ -111,7 +120,15 @@ export class Scene {
     };
     const { maxOpen = null, opensPerHour = null } = wishes;
     const audit = await this.event('task.opened', id);
-    const limits = { countedAs, maxOpen, opensPerHour, childrenMax: parent === null ? null : childrenMax };
+    const { endsOnChange = false, suspendsOnLapse = false } = wishes;
+    const limits = {
+      countedAs,
+      maxOpen,
+      opensPerHour,
+      childrenMax: parent === null ? null : childrenMax,
+      endsOnChange,
+      suspendsOnLapse,
+    };
     return { task, ...limits, audit };
   }
 
