@@ -30,6 +30,7 @@ const commands = {
       ? [join(root, 'test/bench/reaper.ts'), ...args.slice(1)]
       : [join(root, 'test/bench/main.ts'), ...args],
   conformance: () => [join(root, 'test/conformance/main.ts'), ...args],
+  chaos: () => [join(root, 'test/chaos/main.ts'), ...args],
   // Each run is garbage soon: room for it to die young.
   simulate: () => ['--max-semi-space-size=64', join(root, 'test/simulate/main.ts'), ...args],
   ceph: () => [join(root, 'scripts/ceph.ts'), ...args],

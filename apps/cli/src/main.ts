@@ -8,7 +8,7 @@ const groups: readonly { readonly commands: readonly string[]; load(): Promise<R
   { commands: ['exchange'], load: async () => (await import('./commands/exchange.ts')).registerExchange },
   { commands: ['task'], load: async () => (await import('./commands/task.ts')).registerTask },
   {
-    commands: ['get', 'describe', 'explain', 'whoami', 'audit'],
+    commands: ['get', 'describe', 'timeline', 'explain', 'whoami', 'audit'],
     load: async () => (await import('./commands/read.ts')).registerRead,
   },
   {

@@ -70,6 +70,9 @@ export function createQueries(database: Database) {
     explanation: (id: string) => explanation(database, id),
     tasks: (filters: TaskFilters) => tasks(database, filters),
     auditEvents: (filters: AuditFilters) => auditEvents(database, filters),
+    /** A task and all beneath it. */
+    tree: (id: string) => tree(database, id),
+    timeline: (filters: TimelineFilters) => timeline(database, filters),
     listRevocations: (page: PageRequest) => listRevocations(database, page),
     tokenStatus: (id: string) => tokenStatus(database, id),
     issued: (id: string) => issued(database, id),
@@ -162,6 +165,30 @@ async function auditEvents({ prisma }: Database, filters: AuditFilters): Promise
     ...(task === null ? {} : { taskId: task }),
     ...(issuance === null ? {} : { issuanceId: issuance }),
   };
+  const rows = await orFault(() =>
+    prisma.auditEntry.findMany({ where, orderBy: { seq: 'asc' }, take: limit + 1 }),
+  );
+  return page(rows, limit, ({ seq }) => String(seq));
+}
+
+function tree(database: Database, id: string): Promise<readonly { id: string; template: string }[]> {
+  const text = `with recursive tree as (
+      select id, template from task where id = $1 union all
+      select t.id, t.template from task t join tree on t.parent_id = tree.id
+    ) select id, template from tree`;
+  return database.call<{ id: string; template: string }>('task_tree', text, [id]);
+}
+
+export interface TimelineFilters extends PageRequest {
+  readonly tasks: readonly string[];
+}
+
+/** Events of these tasks and of their credentials, in order. */
+async function timeline(
+  { prisma }: Database,
+  { tasks: of, limit, cursor }: TimelineFilters,
+): Promise<Page<AuditRow>> {
+  const where = { taskId: { in: [...of] }, ...(cursor === null ? {} : { seq: { gt: seqCursor(cursor) } }) };
   const rows = await orFault(() =>
     prisma.auditEntry.findMany({ where, orderBy: { seq: 'asc' }, take: limit + 1 }),
   );

@@ -40,6 +40,7 @@ const commandWords = [
   'serve',
   'task',
   'thaw',
+  'timeline',
   'version',
   'whoami',
 ];

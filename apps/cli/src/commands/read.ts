@@ -70,6 +70,20 @@ export function registerRead(program: Command): void {
     .option('-o, --output <format>', 'table, json or yaml', 'yaml')
     .action(async (kind, name, { output }) => printOne(await one(kind, name), parseFormat(output)));
   program
+    .command('timeline <task>')
+    .description('what happened to a task, its credentials and the tasks beneath it, in order')
+    .option('--limit <n>', 'rows', '200')
+    .option('--cursor <cursor>', 'go on after this seq')
+    .option('-o, --output <format>', 'table, json or yaml', 'table')
+    .action(async (id, { output, ...page }) => {
+      const path = `/v1/tasks/${encodeURIComponent(id)}/timeline?${query(page)}`;
+      const { items } = await createClient().api('GET', path);
+      printRows(rowsOf(items), {
+        format: parseFormat(output),
+        columns: ['at', 'type', 'task', 'issuance', 'reason', 'actor'],
+      });
+    });
+  program
     .command('explain <issuance>')
     .description('the stored decision of an issuance: which checks held, which failed, on what')
     .option('-o, --output <format>', 'table, json or yaml', 'yaml')
