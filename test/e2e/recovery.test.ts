@@ -10,7 +10,16 @@ import { migrate } from '@mayfly/store';
 import { type ExternalPostgres, sql, startSystemPostgres, systemPostgres } from './postgres.ts';
 import { startReplica } from './replica.ts';
 import { s3Status } from './s3.ts';
-import { type Answer, form, jwtType, opening, startWorld, tokenExchange, type World } from './world.ts';
+import {
+  type Answer,
+  form,
+  jwtType,
+  opening,
+  startWorld,
+  tokenExchange,
+  until,
+  type World,
+} from './world.ts';
 
 const bin = systemPostgres();
 if (bin === undefined)
@@ -205,6 +214,11 @@ const main = fileURLToPath(new URL('../../apps/cli/src/main.ts', import.meta.url
       const dry = await recover('--dry-run');
       expect([dry.code, dry.out]).toEqual([0, expect.stringContaining('open tasks')]);
       await new Promise((resolve) => setTimeout(resolve, 1_100)); // The second of an `iat` is over.
+      // Marked for everybody, and for who recovers, by the next look of either replica.
+      await until(
+        () => sql(database.ownerUrl, 'select recovery from config_epoch'),
+        ([row]) => row?.['recovery'] === 'older',
+      );
       const done = await recover();
       expect([done.code, done.err.replace(/^\d+ tasks ended\n/gm, '')]).toEqual([0, '']);
       expect(done.out).toMatch(/recovered {3}\d+ tasks ended/);

@@ -356,15 +356,8 @@ const changes = 'changes what may be given; what is given is decided anew, here'
 export const givesNothing: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
     [
-      ...[
-        'tasks',
-        'tasks/{id}',
-        'tasks/{id}/timeline',
-        'issuances',
-        'issuances/{id}',
-        'issuances/{id}/explanation',
-        'grants',
-      ],
+      ...['tasks', 'tasks/{id}', 'tasks/{id}/timeline', 'grants'],
+      ...['issuances', 'issuances/{id}', 'issuances/{id}/explanation'],
       ...['issuers', 'providers', 'servers', 'templates', 'bindings'].flatMap((kind) => [
         kind,
         `${kind}/{name}`,

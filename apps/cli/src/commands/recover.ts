@@ -27,7 +27,10 @@ async function recover(flags: RecoverFlags): Promise<void> {
   await withStore(load(flags), async (store, kek) => {
     const { recovery, openTasks, roles } = await surveyRecovery(store);
     if (recovery === null && !force && !dryRun)
-      fail(1, 'no broker has found this database to be an older state; --force ends everything all the same');
+      fail(
+        1,
+        'no broker has found this database to be an older state (each looks every five seconds); --force ends everything all the same',
+      );
     console.log(
       `state       ${recovery === null ? 'nothing is wrong, as far as is known' : (words[recovery] ?? recovery)}`,
     );
