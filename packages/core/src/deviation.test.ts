@@ -153,6 +153,52 @@ describe('a budget that is spent', () => {
   });
 });
 
+describe('a refused request for an effect', () => {
+  const rules: DeviationRules = { ...noDeviationRules, refusedEffects: { egress: 'end', write: 'note' } };
+
+  test('of which the template says it ends the task, ends it at once', async () => {
+    const world = await opened(rules);
+    const [read] = world.template.grants;
+    if (read === undefined) throw new Error('a template without grants');
+    // Only another template grants the tool: what it does is known all the same.
+    const send = { ...read, name: 'send', tool: 'mail.send', effects: ['egress'] as const };
+    world.documents.apply({ ...world.template, name: 'mailer', grants: [send] });
+    expect(reasonOf(await ask(world, { tool: 'mail.send' }))).toBe('tool_not_granted');
+    expect(state(world)).toBe('deviated');
+    expect(deviations(world)).toMatchObject([{ body: { act: 'end', rule: 'refused' } }]);
+  });
+
+  test('counts by what the tool does, and a tool that nobody grants does nothing', async () => {
+    const world = await opened(rules);
+    await ask(world, { tool: 'mail.send' });
+    await ask(world, { identifier: 'arn:aws:s3:::payroll/a' });
+    expect([state(world), deviations(world)]).toEqual(['open', []]);
+  });
+
+  test('beside a limit of refusals, which counts on', async () => {
+    const world = await opened({
+      ...rules,
+      refused: { after: 2, withinSeconds: 600, act: 'suspend' },
+      refusedEffects: { read: 'note' },
+    });
+    await ask(world, { identifier: 'arn:aws:s3:::payroll/a' });
+    expect([state(world), deviations(world).length]).toEqual(['open', 1]);
+    for (const tool of ['a.b', 'c.d']) await ask(world, { tool });
+    expect(state(world)).toBe('suspended');
+  });
+});
+
+test('a lost lease that is only noted changes nothing else, and is told once', async () => {
+  const world = await opened({ ...noDeviationRules, heartbeatLost: 'note' });
+  world.clock.advance(61);
+  for (const _ of [1, 2]) await world.reap();
+  expect(deviations(world)).toMatchObject([
+    { actor: 'mayfly', body: { act: 'note', rule: 'heartbeatLost', evidence: [], quarantineSeconds: null } },
+  ]);
+  expect(reasonOf(await ask(world, { ttl: 60 }))).toBe('delivered');
+  expect(state(world)).toBe('open');
+});
+
 test('a lost lease suspends where the template says so, told once, and the next exchange is refused before the reaper comes', async () => {
   const world = await opened({ ...noDeviationRules, heartbeatLost: 'suspend' });
   world.clock.advance(61);

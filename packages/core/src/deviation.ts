@@ -1,4 +1,4 @@
-import { countsAsDeviation, type DeviationAct, deviationActs } from '@mayfly/protocol';
+import { countsAsDeviation, type DeviationAct, deviationActs, type Effect } from '@mayfly/protocol';
 import { callerName } from './attest.ts';
 import { auditEvent } from './audit-event.ts';
 import { Refusal } from './errors.ts';
@@ -19,8 +19,10 @@ export interface DeviationLimit {
 /** What a template says of tasks that leave their declared path; null: nothing. */
 export interface DeviationRules {
   readonly refused: DeviationLimit | null;
+  /** What one refused request for a tool of such an effect does. */
+  readonly refusedEffects: Readonly<Partial<Record<Effect, DeviationAct>>>;
   /** What the reaper does when a lease has lapsed. */
-  readonly heartbeatLost: 'end' | 'suspend';
+  readonly heartbeatLost: DeviationAct;
   readonly budgetSpent: DeviationAct | null;
   /** What a source says that the task did, or was seen to be. */
   readonly useOutsideGrant: DeviationAct | null;
@@ -30,6 +32,7 @@ export interface DeviationRules {
 
 export const noDeviationRules: DeviationRules = {
   refused: null,
+  refusedEffects: {},
   heartbeatLost: 'end',
   budgetSpent: null,
   useOutsideGrant: null,
@@ -70,6 +73,10 @@ export async function sightingOf(
   const pinned = await ports.policies.version(task.template, task.templateVersion);
   const versions = [pinned, trail.policy.templates.get(task.template)].filter((one) => one !== undefined);
   const limits = versions.flatMap((version) => limitsOf(version, seen.rule));
+  if (seen.rule === 'refused') {
+    const effects = effectsOf(trail.request.detail?.tool, [...versions, ...trail.policy.templates.values()]);
+    limits.push(...versions.flatMap((version) => effectLimits(version, effects)));
+  }
   if (limits.length === 0) return null;
   const draft = { type: 'task.deviated', actor: callerName(caller), taskId: task.id };
   return {
@@ -79,6 +86,16 @@ export async function sightingOf(
     quarantineSeconds: quarantineOf(versions),
     audit: auditEvent({ newId: ports.newId, now: ports.clock.now() }, draft),
   };
+}
+
+/** What a tool does, by every template that grants it: what a task was not given is known by those that are. */
+function effectsOf(tool: string | undefined, templates: readonly Template[]): ReadonlySet<Effect> {
+  const grants = templates.flatMap((template) => template.grants).filter((grant) => grant.tool === tool);
+  return new Set(grants.flatMap((grant) => grant.effects));
+}
+
+function effectLimits({ deviation }: Template, effects: ReadonlySet<Effect>): readonly DeviationLimit[] {
+  return [...effects].flatMap((effect) => atOnce(deviation.refusedEffects[effect] ?? null));
 }
 
 /** Which rule a refusal is seen under, and what of it makes two of them the same. */

@@ -128,7 +128,6 @@ export function planOpening(
   });
   const { maxOpen, opensPerHour } = template.task;
   const endsOnChange = template.onChange === 'end';
-  const suspendsOnLapse = template.deviation.heartbeatLost === 'suspend';
   return {
     task,
     countedAs,
@@ -136,7 +135,7 @@ export function planOpening(
     opensPerHour,
     childrenMax: candidate.childrenMax,
     endsOnChange,
-    suspendsOnLapse,
+    onLapse: template.deviation.heartbeatLost,
     audit,
   };
 }

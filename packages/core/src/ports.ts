@@ -114,8 +114,8 @@ export interface Opening {
   readonly childrenMax: number | null;
   /** `onChange: end`. */
   readonly endsOnChange: boolean;
-  /** `heartbeatLost: suspend`. */
-  readonly suspendsOnLapse: boolean;
+  /** `heartbeatLost`. */
+  readonly onLapse: DeviationAct;
   readonly audit: AuditEvent;
 }
 
@@ -296,9 +296,12 @@ export interface WorkQueue {
   postpone(issuanceIds: readonly string[], seconds: number): Promise<void>;
   /**
    * A due task: re-armed when its lease or expiry lies ahead, else says which end it has come to.
-   * The task is then ended through `Tasks.end`.
+   * The task is then ended through `Tasks.end`. `silence` is appended, once, where a lapse is only noted.
    */
-  taskDue(taskId: string): Promise<'abandoned' | 'lapsed' | 'expired' | 'rearmed' | 'gone'>;
+  taskDue(
+    taskId: string,
+    silence: AuditEvent,
+  ): Promise<'abandoned' | 'lapsed' | 'expired' | 'rearmed' | 'gone'>;
 }
 
 /** One document. Two clusters without accounts have roles of one name: a role is one only within its Provider. */

@@ -54,7 +54,12 @@ export async function settleWork(work: Work, ports: ReapPorts): Promise<Settled>
 }
 
 async function settleTask(taskId: string, ports: ReapPorts): Promise<Settled> {
-  const due = await ports.queue.taskDue(taskId);
+  const body = { act: 'note', evidence: [], quarantineSeconds: null, rule: 'heartbeatLost' };
+  const silence = { type: 'task.deviated', actor: 'mayfly', taskId, body };
+  const due = await ports.queue.taskDue(
+    taskId,
+    auditEvent({ newId: ports.newId, now: ports.now() }, silence),
+  );
   if (due === 'rearmed' || due === 'gone') return 'waiting';
   if (due === 'lapsed') {
     await suspendTask(taskId, { reason: 'lease lost', actor: 'mayfly' }, ports);

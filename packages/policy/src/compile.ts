@@ -106,6 +106,7 @@ export function compileTemplate({ metadata, spec }: DocumentOf<'GrantTemplate'>,
 
 function compileDeviation({
   refused,
+  refusedEffects = {},
   heartbeatLost = 'end',
   budgetSpent,
   useOutsideGrant,
@@ -116,6 +117,7 @@ function compileDeviation({
       refused === undefined
         ? null
         : { after: refused.after, withinSeconds: parseSeconds(refused.within), act: refused.do },
+    refusedEffects,
     heartbeatLost,
     budgetSpent: budgetSpent ?? null,
     useOutsideGrant: useOutsideGrant ?? null,

@@ -77,8 +77,7 @@ export function encodeSighting(sighting: Sighting): Record<string, unknown> {
 }
 
 export function encodeOpening(opening: Opening, known: Mark | null): Record<string, unknown> {
-  const { task, countedAs, maxOpen, opensPerHour, childrenMax, endsOnChange, suspendsOnLapse, audit } =
-    opening;
+  const { task, countedAs, maxOpen, opensPerHour, childrenMax, endsOnChange, onLapse, audit } = opening;
   const { workload, grants, openedAt, expiresAt, ...rest } = task;
   return {
     ownerKey: ownerKey(task.owner),
@@ -89,7 +88,7 @@ export function encodeOpening(opening: Opening, known: Mark | null): Record<stri
     childrenMax,
     known,
     endsOnChange,
-    suspendsOnLapse,
+    onLapse,
     audit: encodeAudit(audit),
     task: {
       ...rest,

@@ -77,7 +77,12 @@ function moves(owner: pg.Pool) {
     makeDue: (id) => run('update work set due_at = clock_timestamp() where id = $1', [id]),
     nothingDue: () => run(`update work set due_at = clock_timestamp() + interval '1 hour'`),
     passNotAfter: (id, seconds) => run(`update work set not_after = ${ago} where id = $1`, [id, seconds]),
-    leaveLease: (id, seconds) => run(`update task set lease_until = ${ago} where id = $1`, [id, -seconds]),
+    leaveLease: (id, seconds) =>
+      run(
+        `update task set lease_until = case on_lapse when 'note' then lease_until else ${ago} end,
+           silent_at = case on_lapse when 'note' then ${ago} end where id = $1`,
+        [id, -seconds],
+      ),
     passExpiry: (id) => run(`update task set expires_at = ${ago} where id = $1`, [id, 1]),
     nextWindow: () => run('delete from counter'),
     sightingsAgo: (id, seconds) => run(`update sighting set at = ${ago} where task_id = $1`, [id, seconds]),

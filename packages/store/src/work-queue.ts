@@ -33,11 +33,11 @@ export function createWorkQueue(database: Statements): WorkQueue {
         'update work set due_at = clock_timestamp() + make_interval(secs => $2) where id = any($1::uuid[])';
       await database.call('postpone_work', text, [ids, seconds]);
     },
-    taskDue: async (taskId) => {
+    taskDue: async (taskId, silence) => {
       const [row] = await database.call<{ due: 'abandoned' | 'lapsed' | 'expired' | 'rearmed' | 'gone' }>(
         'task_due',
-        'select task_due($1::uuid) as due',
-        [taskId],
+        'select task_due($1::uuid, $2::jsonb) as due',
+        [taskId, JSON.stringify(encodeAudit(silence))],
       );
       return row?.due ?? 'gone';
     },

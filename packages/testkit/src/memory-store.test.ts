@@ -42,7 +42,9 @@ function moveTime(rows: MemoryRows) {
     passNotAfter: async (id, seconds) => change(id, { notAfter: rows.inSeconds(-seconds) }),
     leaveLease: async (id, seconds) => {
       const row = rows.tasks.get(id);
-      if (row !== undefined) rows.tasks.set(id, { ...row, leaseUntil: rows.inSeconds(seconds) });
+      const at = rows.inSeconds(seconds);
+      if (row === undefined) return;
+      rows.tasks.set(id, { ...row, ...(row.onLapse === 'note' ? { silentAt: at } : { leaseUntil: at }) });
     },
     passExpiry: async (id) => {
       const row = rows.tasks.get(id);

@@ -95,8 +95,10 @@ create table task (
   suspended_along boolean not null default false,
   -- `onChange: end` of the version that it was opened with: looked at again whenever what decides has changed.
   ends_on_change boolean not null default false,
-  -- `heartbeatLost: suspend`: a lapsed lease suspends it.
-  suspends_on_lapse boolean not null default false,
+  -- `heartbeatLost` of the version that it was opened with.
+  on_lapse text not null default 'end' check (on_lapse in ('end', 'suspend', 'note')),
+  -- `note`: the lease lasts as long as the task, and this is when its silence is told; null: it was, until the next beat.
+  silent_at timestamptz,
   outcome text,
   opened_at timestamptz not null,
   -- By the database's clock: what a revocation was asked before.

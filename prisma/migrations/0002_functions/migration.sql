@@ -79,7 +79,7 @@ create function refuse_task(task uuid) returns text language sql stable as $$
   )
   select case
     when bool_and(state = 'open' and expires_at > clock_timestamp() and lease_until > clock_timestamp()) then null
-    when bool_and(state = 'suspended' or (state = 'open' and (lease_until > clock_timestamp() or suspends_on_lapse)))
+    when bool_and(state = 'suspended' or (state = 'open' and (lease_until > clock_timestamp() or on_lapse = 'suspend')))
       and bool_and(expires_at > clock_timestamp()) then 'task_suspended'
     else 'task_ended' end
   from up
@@ -188,6 +188,7 @@ declare
   g jsonb;
   hour_scope bytea := decode(o->>'openScope', 'hex');
   hour timestamptz := date_trunc('hour', clock_timestamp());
+  next_beat timestamptz := clock_timestamp() + make_interval(secs => (t->>'leaseSeconds')::int);
   opened integer;
   refused text;
 begin
@@ -216,13 +217,13 @@ begin
     return jsonb_build_object('kind', 'refused', 'reason', 'too_many_open_tasks');
   end if;
   insert into task (id, template, template_version, ref, params, objective, workload_issuer, workload_iss, workload_subject, claims,
-    owner, owner_key, limit_key, opener, actors, confirmation, parent_id, depth_left, ends_on_change, suspends_on_lapse, opened_at, lease_seconds, lease_until, expires_at)
+    owner, owner_key, limit_key, opener, actors, confirmation, parent_id, depth_left, ends_on_change, on_lapse, opened_at, lease_seconds, lease_until, silent_at, expires_at)
   values ((t->>'id')::uuid, t->>'template', (t->>'templateVersion')::int, t->>'ref', t->'params', t->>'objective',
     t->>'workloadIssuer', t->>'workloadIss', t->>'workloadSubject', t->'claims', t->>'owner', decode(o->>'ownerKey', 'hex'),
     decode(o->>'limitKey', 'hex'), nullif(t->'opener', 'null'), t->'actors', nullif(t->'confirmation', 'null'), (t->>'parentId')::uuid, (t->>'depthLeft')::int,
-    (o->>'endsOnChange')::boolean, (o->>'suspendsOnLapse')::boolean,
-    (t->>'openedAt')::timestamptz, (t->>'leaseSeconds')::int,
-    clock_timestamp() + make_interval(secs => (t->>'leaseSeconds')::int), (t->>'expiresAt')::timestamptz)
+    (o->>'endsOnChange')::boolean, o->>'onLapse', (t->>'openedAt')::timestamptz, (t->>'leaseSeconds')::int,
+    case when o->>'onLapse' = 'note' then (t->>'expiresAt')::timestamptz else next_beat end,
+    case when o->>'onLapse' = 'note' then next_beat end, (t->>'expiresAt')::timestamptz)
   on conflict do nothing;
   if not found then return jsonb_build_object('kind', 'ref_taken'); end if;
   for g in select jsonb_array_elements(t->'grants') loop
@@ -235,7 +236,7 @@ begin
   end loop;
   update counter set n = n + 1 where scope = hour_scope and window_start = hour;
   insert into work (id, kind, state, due_at) values ((t->>'id')::uuid, 'task', 'task',
-    least(clock_timestamp() + make_interval(secs => (t->>'leaseSeconds')::int), (t->>'expiresAt')::timestamptz));
+    least(next_beat, (t->>'expiresAt')::timestamptz));
   perform append_audit(o->'audit');
   return jsonb_build_object('kind', 'opened');
 end $$;
@@ -301,7 +302,7 @@ begin
     refused := refuse_task(t.id);
     if refused is not null then return jsonb_build_object('kind', 'refused', 'reason', refused); end if;
   elsif t.expires_at > clock_timestamp()
-    and (t.state = 'suspended' or (t.state = 'open' and t.suspends_on_lapse and t.lease_until <= clock_timestamp())) then
+    and (t.state = 'suspended' or (t.state = 'open' and t.on_lapse = 'suspend' and t.lease_until <= clock_timestamp())) then
     return jsonb_build_object('kind', 'refused', 'reason', 'task_suspended');
   elsif t.state <> 'open' or t.expires_at <= clock_timestamp() or t.lease_until <= clock_timestamp() then
     return jsonb_build_object('kind', 'refused', 'reason', 'task_ended');
@@ -368,11 +369,20 @@ begin
   return jsonb_build_object('kind', 'intended');
 end $$;
 
+create function renewed_lease(t task) returns timestamptz language sql volatile as $$
+  select case t.on_lapse when 'note' then t.expires_at else clock_timestamp() + make_interval(secs => t.lease_seconds) end
+$$;
+
+create function next_silence(t task) returns timestamptz language sql volatile as $$
+  select case t.on_lapse when 'note' then clock_timestamp() + make_interval(secs => t.lease_seconds) end
+$$;
+
 -- A lease is written at most eight times per its length: the row is otherwise left alone. A lapsed one stays lapsed.
 create function renew_lease(task uuid) returns void language sql as $$
-  update task set lease_until = clock_timestamp() + make_interval(secs => lease_seconds)
-  where id = renew_lease.task and state = 'open' and lease_until > clock_timestamp()
-    and lease_until < clock_timestamp() + make_interval(secs => lease_seconds * 0.875)
+  update task t set lease_until = renewed_lease(t), silent_at = next_silence(t)
+  where t.id = renew_lease.task and t.state = 'open' and t.lease_until > clock_timestamp()
+    and case t.on_lapse when 'note' then coalesce(t.silent_at, t.opened_at) else t.lease_until end
+      < clock_timestamp() + make_interval(secs => t.lease_seconds * 0.875)
 $$;
 
 create function intend(i jsonb) returns jsonb language plpgsql as $$
@@ -588,8 +598,9 @@ begin
   end loop;
 end $$;
 
--- A due task: re-armed while its lease and life lie ahead. A suspended task keeps no lease.
-create function task_due(task uuid) returns text language plpgsql as $$
+-- A due task: re-armed while its lease and life lie ahead. A suspended task keeps no lease. `silence`: the event of a
+-- task that is silent and lives on, which is told once.
+create function task_due(task uuid, silence jsonb) returns text language plpgsql as $$
 declare
   t task;
   next_due timestamptz;
@@ -601,9 +612,13 @@ begin
   end if;
   if t.expires_at <= clock_timestamp() then return 'expired'; end if;
   if t.state = 'open' and t.lease_until <= clock_timestamp() then
-    return case when t.suspends_on_lapse then 'lapsed' else 'abandoned' end;
+    return case when t.on_lapse = 'suspend' then 'lapsed' else 'abandoned' end;
   end if;
-  next_due := case t.state when 'open' then least(t.lease_until, t.expires_at) else t.expires_at end;
+  if t.state = 'open' and t.silent_at <= clock_timestamp() then
+    update task set silent_at = null where id = task_due.task and silent_at <= clock_timestamp();
+    if found then perform append_audit(silence); end if;
+  end if;
+  next_due := case t.state when 'open' then least(t.lease_until, t.expires_at, next_silence(t)) else t.expires_at end;
   update work set due_at = next_due, attempts = 0 where id = task_due.task and kind = 'task';
   return 'rearmed';
 end $$;
@@ -854,14 +869,14 @@ begin
   -- A lapsed lease stays lapsed, unless that is what suspends it: a suspension would keep the task from the reaper, and a resumption give it a new one.
   update task t set state = 'suspended', state_reason = e->>'reason', suspended_along = false
   where t.id = suspend_task.task and t.expires_at > clock_timestamp()
-    and ((t.state = 'open' and (t.lease_until > clock_timestamp() or t.suspends_on_lapse))
+    and ((t.state = 'open' and (t.lease_until > clock_timestamp() or t.on_lapse = 'suspend'))
       or (t.state = 'suspended' and t.suspended_along));
   if not found then return false; end if;
   perform append_audit(e->'audit');
   for beneath in
     update task t set state = 'suspended', state_reason = 'parent task suspended', suspended_along = true
     where t.id = any(tree) and t.id <> suspend_task.task and t.state = 'open'
-      and (t.lease_until > clock_timestamp() or t.suspends_on_lapse)
+      and (t.lease_until > clock_timestamp() or t.on_lapse = 'suspend')
     returning t.id
   loop
     perform append_derived(e->'audit', beneath, 'parent task suspended', 'suspended', e->>'beneath');
@@ -891,7 +906,7 @@ begin
     select id from again);
   if cardinality(back) = 0 then return false; end if;
   update task t set state = 'open', state_reason = null, suspended_along = false,
-    lease_until = clock_timestamp() + make_interval(secs => t.lease_seconds) where t.id = any(back);
+    lease_until = renewed_lease(t), silent_at = next_silence(t) where t.id = any(back);
   perform append_audit(e->'audit');
   foreach beneath in array back loop
     if beneath <> resume_task.task then perform append_derived(e->'audit', beneath, 'parent task resumed', 'open'); end if;
@@ -907,7 +922,7 @@ declare
   refused text := refuse_task(task);
 begin
   if refused = 'task_ended' then return refused; end if;
-  update task t set lease_until = clock_timestamp() + make_interval(secs => t.lease_seconds)
+  update task t set lease_until = renewed_lease(t), silent_at = next_silence(t)
   where t.id = heartbeat_task.task and t.expires_at > clock_timestamp()
     and (t.state = 'suspended' or (t.state = 'open' and t.lease_until > clock_timestamp()));
   return refused;

@@ -110,7 +110,7 @@ const signals = z.strictObject({ from: z.array(subject).min(1).max(64) });
 
 /** What becomes of a task that leaves its path (docs/deviation.md). */
 const deviation = z.strictObject({
-  heartbeatLost: choice(['end', 'suspend'], ['note']).optional(),
+  heartbeatLost: choice(deviationActs).optional(),
   refused: z
     .strictObject({
       after: z.int().min(1).max(100),
@@ -118,7 +118,7 @@ const deviation = z.strictObject({
       do: choice(deviationActs),
     })
     .optional(),
-  refusedEffects: notBuilt('refusals by effect'),
+  refusedEffects: z.partialRecord(choice(effects), choice(deviationActs)).optional(),
   budgetSpent: choice(deviationActs).optional(),
   useOutsideGrant: choice(deviationActs).optional(),
   quarantine: duration({ min: '1s', max: '24h' }).optional(),

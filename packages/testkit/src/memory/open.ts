@@ -2,14 +2,13 @@ import { isClosed, isFrozen, type Opening, type OpenResult, type Task, type Use 
 import type { Reason } from '@mayfly/protocol';
 import { WindowCounter } from './limits.ts';
 import { isQuarantined } from './quarantine.ts';
-import type { MemoryRows } from './rows.ts';
+import type { MemoryRows, TaskRow } from './rows.ts';
 
 export type Opened = Exclude<OpenResult, { kind: 'opened' }> | { readonly kind: 'opened' };
 
 /** `open_task` of the migrations: limits, ref, task, grants, lease; the caller's transaction undoes it. */
 export function openTaskRow(rows: MemoryRows, opening: Opening, knownEpoch: number): Opened {
-  const { task, countedAs, maxOpen, opensPerHour, childrenMax, endsOnChange, suspendsOnLapse, audit } =
-    opening;
+  const { task, countedAs, maxOpen, opensPerHour, childrenMax, endsOnChange, onLapse, audit } = opening;
   const orphan = refuseChild(rows, task.parentId, childrenMax ?? 0);
   if (orphan !== null) return { kind: 'refused', reason: orphan };
   if (rows.epoch !== knownEpoch) return { kind: 'stale', epoch: rows.epoch };
@@ -24,21 +23,21 @@ export function openTaskRow(rows: MemoryRows, opening: Opening, knownEpoch: numb
   if (maxOpen !== null && live >= maxOpen) return { kind: 'refused', reason: 'too_many_open_tasks' };
   if (rows.tasks.has(task.id) || same.some((row) => row.task.owner === task.owner && sameRef(row.task, task)))
     return { kind: 'ref_taken' };
-  const leaseUntil = rows.inSeconds(task.leaseSeconds);
+  const lease = newLease(rows, { task, onLapse });
   const open = { state: 'open', stateReason: null, suspendedAlong: false, outcome: null } as const;
   rows.tasks.set(task.id, {
     task,
     countedAs,
     endsOnChange,
-    suspendsOnLapse,
+    onLapse,
     ...open,
-    leaseUntil,
+    ...lease,
     endedAt: null,
   });
   for (const grant of task.grants)
     rows.grants.set(grant.id, { grant, uses: 0, state: 'active', generation: 1 });
   hour.raise();
-  const dueAt = new Date(Math.min(leaseUntil.getTime(), task.expiresAt.getTime()));
+  const dueAt = new Date(Math.min(rows.inSeconds(task.leaseSeconds).getTime(), task.expiresAt.getTime()));
   const nothing = { taskId: null, notAfter: null, requestedAt: null, reach: null, attempts: 0 };
   rows.work.set(task.id, { id: task.id, kind: 'task', state: 'task', dueAt, ...nothing });
   rows.append(audit);
@@ -53,7 +52,7 @@ function sameRef(left: Task, right: Task): boolean {
 export function refuseTask(rows: MemoryRows, id: string): Reason | null {
   const [row, now] = [rows.tasks.get(id), rows.now()];
   const lapsed = row?.state === 'open' && row.leaseUntil <= now;
-  const over = lapsed && !row.suspendsOnLapse;
+  const over = lapsed && row.onLapse !== 'suspend';
   if (row === undefined || isClosed(row.state) || row.task.expiresAt <= now || over) return 'task_ended';
   const above = row.task.parentId === null ? null : refuseTask(rows, row.task.parentId);
   return above ?? (row.state === 'suspended' || lapsed ? 'task_suspended' : null);
@@ -86,6 +85,18 @@ export function useOnce(rows: MemoryRows, uses: readonly Use[]): Reason | null {
 export function renewLease(rows: MemoryRows, taskId: string): void {
   const row = rows.tasks.get(taskId);
   if (row?.state !== 'open' || row.leaseUntil <= rows.now()) return;
-  if (row.leaseUntil >= rows.inSeconds(row.task.leaseSeconds * 0.875)) return;
-  rows.tasks.set(taskId, { ...row, leaseUntil: rows.inSeconds(row.task.leaseSeconds) });
+  const until = row.onLapse === 'note' ? (row.silentAt ?? row.task.openedAt) : row.leaseUntil;
+  if (until >= rows.inSeconds(row.task.leaseSeconds * 0.875)) return;
+  rows.tasks.set(taskId, { ...row, ...newLease(rows, row) });
+}
+
+/** `renewed_lease` and `next_silence`. */
+export function newLease(
+  rows: MemoryRows,
+  { task, onLapse }: Pick<TaskRow, 'task' | 'onLapse'>,
+): Pick<TaskRow, 'leaseUntil' | 'silentAt'> {
+  const beat = rows.inSeconds(task.leaseSeconds);
+  return onLapse === 'note'
+    ? { leaseUntil: task.expiresAt, silentAt: beat }
+    : { leaseUntil: beat, silentAt: null };
 }

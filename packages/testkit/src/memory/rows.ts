@@ -2,6 +2,7 @@ import { canonicalText } from '@mayfly/audit';
 import type {
   AuditEvent,
   DenyWidened,
+  DeviationAct,
   Freeze,
   Grant,
   IssuanceRecord,
@@ -19,7 +20,9 @@ export interface TaskRow {
   readonly stateReason: string | null;
   readonly suspendedAlong: boolean;
   readonly endsOnChange: boolean;
-  readonly suspendsOnLapse: boolean;
+  readonly onLapse: DeviationAct;
+  /** `note`: when its silence is told; null: it was, or is not to be. */
+  readonly silentAt: Date | null;
   readonly outcome: string | null;
   readonly leaseUntil: Date;
   readonly endedAt: Date | null;

@@ -2,7 +2,7 @@ import type { AuditEvent, ClosedState, Ending, TaskFound, TaskStatus, Tasks } fr
 import { isClosed } from '@mayfly/core';
 import type { Reason } from '@mayfly/protocol';
 import { type MemoryFacts, readTask } from './facts.ts';
-import { openTaskRow, refuseTask, useOnce } from './open.ts';
+import { newLease, openTaskRow, refuseTask, useOnce } from './open.ts';
 import type { IssuanceRow, MemoryRows, TaskRow } from './rows.ts';
 
 /** Outcomes that the owner names; the other ends happen to a task. */
@@ -66,7 +66,7 @@ function heartbeat(rows: MemoryRows, id: string): Reason | null {
   const [row, refused] = [rows.tasks.get(id), refuseTask(rows, id)];
   if (row === undefined || refused === 'task_ended') return refused;
   const lapsed = row.state === 'open' && row.leaseUntil <= rows.now();
-  if (!lapsed) rows.tasks.set(id, { ...row, leaseUntil: rows.inSeconds(row.task.leaseSeconds) });
+  if (!lapsed) rows.tasks.set(id, { ...row, ...newLease(rows, row) });
   return refused;
 }
 
@@ -138,8 +138,8 @@ export function suspendTask(
   { reason, audit, beneath: type }: { reason: string; audit: AuditEvent; beneath?: string },
 ): Ending | undefined {
   const row = rows.tasks.get(id);
-  const holdsLease = ({ state, leaseUntil, suspendsOnLapse }: TaskRow) =>
-    state === 'open' && (leaseUntil > rows.now() || suspendsOnLapse);
+  const holdsLease = ({ state, leaseUntil, onLapse }: TaskRow) =>
+    state === 'open' && (leaseUntil > rows.now() || onLapse === 'suspend');
   if (row === undefined || row.task.expiresAt <= rows.now() || !(holdsLease(row) || isAlong(row)))
     return endingOf(rows, id);
   rows.tasks.set(id, { ...row, state: 'suspended', stateReason: reason, suspendedAlong: false });
@@ -183,9 +183,9 @@ function isAlong({ state, suspendedAlong }: TaskRow): boolean {
 }
 
 function reopen(rows: MemoryRows, row: TaskRow): void {
-  const { id, leaseSeconds } = row.task;
+  const { id } = row.task;
   const open = { state: 'open', stateReason: null, suspendedAlong: false } as const;
-  rows.tasks.set(id, { ...row, ...open, leaseUntil: rows.inSeconds(leaseSeconds) });
+  rows.tasks.set(id, { ...row, ...open, ...newLease(rows, row) });
   for (const grant of rows.grantsOf(id))
     if (grant.state === 'suspended')
       rows.grants.set(grant.grant.id, { ...grant, state: 'active', generation: grant.generation + 1 });

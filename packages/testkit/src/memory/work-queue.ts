@@ -1,4 +1,4 @@
-import type { Work, WorkQueue } from '@mayfly/core';
+import type { AuditEvent, Work, WorkQueue } from '@mayfly/core';
 import type { Random } from '../random.ts';
 import type { MemoryRows, WorkRow } from './rows.ts';
 
@@ -34,7 +34,7 @@ export function createMemoryQueue(rows: MemoryRows, random: Random): WorkQueue {
         if (work !== undefined) rows.work.set(id, { ...work, dueAt: rows.inSeconds(seconds) });
       }
     },
-    taskDue: async (taskId) => taskDue(rows, taskId),
+    taskDue: async (taskId, silence) => rows.atomically(() => taskDue(rows, taskId, silence)),
   };
 }
 
@@ -55,7 +55,11 @@ function claim(rows: MemoryRows, row: WorkRow, random: Random): Work {
   return { kind: 'issuance', issuanceId: row.id, state, plan, attempts, secondsPastNotAfter };
 }
 
-function taskDue(rows: MemoryRows, taskId: string): 'abandoned' | 'lapsed' | 'expired' | 'rearmed' | 'gone' {
+function taskDue(
+  rows: MemoryRows,
+  taskId: string,
+  silence: AuditEvent,
+): 'abandoned' | 'lapsed' | 'expired' | 'rearmed' | 'gone' {
   const row = rows.tasks.get(taskId);
   if (row === undefined || (row.state !== 'open' && row.state !== 'suspended')) {
     rows.work.delete(taskId);
@@ -63,8 +67,13 @@ function taskDue(rows: MemoryRows, taskId: string): 'abandoned' | 'lapsed' | 'ex
   }
   const { task, state, leaseUntil } = row;
   if (task.expiresAt <= rows.now()) return 'expired';
-  if (state === 'open' && leaseUntil <= rows.now()) return row.suspendsOnLapse ? 'lapsed' : 'abandoned';
-  const dueAt = state === 'open' && leaseUntil < task.expiresAt ? leaseUntil : task.expiresAt;
+  if (state === 'open' && leaseUntil <= rows.now()) return row.onLapse === 'suspend' ? 'lapsed' : 'abandoned';
+  if (state === 'open' && row.silentAt !== null && row.silentAt <= rows.now()) {
+    rows.tasks.set(taskId, { ...row, silentAt: null });
+    rows.append(silence);
+  }
+  const lookAgain = row.onLapse === 'note' ? rows.inSeconds(task.leaseSeconds) : leaseUntil;
+  const dueAt = state === 'open' && lookAgain < task.expiresAt ? lookAgain : task.expiresAt;
   const work = rows.work.get(taskId);
   if (work !== undefined) rows.work.set(taskId, { ...work, dueAt, attempts: 0 });
   return 'rearmed';

@@ -2,6 +2,7 @@ import type {
   AuditEvent,
   ClosedState,
   Delivery,
+  DeviationAct,
   FreezeScope,
   Grant,
   Intent,
@@ -72,7 +73,7 @@ export interface TaskWishes {
   readonly parent?: Task | null;
   readonly childrenMax?: number;
   readonly endsOnChange?: boolean;
-  readonly suspendsOnLapse?: boolean;
+  readonly onLapse?: DeviationAct;
   /** Whose limits it counts against; its owner's own unless said otherwise. */
   readonly countedAs?: string;
 }
@@ -120,14 +121,14 @@ export class Scene {
     };
     const { maxOpen = null, opensPerHour = null } = wishes;
     const audit = await this.event('task.opened', id);
-    const { endsOnChange = false, suspendsOnLapse = false } = wishes;
+    const { endsOnChange = false, onLapse = 'end' } = wishes;
     const limits = {
       countedAs,
       maxOpen,
       opensPerHour,
       childrenMax: parent === null ? null : childrenMax,
       endsOnChange,
-      suspendsOnLapse,
+      onLapse,
     };
     return { task, ...limits, audit };
   }
@@ -245,6 +246,10 @@ export class Scene {
   async end(task: Task, state: ClosedState = 'completed') {
     const audit = await this.event('task.ended', task.id);
     return this.store.tasks.end(task.id, { state, reason: `because ${state}`, audit });
+  }
+
+  async taskDue(id: string) {
+    return this.store.queue.taskDue(id, await this.event('task.deviated', id));
   }
 
   async suspend(task: Task, reason = 'look') {

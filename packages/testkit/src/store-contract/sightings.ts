@@ -7,6 +7,7 @@ export function describeSightings(scene: () => Scene): void {
   describe('sightings: counting', () => testCounting(scene));
   describe('sightings: acts', () => testActs(scene));
   describe('a lapsed lease that suspends', () => testLapse(scene));
+  describe('a lapsed lease that is noted', () => testSilence(scene));
   describe('quarantine', () => testQuarantine(scene));
 }
 
@@ -193,7 +194,7 @@ function testActs(scene: () => Scene): void {
 function testLapse(scene: () => Scene): void {
   test('a lapsed task that is to be suspended gives nothing and is kept alive by nothing, before a reaper comes', async () => {
     const { store } = scene();
-    const task = await scene().opened({ suspendsOnLapse: true });
+    const task = await scene().opened({ onLapse: 'suspend' });
     const child = await scene().opened({ parent: task });
     const intents = [await scene().intent(task), await scene().intent(child)];
     await store.leaveLease(task.id, -1);
@@ -203,34 +204,87 @@ function testLapse(scene: () => Scene): void {
         state: 'suspended',
         stateReason: 'lease lost',
       });
-    expect(await store.queue.taskDue(task.id)).toBe('lapsed');
+    expect(await scene().taskDue(task.id)).toBe('lapsed');
   });
 
   test('it is suspended with what is out and what is beneath, and a resumption gives a new lease', async () => {
     const { store } = scene();
-    const task = await scene().opened({ suspendsOnLapse: true });
+    const task = await scene().opened({ onLapse: 'suspend' });
     const child = await scene().opened({ parent: task });
     const out = await scene().delivered(task);
     await store.leaveLease(task.id, -1);
     expect((await scene().suspend(task, 'lease lost'))?.state).toBe('suspended');
     expect((await store.work(out.plan.issuanceId))?.state).toBe('revoking');
     expect((await scene().fresh(child)).status.state).toBe('suspended');
-    expect(await store.queue.taskDue(task.id)).toBe('rearmed');
+    expect(await scene().taskDue(task.id)).toBe('rearmed');
     expect((await scene().resume(task))?.resumed).toBe(true);
     expect((await store.tasks.heartbeat(task.id))?.state).toBe('open');
   });
 
   test('its maximum age ends it all the same, and another task is abandoned as before', async () => {
     const { store } = scene();
-    const [old, other] = [await scene().opened({ suspendsOnLapse: true }), await scene().opened()];
+    const [old, other] = [await scene().opened({ onLapse: 'suspend' }), await scene().opened()];
     const intent = await scene().intent(old);
     await store.leaveLease(old.id, -1);
     await store.passExpiry(old.id);
     expect(saying(await store.ledger.intend(intent))).toBe('task_ended');
-    expect(await store.queue.taskDue(old.id)).toBe('expired');
+    expect(await scene().taskDue(old.id)).toBe('expired');
     await store.leaveLease(other.id, -1);
-    expect(await store.queue.taskDue(other.id)).toBe('abandoned');
+    expect(await scene().taskDue(other.id)).toBe('abandoned');
     expect((await scene().suspend(other))?.state).toBe('open');
+  });
+}
+
+function testSilence(scene: () => Scene): void {
+  const told = async (task: Task) => scene().store.bodies('task.deviated', task.id);
+
+  test('a task whose silence is only noted lives on, and a beat makes it heard again', async () => {
+    const { store } = scene();
+    const task = await scene().opened({ onLapse: 'note' });
+    await store.leaveLease(task.id, -1);
+    expect(saying(await store.ledger.intend(await scene().intent(task)))).toBe('intended');
+    expect(await scene().taskDue(task.id)).toBe('rearmed');
+    expect(await scene().taskDue(task.id)).toBe('rearmed');
+    expect(await told(task)).toHaveLength(1);
+    expect((await store.tasks.heartbeat(task.id))?.state).toBe('open');
+    await scene().taskDue(task.id);
+    expect(await told(task)).toHaveLength(1);
+    await store.leaveLease(task.id, -1);
+    await scene().taskDue(task.id);
+    expect(await told(task)).toHaveLength(2);
+  });
+
+  test('it is looked at again after a lease, and its maximum age ends it', async () => {
+    const { store } = scene();
+    const task = await scene().opened({ onLapse: 'note' });
+    await store.makeDue(task.id);
+    expect(await scene().taskDue(task.id)).toBe('rearmed');
+    expect(await told(task)).toEqual([]);
+    const dueInSeconds = (await store.work(task.id))?.dueInSeconds ?? 0;
+    expect(dueInSeconds).toBeGreaterThan(55);
+    expect(dueInSeconds).toBeLessThanOrEqual(60);
+    await store.passExpiry(task.id);
+    expect(await scene().taskDue(task.id)).toBe('expired');
+  });
+
+  test('what is delivered is a sign of life too', async () => {
+    const { store } = scene();
+    const task = await scene().opened({ onLapse: 'note' });
+    await store.leaveLease(task.id, -1);
+    await scene().delivered(task);
+    await scene().taskDue(task.id);
+    expect(await told(task)).toEqual([]);
+  });
+
+  test('a suspended task is not silent, and a resumption listens anew', async () => {
+    const { store } = scene();
+    const task = await scene().opened({ onLapse: 'note' });
+    await scene().suspend(task);
+    await store.leaveLease(task.id, -1);
+    await scene().taskDue(task.id);
+    await scene().resume(task);
+    await scene().taskDue(task.id);
+    expect(await told(task)).toEqual([]);
   });
 }
 

@@ -145,7 +145,7 @@ function testTasks(scene: () => Scene): void {
     const task = await scene().opened();
     await store.makeDue(task.id);
     expect(await scene().claim(task.id)).toEqual([{ kind: 'task', taskId: task.id, attempts: 1 }]);
-    expect(await store.queue.taskDue(task.id)).toBe('rearmed');
+    expect(await scene().taskDue(task.id)).toBe('rearmed');
     const work = await store.work(task.id);
     expect(work).toMatchObject({ state: 'task', attempts: 0 });
     expect(work?.dueInSeconds).toBeGreaterThan(50);
@@ -155,9 +155,9 @@ function testTasks(scene: () => Scene): void {
     const { store } = scene();
     const task = await scene().opened();
     await store.leaveLease(task.id, -1);
-    expect(await store.queue.taskDue(task.id)).toBe('abandoned');
+    expect(await scene().taskDue(task.id)).toBe('abandoned');
     await store.passExpiry(task.id);
-    expect(await store.queue.taskDue(task.id)).toBe('expired');
+    expect(await scene().taskDue(task.id)).toBe('expired');
   });
 
   test('a suspended task keeps no lease, but expires', async () => {
@@ -165,10 +165,10 @@ function testTasks(scene: () => Scene): void {
     const task = await scene().opened({ lifeSeconds: 500 });
     await scene().suspend(task);
     await store.leaveLease(task.id, -1);
-    expect(await store.queue.taskDue(task.id)).toBe('rearmed');
+    expect(await scene().taskDue(task.id)).toBe('rearmed');
     expect((await store.work(task.id))?.dueInSeconds).toBeGreaterThan(400);
     await store.passExpiry(task.id);
-    expect(await store.queue.taskDue(task.id)).toBe('expired');
+    expect(await scene().taskDue(task.id)).toBe('expired');
   });
 
   test('a resumed task is looked at at once, so that its lease counts again', async () => {
@@ -177,14 +177,14 @@ function testTasks(scene: () => Scene): void {
     await scene().suspend(task);
     await scene().resume(task);
     expect((await store.work(task.id))?.dueInSeconds).toBeLessThanOrEqual(0);
-    expect(await store.queue.taskDue(task.id)).toBe('rearmed');
+    expect(await scene().taskDue(task.id)).toBe('rearmed');
   });
 
   test('an ended and an unknown task are gone', async () => {
     const { store } = scene();
     const task = await scene().opened();
     await scene().end(task);
-    expect(await store.queue.taskDue(task.id)).toBe('gone');
-    expect(await store.queue.taskDue(store.newId())).toBe('gone');
+    expect(await scene().taskDue(task.id)).toBe('gone');
+    expect(await scene().taskDue(store.newId())).toBe('gone');
   });
 }
