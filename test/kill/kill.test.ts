@@ -168,6 +168,8 @@ const reads = [
   'tasks.findByGrant',
   'tasks.ending',
   'revocations.measure',
+  'revocations.tasksOf',
+  'revocations.isCut',
   'revocations.find',
   'queue.lanes',
   'deny.untold',

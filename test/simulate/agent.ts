@@ -122,7 +122,7 @@ class Agent {
     const ref = this.#random.below(3) === 0 ? null : this.#ref();
     await this.#retrying('open', async (ports) => {
       const request = { ...this.#opening(parent.name, ref), ancestors: [] };
-      const { task } = await openTask(request, { uses, idempotencyKey: null }, ports);
+      const { task } = await openTask(request, { uses, attested: [], idempotencyKey: null }, ports);
       this.#clients.oracles.intents.onOpened(assertion);
       this.#learn(task);
     });
@@ -150,7 +150,7 @@ class Agent {
       const found = await ports.tasks.find(id);
       if (found === undefined) return;
       const ancestors = await lineageOf(found.task, ports);
-      const use = { uses: [], idempotencyKey: null };
+      const use = { uses: [], attested: [], idempotencyKey: null };
       const { task } = await openTask({ ...this.#opening(child.name, this.#ref()), ancestors }, use, ports);
       this.#learn(task);
     });

@@ -141,6 +141,7 @@ const issuer: TrustedIssuer = {
   maxLifetimeSeconds: 3600,
   replay: 'once',
   people: false,
+  events: null,
 };
 
 /** Without `revoker`: deny.ts then writes with the broker's own identity and asks STS for nothing. */

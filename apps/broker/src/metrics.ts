@@ -4,12 +4,8 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 export function createMetrics(insecure: readonly string[]) {
   const registry = new Registry();
   const registers = [registry];
-  const weak = new Gauge({
-    name: 'mayfly_insecure',
-    help: 'Settings that weaken this installation',
-    labelNames: ['setting'],
-    registers,
-  });
+  const help = 'Settings that weaken this installation';
+  const weak = new Gauge({ name: 'mayfly_insecure', help, labelNames: ['setting'], registers });
   for (const setting of insecure) weak.set({ setting }, 1);
   return {
     registry,
@@ -29,6 +25,12 @@ export function createMetrics(insecure: readonly string[]) {
       name: 'mayfly_http_requests_total',
       help: 'Requests by route and status',
       labelNames: ['route', 'status'],
+      registers,
+    }),
+    securityEvents: new Counter({
+      name: 'mayfly_security_events_total',
+      help: 'Security events by what became of them (received, seen, or the reason of the refusal)',
+      labelNames: ['result'],
       registers,
     }),
     inFlight: new Gauge({ name: 'mayfly_http_in_flight', help: 'Requests being served', registers }),

@@ -29,7 +29,7 @@ function trusting(...names: readonly string[]) {
         },
       })),
     }),
-    readEpoch: async () => ({ epoch: state.epoch, isOlder: false }),
+    readEpoch: async () => ({ epoch: state.epoch, isOlder: false, hasCuts: false }),
     version: unused,
     history: unused,
     apply: unused,

@@ -1,9 +1,16 @@
-import { type AttestorOptions, createAttestor } from '@mayfly/attestors';
+import {
+  type AttestorOptions,
+  createAttestor,
+  createTransmitter,
+  type Transmitter,
+  transmitterOf,
+} from '@mayfly/attestors';
 import {
   type Attestor,
   Fault,
   type Policies,
   type PolicySet,
+  Refusal,
   type Template,
   type TrustedIssuer,
 } from '@mayfly/core';
@@ -26,6 +33,8 @@ export interface PolicyCacheOptions {
 /** What decides, as of the last epoch that this replica has seen. Replaced whole, never changed in place. */
 export interface PolicyCache extends Policies {
   attestor(iss: string): Attestor | undefined;
+  /** Who must answer for a security event, and of which TrustedIssuer; a Refusal `event_issuer_unknown` for nobody's. */
+  transmitter(set: string): { readonly issuer: TrustedIssuer; readonly transmitter: Transmitter };
   /** The last set in use here, without I/O. */
   known(): PolicySet | undefined;
 }
@@ -34,6 +43,7 @@ export function createPolicyCache(options: PolicyCacheOptions): PolicyCache {
   const { documents } = options.store;
   const versions = new Map<string, Template>();
   const attestors = new Map<string, { readonly spec: string; readonly attestor: Attestor }>();
+  const transmitters = new Map<string, { readonly spec: string; readonly transmitter: Transmitter }>();
   let current: PolicySet | undefined;
   let recovered: number | undefined;
   let loading: Promise<PolicySet> | undefined;
@@ -58,15 +68,15 @@ export function createPolicyCache(options: PolicyCacheOptions): PolicyCache {
     known: () => current,
     current: async () => current ?? load(),
     refresh: async () => {
-      const { epoch, isOlder } = await documents.readEpoch();
+      const { epoch, isOlder, hasCuts } = await documents.readEpoch();
       const atLeast = async () => {
         if (current !== undefined && current.epoch >= epoch) return current;
         const loaded = await load();
         return loaded.epoch >= epoch ? loaded : load();
       };
       const set = await atLeast();
-      // Never kept: the next look may find it recovered.
-      return isOlder ? { ...set, recoveryRequired: true } : set;
+      // Never kept: the next look may find it otherwise.
+      return isOlder || hasCuts ? { ...set, recoveryRequired: isOlder, hasCuts } : set;
     },
     version: async (name, version) => {
       const key = `${name}@${version}`;
@@ -91,6 +101,21 @@ export function createPolicyCache(options: PolicyCacheOptions): PolicyCache {
       makeRoom(attestors, options.attestorsMax);
       attestors.set(iss, { spec, attestor });
       return attestor;
+    },
+    transmitter: (set) => {
+      const iss = transmitterOf(set, options.attestors.token);
+      const named = [...(current?.issuers.values() ?? [])].filter((one) => one.events?.transmitter === iss);
+      const [issuer] = named;
+      // Lint refuses two of one transmitter; should two be in force all the same, neither decides unseen.
+      if (iss === undefined || issuer === undefined || named.length > 1)
+        throw new Refusal('event_issuer_unknown');
+      const made = transmitters.get(iss);
+      const spec = specOf(issuer);
+      if (made?.spec === spec) return { issuer, transmitter: made.transmitter };
+      const transmitter = createTransmitter(issuer, options.attestors);
+      makeRoom(transmitters, options.attestorsMax);
+      transmitters.set(iss, { spec, transmitter });
+      return { issuer, transmitter };
     },
   };
 }

@@ -1,4 +1,5 @@
 export { createAttestor } from './create-attestor.ts';
+export { createTransmitter, type Transmitter, transmitterOf } from './events/transmitter.ts';
 export {
   type AddressClass,
   classifyAddress,

@@ -24,6 +24,7 @@ export function trusted(more: Partial<TrustedIssuer> = {}): TrustedIssuer {
     maxLifetimeSeconds: 3600,
     replay: 'reuse',
     people: false,
+    events: null,
     ...more,
   };
 }

@@ -3,6 +3,7 @@ import { Refusal } from './errors.ts';
 import type { ExchangePorts } from './exchange-ports.ts';
 import type { TaskFound, Use } from './ports.ts';
 import { type Presented, type Proven, provesKey } from './proof.ts';
+import type { Attested } from './security-event.ts';
 import type { PolicySet } from './template.ts';
 import {
   type Actor,
@@ -36,6 +37,8 @@ export interface Caller {
   readonly parent: TaskFound | null;
   /** What this call uses up when it is granted. */
   readonly uses: readonly Use[];
+  /** The assertions that it came with, its own and its actor's. */
+  readonly attested: readonly Attested[];
   readonly assertionDigest: string | null;
 }
 
@@ -85,6 +88,7 @@ interface Spoken {
   /** Audience of the tool token that was shown; only its own server may act upon it. */
   readonly toolAudience: string | null;
   readonly uses: readonly Use[];
+  readonly attested: readonly Attested[];
   readonly assertionDigest: string | null;
 }
 
@@ -98,6 +102,7 @@ async function attestSubject(token: string, context: Context): Promise<Spoken> {
     task: null,
     toolAudience: null,
     uses: usesOf(workload),
+    attested: [attestedBy(workload)],
     assertionDigest: workload.assertionId,
   };
 }
@@ -124,7 +129,7 @@ async function attestOwnToken(token: string, { ports, now }: Context): Promise<S
   if (task === undefined) throw new Refusal('assertion_invalid', { detail: 'token of an unknown task' });
   const { workload: identity, actors } = task.task;
   const toolAudience = tool?.audience ?? null;
-  const nothing = { mayAct: null, uses: [], assertionDigest: null };
+  const nothing = { mayAct: null, uses: [], attested: [], assertionDigest: null };
   return { identity, actors, boundTo: confirmation, task, toolAudience, ...nothing };
 }
 
@@ -132,6 +137,7 @@ interface Acting {
   readonly actor: Actor;
   readonly boundTo: Confirmation | null;
   readonly uses: readonly Use[];
+  readonly attested: readonly Attested[];
   readonly assertionDigest: string;
 }
 
@@ -145,7 +151,7 @@ async function attestActor(token: string, spoken: Spoken, context: Context): Pro
   if (spoken.toolAudience !== null) refuseOtherServer(actor, spoken.toolAudience, context);
   if (spoken.actors.length >= actorsMax) throw new Refusal('delegation_too_deep');
   const { confirmation: boundTo = null, assertionId: assertionDigest } = workload;
-  return { actor, boundTo, uses: usesOf(workload), assertionDigest };
+  return { actor, boundTo, uses: usesOf(workload), attested: [attestedBy(workload)], assertionDigest };
 }
 
 /** A tool may go on from a token only as its actor, and only the tool that it was made for. */
@@ -171,8 +177,13 @@ function callerOf(spoken: Spoken, acting: Acting | null, { confirmation, use }: 
     viaTask: acting === null ? task : null,
     parent: task,
     uses,
+    attested: [...spoken.attested, ...(acting?.attested ?? [])],
     assertionDigest: spoken.assertionDigest ?? acting?.assertionDigest ?? null,
   };
+}
+
+function attestedBy({ issuerName, subject, assertionIssuedAt }: Workload): Attested {
+  return { issuerName, subject, ...(assertionIssuedAt === undefined ? {} : { issuedAt: assertionIssuedAt }) };
 }
 
 function usesOf({ replay, assertionId, assertionExpiresAt, assertionIssuedAt }: Workload): readonly Use[] {

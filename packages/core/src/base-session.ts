@@ -64,7 +64,7 @@ async function makeBase(base: MintPlan, minter: Minter, { ports, policy }: Conte
     plan: base,
     epoch: policy.epoch,
     generation: base.generation,
-    use: { uses: [], idempotencyKey: null },
+    use: { uses: [], attested: [], idempotencyKey: null },
     opening: null,
     budget: { exchanges: null, perMinute: null },
     above: [],

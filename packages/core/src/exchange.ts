@@ -247,6 +247,7 @@ function intentOf(
     generation: plan.generation,
     use: {
       uses: caller.uses,
+      attested: caller.attested,
       idempotencyKey: key === null ? null : { digest: ports.digest(['token', found.task.owner, key]) },
     },
     opening: found.opening,

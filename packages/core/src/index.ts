@@ -22,6 +22,7 @@ export * from './review.ts';
 export * from './revocation.ts';
 export * from './roles.ts';
 export * from './secret.ts';
+export * from './security-event.ts';
 export * from './signal.ts';
 export * from './task.ts';
 export * from './template.ts';

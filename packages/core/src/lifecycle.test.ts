@@ -30,7 +30,7 @@ const request: OpenRequest = {
   opener: null,
   ...byItself,
 };
-const noUse: SingleUse = { uses: [], idempotencyKey: null };
+const noUse: SingleUse = { uses: [], attested: [], idempotencyKey: null };
 const once = (digest: string): SingleUse => ({
   ...noUse,
   uses: [{ digest, expiresAt: new Date('2026-07-02T00:00:00Z'), replayed: 'assertion_replayed' }],

@@ -1,7 +1,7 @@
 import type { EndMethod, Reason } from '@mayfly/protocol';
 import type { DeviationAct, Sighting } from './deviation.ts';
 import type { MintPlan } from './minter.ts';
-import type { Reviews } from './review.ts';
+import type { Attested } from './security-event.ts';
 import type { ClosedState, Grant, Task, TaskStatus } from './task.ts';
 import type { PolicySet, Template } from './template.ts';
 import type { Workload } from './workload.ts';
@@ -80,9 +80,10 @@ export interface Use {
   readonly replayed: 'assertion_replayed' | 'dpop_replayed';
 }
 
-/** What a call uses up, and its Idempotency-Key. */
+/** What a call uses up, its Idempotency-Key, and the assertions that it came with. */
 export interface SingleUse {
   readonly uses: readonly Use[];
+  readonly attested: readonly Attested[];
   readonly idempotencyKey: { readonly digest: string } | null;
 }
 
@@ -218,50 +219,6 @@ export interface Tasks {
    * or never was.
    */
   endGrant(grantId: string, end: { audit: AuditEvent }): Promise<boolean>;
-}
-
-/** What a revocation names: one thing, or all that a workload, template, issuer or provider has at the time of asking. */
-export interface RevocationScope {
-  readonly by: 'task' | 'grant' | 'workload' | 'template' | 'issuer' | 'provider';
-  /** UUID of a task or grant, `ISSUERNAME/SUBJECT` of a workload, else the document's name. */
-  readonly name: string;
-}
-
-export interface RevocationRequest extends RevocationScope {
-  readonly id: string;
-  readonly reason: string;
-  readonly requestedBy: string;
-}
-
-export interface RevocationStatus extends RevocationRequest {
-  readonly requestedAt: Date;
-  readonly doneAt: Date | null;
-  /** Tasks, or grants for `grant` and `provider`: at the time of asking, and still to be ended. */
-  readonly total: number;
-  readonly remaining: number;
-  /** Credentials whose end the cloud has not confirmed, and those that only expiry ends. */
-  readonly pending: number;
-  readonly byExpiry: number;
-}
-
-export interface RevocationBatch {
-  readonly id: string;
-  readonly reason: string;
-  readonly requestedBy: string;
-  readonly total: number;
-  readonly targets: readonly { readonly kind: 'task' | 'grant'; readonly id: string }[];
-}
-
-/** Ends of many, as rows that any replica goes on with. What was opened after the request is not part of it. */
-export interface Revocations extends Reviews {
-  /** How many tasks or grants it would end now. */
-  measure(scope: RevocationScope): Promise<number>;
-  request(revocation: RevocationRequest, audit: AuditEvent): Promise<void>;
-  find(id: string): Promise<RevocationStatus | undefined>;
-  /** The next that is due, kept from other replicas for `leaseSeconds`; null when none is. */
-  claim(options: { limit: number; leaseSeconds: number }): Promise<RevocationBatch | null>;
-  /** After a batch. `audit` is appended when that was all, once. */
-  settle(id: string, audit: AuditEvent): Promise<'more' | 'waiting' | 'done'>;
 }
 
 /** One claimed piece of work. A claim moves `due_at` by the backoff; `settle` deletes the row at the confirmed end. */

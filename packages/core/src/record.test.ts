@@ -45,7 +45,7 @@ const request: ExchangeRequest = {
 const caller: Caller = {
   identity,
   name: 'agents/reconciler',
-  ...{ actors: [], confirmation: {}, boundTo: null, viaTask: null, parent: null, uses: [] },
+  ...{ actors: [], confirmation: {}, boundTo: null, viaTask: null, parent: null, uses: [], attested: [] },
   assertionDigest: 'digest-of-the-assertion',
 };
 

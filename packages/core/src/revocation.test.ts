@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { coreWorld, lostAnswer, posting, reading, reasonOf, type World } from '@mayfly/testkit';
-import type { RevocationScope } from './ports.ts';
+import type { RevocationScope } from './revocation.ts';
 import { advanceRevocations } from './revocation.ts';
 
 async function worldWithTasks(count: number): Promise<World> {

@@ -1,6 +1,54 @@
 import { auditEvent } from './audit-event.ts';
 import { endTask, type LifecyclePorts } from './lifecycle.ts';
-import type { RevocationBatch, Revocations } from './ports.ts';
+import type { AuditEvent } from './ports.ts';
+import type { Reviews } from './review.ts';
+import type { EventInbox } from './security-event.ts';
+
+/** What a revocation names: one thing, or all that a workload, template, issuer or provider has at the time of asking. */
+export interface RevocationScope {
+  readonly by: 'task' | 'grant' | 'workload' | 'session' | 'template' | 'issuer' | 'provider';
+  /** UUID of a task or grant, `ISSUERNAME/SUBJECT` of a workload or session, else the document's name. */
+  readonly name: string;
+}
+
+export interface RevocationRequest extends RevocationScope {
+  readonly id: string;
+  /** Of a session: the tasks that were opened with assertions from before, or that do not say. */
+  readonly attestedBefore?: Date;
+  readonly reason: string;
+  readonly requestedBy: string;
+}
+
+export interface RevocationStatus extends RevocationRequest {
+  readonly requestedAt: Date;
+  readonly doneAt: Date | null;
+  /** Tasks, or grants for `grant` and `provider`: at the time of asking, and still to be ended. */
+  readonly total: number;
+  readonly remaining: number;
+  /** Credentials whose end the cloud has not confirmed, and those that only expiry ends. */
+  readonly pending: number;
+  readonly byExpiry: number;
+}
+
+export interface RevocationBatch {
+  readonly id: string;
+  readonly reason: string;
+  readonly requestedBy: string;
+  readonly total: number;
+  readonly targets: readonly { readonly kind: 'task' | 'grant'; readonly id: string }[];
+}
+
+/** Ends of many, as rows that any replica goes on with. What was opened after the request is not part of it. */
+export interface Revocations extends Reviews, EventInbox {
+  /** How many tasks or grants it would end now. */
+  measure(scope: RevocationScope): Promise<number>;
+  request(revocation: RevocationRequest, audit: AuditEvent): Promise<void>;
+  find(id: string): Promise<RevocationStatus | undefined>;
+  /** The next that is due, kept from other replicas for `leaseSeconds`; null when none is. */
+  claim(options: { limit: number; leaseSeconds: number }): Promise<RevocationBatch | null>;
+  /** After a batch. `audit` is appended when that was all, once. */
+  settle(id: string, audit: AuditEvent): Promise<'more' | 'waiting' | 'done'>;
+}
 
 export interface RevocationPorts extends LifecyclePorts {
   readonly revocations: Revocations;

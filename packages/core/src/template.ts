@@ -107,6 +107,20 @@ export interface TrustedIssuer {
   readonly maxLifetimeSeconds: number;
   readonly replay: 'once' | 'reuse';
   readonly people: boolean;
+  /** Who may tell what became of its subjects. */
+  readonly events: EventTransmitter | null;
+}
+
+/** A transmitter of security events (SSF 1.0, RFC 8935). */
+export interface EventTransmitter {
+  /** Exact `iss` of its events. */
+  readonly transmitter: string;
+  readonly audience: string;
+  readonly algorithms: readonly string[];
+  readonly jwksUri: string | null;
+  readonly jwksFile: string | null;
+  readonly caFile: string | null;
+  readonly endsPerMinute: number;
 }
 
 /** The API server that is asked whether a Kubernetes token is still good. */
@@ -180,6 +194,8 @@ export interface PolicySet {
   readonly epoch: number;
   /** The database was found to be an older state than was known: nothing is issued from what it says. */
   readonly recoveryRequired?: boolean;
+  /** Some assertions do not count any more: it is to be asked which. */
+  readonly hasCuts?: boolean;
   /** Where nothing is issued. */
   readonly freezes: readonly Freeze[];
   /** By exact `iss`. */

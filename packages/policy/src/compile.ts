@@ -186,6 +186,23 @@ export function compileTrustedIssuer(
     maxLifetimeSeconds: parseSeconds(spec.maxLifetime),
     replay: spec.replay,
     people: spec.people,
+    events: compileEvents(spec, brokerIssuer),
+  };
+}
+
+function compileEvents(
+  { events, issuer }: DocumentOf<'TrustedIssuer'>['spec'],
+  brokerIssuer: string,
+): TrustedIssuer['events'] {
+  if (events === undefined) return null;
+  return {
+    transmitter: events.transmitter ?? issuer,
+    audience: events.audience ?? brokerIssuer,
+    algorithms: events.algorithms,
+    jwksUri: events.jwksUri ?? null,
+    jwksFile: events.jwksFile ?? null,
+    caFile: events.caFile ?? null,
+    endsPerMinute: events.endsPerMinute,
   };
 }
 

@@ -33,6 +33,7 @@ export function lintIssuer(
       );
   lintKeySources(spec, report);
   lintMachines(spec, report);
+  lintEvents(metadata.name, spec, { known, report });
   if (spec.people && spec.replay === 'reuse')
     report(
       'SECURITY',
@@ -59,6 +60,36 @@ function lintKeySources(spec: Spec, report: Report): void {
     );
   if (spec.tokenFile !== undefined && spec.jwksFile !== undefined)
     report('WARN', 'never-used', ['spec', 'tokenFile'], 'keys in a file need no token; leave it out');
+}
+
+/** Events are routed by exact `iss`, and of its own an issuer has keys only where it signs assertions with them. */
+function lintEvents(
+  name: string,
+  { events, ...spec }: Spec,
+  { known, report }: { known: Known; report: Report },
+): void {
+  if (events === undefined) return;
+  const at = ['spec', 'events'] as const;
+  const transmitter = events.transmitter ?? spec.issuer;
+  const twin = known
+    .beside('TrustedIssuer', name)
+    .find(({ spec: one }) => one.events && (one.events.transmitter ?? one.issuer) === transmitter);
+  if (twin !== undefined)
+    report(
+      'ERROR',
+      'transmitter-twice',
+      [...at, 'transmitter'],
+      `TrustedIssuer ${twin.metadata.name} has this transmitter already; each needs one of its own`,
+    );
+  if (spec.type === 'spiffe' && events.transmitter === undefined)
+    report('ERROR', 'transmitter-missing', at, 'a trust domain pushes no events; name their transmitter');
+  if (events.jwksUri !== undefined && events.jwksFile !== undefined)
+    report(
+      'ERROR',
+      'two-key-sources',
+      [...at, 'jwksFile'],
+      'jwksUri and jwksFile exclude each other; keep one',
+    );
 }
 
 function lintMachines(spec: Spec, report: Report): void {

@@ -1,3 +1,4 @@
+import { eventErrors } from './errors/events.ts';
 import { identityErrors } from './errors/identity.ts';
 import { operationErrors } from './errors/operation.ts';
 import { requestErrors } from './errors/request.ts';
@@ -9,6 +10,7 @@ import { targetErrors } from './errors/target.ts';
 export const errorCodes = {
   ...requestErrors,
   ...identityErrors,
+  ...eventErrors,
   ...targetErrors,
   ...operationErrors,
   ...signInErrors,

@@ -26,6 +26,15 @@ export interface DocumentSet {
   readonly documents: readonly StoredDocument[];
 }
 
+/** One small read: what has moved since. */
+export interface EpochRead {
+  readonly epoch: number;
+  /** The database is older than what this process has known. */
+  readonly isOlder: boolean;
+  /** Some assertions do not count any more. */
+  readonly hasCuts: boolean;
+}
+
 export interface DocumentChanges {
   readonly set: string;
   readonly upserts: readonly {
@@ -54,7 +63,7 @@ export interface Documents {
   /** What is in force, every row's MAC checked: one that does not hold is a Fault, never skipped. */
   load(): Promise<DocumentSet>;
   /** `isOlder`: the database is an older state than was known, and nothing is issued (contract.md section 6). */
-  readEpoch(): Promise<{ readonly epoch: number; readonly isOlder: boolean }>;
+  readEpoch(): Promise<EpochRead>;
   version(kind: string, name: string, version: number): Promise<StoredDocument | undefined>;
   history(
     kind: string,
@@ -74,11 +83,11 @@ export function createDocuments(database: Database, mac: RowMac, highWater: High
     load: () =>
       orFault(() => prisma.$transaction((tx) => load(tx, mac), { isolationLevel: 'RepeatableRead' })),
     readEpoch: async () => {
-      const text =
-        'select epoch::float8 as epoch, needs_recovery(c, $1::jsonb) as "isOlder" from config_epoch c';
+      const text = `select epoch::float8 as epoch, needs_recovery(c, $1::jsonb) as "isOlder",
+           exists (select from subject_cut) as "hasCuts" from config_epoch c`;
       const values = [JSON.stringify(highWater.known)];
-      const [row] = await database.call<{ epoch: number; isOlder: boolean }>('read_epoch', text, values);
-      return row ?? { epoch: 0, isOlder: false };
+      const [row] = await database.call<EpochRead>('read_epoch', text, values);
+      return row ?? { epoch: 0, isOlder: false, hasCuts: false };
     },
     version: async (kind, name, version) => {
       const row = await orFault(() =>

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { canonicalText } from '@mayfly/audit';
 import type {
+  Attested,
   AuditEvent,
   Delivery,
   Intent,
@@ -59,7 +60,9 @@ export function encodeIntent(
     uses: encodeUses(use.uses),
     idempotencyDigest: use.idempotencyKey?.digest ?? null,
     known: options.known,
-    opening: opening === null ? null : encodeOpening(opening, options.known),
+    attested: encodeAttested(use.attested),
+    opening:
+      opening === null ? null : encodeOpening(opening, { known: options.known, attested: use.attested }),
     exchangesMax: budget.exchanges,
     perMinute: budget.perMinute,
     above,
@@ -76,7 +79,10 @@ export function encodeSighting(sighting: Sighting): Record<string, unknown> {
   return { ...sighting, audit: encodeAudit(sighting.audit) };
 }
 
-export function encodeOpening(opening: Opening, known: Mark | null): Record<string, unknown> {
+export function encodeOpening(
+  opening: Opening,
+  { known, attested }: { known: Mark | null; attested: readonly Attested[] },
+): Record<string, unknown> {
   const { task, countedAs, maxOpen, opensPerHour, childrenMax, endsOnChange, onLapse, audit } = opening;
   const { workload, grants, openedAt, expiresAt, ...rest } = task;
   return {
@@ -89,6 +95,7 @@ export function encodeOpening(opening: Opening, known: Mark | null): Record<stri
     known,
     endsOnChange,
     onLapse,
+    attested: encodeAttested(attested),
     audit: encodeAudit(audit),
     task: {
       ...rest,
@@ -116,6 +123,14 @@ export function encodeUses(uses: SingleUse['uses']): readonly Record<string, str
     expiresAt: expiresAt.toISOString(),
     ...(issuedAt === undefined ? {} : { issuedAt: issuedAt.toISOString() }),
     replayed,
+  }));
+}
+
+export function encodeAttested(attested: readonly Attested[]): readonly Record<string, string>[] {
+  return attested.map(({ issuerName, subject, issuedAt }) => ({
+    issuerName,
+    subject,
+    ...(issuedAt === undefined ? {} : { issuedAt: issuedAt.toISOString() }),
   }));
 }
 

@@ -64,6 +64,8 @@ export async function keepPartitions(database: Database, retentionDays: number):
     r as (delete from replay where expires_at < now() - interval '1 hour'),
     d as (delete from sighting where at < now() - interval '1 day'),
     q as (delete from quarantine where until < now()),
+    u as (delete from subject_cut where until < now()),
+    e as (delete from security_event where received_at < now() - interval '8 days'),
     s as (delete from sign_in where expires_at < now() - make_interval(secs => $1))
     delete from idempotency where expires_at < now()`;
   await database.call('sweep', sweep, [signInKeptSeconds]);

@@ -1,11 +1,18 @@
-import type { ReviewBatch, RevocationBatch, RevocationStatus, Revocations } from '@mayfly/core';
+import {
+  type EventReceipt,
+  Fault,
+  type ReviewBatch,
+  type RevocationBatch,
+  type RevocationStatus,
+  type Revocations,
+} from '@mayfly/core';
 import { z } from 'zod';
 import type { Statements } from './database.ts';
-import { encodeAudit } from './encode.ts';
+import { encodeAttested, encodeAudit } from './encode.ts';
 
 const statusRow = z.object({
   id: z.string(),
-  by: z.enum(['task', 'grant', 'workload', 'template', 'issuer', 'provider']),
+  by: z.enum(['task', 'grant', 'workload', 'session', 'template', 'issuer', 'provider']),
   name: z.string(),
   reason: z.string(),
   requestedBy: z.string(),
@@ -51,6 +58,31 @@ export function createRevocations(database: Statements): Revocations {
     },
     settleReview: async ({ epoch, after }) => {
       await database.call('settle_review', 'select settle_review($1, $2::uuid)', [epoch, after]);
+    },
+    receive: async ({ cut, audit, ...event }) => {
+      const kept =
+        cut === null ? null : { ...cut, before: cut.before.toISOString(), until: cut.until.toISOString() };
+      const values = [JSON.stringify({ ...event, cut: kept }), JSON.stringify(encodeAudit(audit))];
+      const text = 'select receive_event($1::jsonb, $2::jsonb) as r';
+      const [row] = await database.call<{ r: EventReceipt }>('receive_event', text, values);
+      if (row === undefined)
+        throw new Fault('internal', { effect: 'unknown', detail: 'receive_event is silent' });
+      return row.r;
+    },
+    tasksOf: async ({ issuerName, subject }, { after, limit }) => {
+      const text = 'select tasks_of($1, $2, $3::uuid, $4) as id';
+      const values = [issuerName, subject, after, limit];
+      const rows = await database.call<{ id: string }>('tasks_of', text, values);
+      return rows.map(({ id }) => id);
+    },
+    isCut: async (attested) => {
+      const values = [JSON.stringify(encodeAttested(attested))];
+      const [row] = await database.call<{ cut: boolean }>(
+        'is_cut',
+        'select is_cut($1::jsonb) as cut',
+        values,
+      );
+      return row?.cut ?? true;
     },
     settle: async (id, audit) => {
       const text = 'select settle_revocation($1::uuid, $2::jsonb) as r';

@@ -117,7 +117,11 @@ async function open(
   facts: TaskFacts,
   { opening, epoch, use, known }: { opening: Opening; epoch: number; use: SingleUse; known: Mark | null },
 ): Promise<OpenResult> {
-  const values = [JSON.stringify(encodeOpening(opening, known)), epoch, JSON.stringify(encodeUses(use.uses))];
+  const values = [
+    JSON.stringify(encodeOpening(opening, { known, attested: use.attested })),
+    epoch,
+    JSON.stringify(encodeUses(use.uses)),
+  ];
   const [row] = await database.call<{ r: unknown }>(
     'open_with_uses',
     'select open_with_uses($1::jsonb, $2, $3::jsonb) as r',

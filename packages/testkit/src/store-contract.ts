@@ -7,6 +7,7 @@ import { describeReviews } from './store-contract/reviews.ts';
 import { describeRevocation } from './store-contract/revocation.ts';
 import { describeRevocations } from './store-contract/revocations.ts';
 import { Scene, type StoreUnderTest } from './store-contract/scene.ts';
+import { describeSecurityEvents } from './store-contract/security-events.ts';
 import { describeSightings } from './store-contract/sightings.ts';
 import { describeTasks } from './store-contract/tasks.ts';
 import { describeWorkQueue } from './store-contract/work-queue.ts';
@@ -37,6 +38,7 @@ export function describeStore(
     describeRevocation(scene);
     describeRevocations(scene);
     describeReviews(scene);
+    describeSecurityEvents(scene);
     describeSightings(scene);
     describeTasks(scene);
     describeWorkQueue(scene);

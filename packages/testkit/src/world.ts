@@ -78,8 +78,8 @@ export interface World extends Broker {
   readonly issuer: TrustedIssuer;
   /** What the issuer says of its subjects; empty at first. */
   readonly claims: Map<string, Identity['claims']>;
-  /** `cnf` and `may_act` in the assertions of a subject; empty at first. */
-  readonly bound: Map<string, Pick<Workload, 'confirmation' | 'mayAct'>>;
+  /** `cnf`, `may_act` and `iat` in the assertions of a subject; empty at first. */
+  readonly bound: Map<string, Pick<Workload, 'confirmation' | 'mayAct' | 'assertionIssuedAt'>>;
   /** Set to make the issuer's keys unreadable. */
   issuerDown(): void;
   /** Another process over the same database and cloud. */
@@ -264,6 +264,7 @@ const trustedIssuer: TrustedIssuer = {
   maxLifetimeSeconds: 3600,
   replay: 'once',
   people: false,
+  events: null,
 };
 
 const reconcile: Template = {

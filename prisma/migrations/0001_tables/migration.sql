@@ -101,6 +101,8 @@ create table task (
   silent_at timestamptz,
   outcome text,
   opened_at timestamptz not null,
+  -- When the oldest of the assertions was issued that it was opened with; null: that does not say.
+  attested_at timestamptz,
   -- By the database's clock: what a revocation was asked before.
   stored_at timestamptz not null default clock_timestamp(),
   lease_seconds integer not null,
@@ -112,6 +114,7 @@ create unique index task_ref on task (template, owner_key, ref, parent_id) nulls
 create index task_parent on task (parent_id) where parent_id is not null;
 create index task_live on task (template, limit_key) where state in ('open', 'suspended');
 create index task_live_workload on task (workload_issuer, workload_subject) where state in ('open', 'suspended');
+create index task_live_actors on task using gin (actors jsonb_path_ops) where state in ('open', 'suspended') and actors <> '[]';
 create index task_reviewed on task (id) where ends_on_change and state in ('open', 'suspended');
 create index task_opened on task (opened_at, id);
 
@@ -162,6 +165,24 @@ create table quarantine (
   task_id uuid not null,
   primary key (template, workload_issuer, workload_subject)
 );
+
+-- Assertions of this subject from before count no more; kept until none of them can live.
+create table subject_cut (
+  issuer text not null,
+  subject text not null,
+  before timestamptz not null,
+  until timestamptz not null,
+  primary key (issuer, subject)
+);
+
+-- Security events that were taken (RFC 8417): the same again has no second effect. `ends`: tasks that it was to end.
+create table security_event (
+  id bytea primary key check (length(id) = 32),
+  issuer text not null,
+  ends integer not null,
+  received_at timestamptz not null default clock_timestamp()
+);
+create index security_event_received on security_event (issuer, received_at);
 
 -- Limits that outlive tasks: opens per hour, exchanges per minute; scope is a digest of (workload, template, what).
 create table counter (
@@ -275,8 +296,10 @@ create index work_unconfirmed on work (requested_at) where requested_at is not n
 -- stored a task earlier has an earlier transaction.
 create table revocation (
   id uuid primary key,
-  scope text not null check (scope in ('task', 'grant', 'workload', 'template', 'issuer', 'provider')),
+  scope text not null check (scope in ('task', 'grant', 'workload', 'session', 'template', 'issuer', 'provider')),
   name text not null,
+  -- Of a session: tasks that were opened with assertions from before, or that do not say.
+  attested_before timestamptz,
   reason text not null,
   requested_by text not null,
   requested_at timestamptz not null default clock_timestamp(),

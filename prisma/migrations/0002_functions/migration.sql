@@ -104,6 +104,42 @@ language sql stable as $$
     else name = of_provider end)
 $$;
 
+-- An assertion from before a cut, or one that does not say when it was issued.
+create function is_cut(attested jsonb) returns boolean language sql stable as $$
+  select exists (
+    select from jsonb_array_elements(attested) a
+    join subject_cut c on c.issuer = a->>'issuerName' and c.subject = a->>'subject' and c.until > clock_timestamp()
+    where a->>'issuedAt' is null or (a->>'issuedAt')::timestamptz <= c.before)
+$$;
+
+-- It, or one above it, was opened before a cut of its workload or of whoever acts in it: its end is asked for, and may
+-- not have come yet.
+create function is_task_cut(task uuid) returns boolean language sql stable as $$
+  with recursive up as (
+    select t.* from task t where t.id = is_task_cut.task union all
+    select t.* from task t join up on t.id = up.parent_id
+  )
+  select exists (
+    select from up t, subject_cut c
+    where c.until > clock_timestamp() and (t.attested_at is null or t.attested_at <= c.before)
+      and ((c.issuer = t.workload_issuer and c.subject = t.workload_subject)
+        or exists (select from jsonb_array_elements(t.actors) a where c.issuer = a->>'issuerName' and c.subject = a->>'subject')))
+$$;
+
+-- Of the oldest assertion of its workload and whoever acts for it; without any, that of the task above, or the opening itself.
+create function attested_at(t jsonb, attested jsonb) returns timestamptz language plpgsql stable as $$
+declare
+  own record;
+begin
+  select count(*) as n, bool_and(a->>'issuedAt' is not null) as all_say, min((a->>'issuedAt')::timestamptz) as oldest into own
+  from jsonb_array_elements(attested) a
+  where (a->>'issuerName' = t->>'workloadIssuer' and a->>'subject' = t->>'workloadSubject')
+    or t->'actors' @> jsonb_build_array(jsonb_build_object('issuerName', a->>'issuerName', 'subject', a->>'subject'));
+  if own.n > 0 then return case when own.all_say then own.oldest end; end if;
+  if t->>'parentId' is null then return (t->>'openedAt')::timestamptz; end if;
+  return (select x.attested_at from task x where x.id = (t->>'parentId')::uuid);
+end $$;
+
 -- Of this workload and template, or of a task above: who opened beneath it before it deviated gains nothing by that.
 create function is_quarantined(of_template text, of_issuer text, of_subject text, parent uuid) returns boolean
 language sql stable as $$
@@ -203,6 +239,9 @@ begin
   if is_quarantined(t->>'template', t->>'workloadIssuer', t->>'workloadSubject', (t->>'parentId')::uuid) then
     return jsonb_build_object('kind', 'refused', 'reason', 'quarantined');
   end if;
+  if exists (select from subject_cut) and is_cut(o->'attested') then
+    return jsonb_build_object('kind', 'refused', 'reason', 'session_revoked');
+  end if;
   -- The counter row is the lock under which open tasks of this workload and template are counted.
   insert into counter (scope, window_start, n) values (hour_scope, hour, 0) on conflict do nothing;
   select n into opened from counter where scope = hour_scope and window_start = hour for update;
@@ -217,11 +256,12 @@ begin
     return jsonb_build_object('kind', 'refused', 'reason', 'too_many_open_tasks');
   end if;
   insert into task (id, template, template_version, ref, params, objective, workload_issuer, workload_iss, workload_subject, claims,
-    owner, owner_key, limit_key, opener, actors, confirmation, parent_id, depth_left, ends_on_change, on_lapse, opened_at, lease_seconds, lease_until, silent_at, expires_at)
+    owner, owner_key, limit_key, opener, actors, confirmation, parent_id, depth_left, ends_on_change, on_lapse, opened_at, attested_at, lease_seconds, lease_until, silent_at, expires_at)
   values ((t->>'id')::uuid, t->>'template', (t->>'templateVersion')::int, t->>'ref', t->'params', t->>'objective',
     t->>'workloadIssuer', t->>'workloadIss', t->>'workloadSubject', t->'claims', t->>'owner', decode(o->>'ownerKey', 'hex'),
     decode(o->>'limitKey', 'hex'), nullif(t->'opener', 'null'), t->'actors', nullif(t->'confirmation', 'null'), (t->>'parentId')::uuid, (t->>'depthLeft')::int,
-    (o->>'endsOnChange')::boolean, o->>'onLapse', (t->>'openedAt')::timestamptz, (t->>'leaseSeconds')::int,
+    (o->>'endsOnChange')::boolean, o->>'onLapse', (t->>'openedAt')::timestamptz,
+    attested_at(t, o->'attested'), (t->>'leaseSeconds')::int,
     case when o->>'onLapse' = 'note' then (t->>'expiresAt')::timestamptz else next_beat end,
     case when o->>'onLapse' = 'note' then next_beat end, (t->>'expiresAt')::timestamptz)
   on conflict do nothing;
@@ -320,6 +360,9 @@ begin
   if is_frozen(t.template, t.workload_issuer, g.provider) then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
   if is_quarantined(t.template, t.workload_issuer, t.workload_subject, t.parent_id) then
     return jsonb_build_object('kind', 'refused', 'reason', 'quarantined');
+  end if;
+  if exists (select from subject_cut) and (is_task_cut(t.id) or is_cut(i->'attested')) then
+    return jsonb_build_object('kind', 'refused', 'reason', 'session_revoked');
   end if;
   if agent then
     if idem is not null then
@@ -746,6 +789,12 @@ begin
     when 'workload' then return query select 'task', t.id from task t
       where t.workload_issuer = issuer and t.workload_subject = subject and t.state in ('open', 'suspended')
         and t.stored_at < before limit most;
+    -- Not by when they were stored: one that was stored late was opened with an assertion from before all the same.
+    when 'session' then return query select 'task', t.id from task t
+      where t.state in ('open', 'suspended') and (t.attested_at is null or t.attested_at <= before)
+        and (t.workload_issuer = issuer and t.workload_subject = subject
+          or t.actors <> '[]' and t.actors @> jsonb_build_array(jsonb_build_object('issuerName', issuer, 'subject', subject)))
+      limit most;
     when 'grant' then return query select 'grant', g.id from task_grant g
       where g.id = of_name::uuid and g.state <> 'ended';
     when 'provider' then return query select 'grant', g.id from task_grant g join task t on t.id = g.task_id
@@ -753,15 +802,64 @@ begin
   end case;
 end $$;
 
-create function request_revocation(r jsonb, e jsonb) returns void language plpgsql as $$
+-- Live tasks of the subject, or in which it acts, in the order of their ids.
+create function tasks_of(of_issuer text, of_subject text, after uuid, most integer) returns setof uuid language sql stable as $$
+  select t.id from task t
+  where t.state in ('open', 'suspended') and (tasks_of.after is null or t.id > tasks_of.after)
+    and (t.workload_issuer = of_issuer and t.workload_subject = of_subject
+      or t.actors <> '[]' and t.actors @> jsonb_build_array(jsonb_build_object('issuerName', of_issuer, 'subject', of_subject)))
+  order by t.id limit most
+$$;
+
+create function insert_revocation(r jsonb) returns integer language plpgsql as $$
 declare
   made revocation;
 begin
-  insert into revocation (id, scope, name, reason, requested_by)
-  values ((r->>'id')::uuid, r->>'by', r->>'name', r->>'reason', r->>'requestedBy') returning * into made;
-  update revocation set total = (select count(*) from revocation_targets(made.scope, made.name, made.requested_at, null))
-  where id = made.id;
+  insert into revocation (id, scope, name, attested_before, reason, requested_by)
+  values ((r->>'id')::uuid, r->>'by', r->>'name', (r->>'attestedBefore')::timestamptz, r->>'reason', r->>'requestedBy')
+  returning * into made;
+  update revocation set total = (
+    select count(*) from revocation_targets(made.scope, made.name, coalesce(made.attested_before, made.requested_at), null))
+  where id = made.id returning total into made.total;
+  return made.total;
+end $$;
+
+create function request_revocation(r jsonb, e jsonb) returns void language plpgsql as $$
+begin
+  perform insert_revocation(r);
   perform append_audit(e);
+end $$;
+
+-- Those of one transmitter one after another, so that each counts against the limit what those before it were to end.
+create function receive_event(v jsonb, e jsonb) returns jsonb language plpgsql as $$
+declare
+  r jsonb;
+  cut jsonb := nullif(v->'cut', 'null');
+  ended integer := 0;
+  minute record;
+begin
+  perform pg_advisory_xact_lock(hashtextextended('security_event ' || (v->>'issuerName'), 0));
+  if exists (select from security_event where id = decode(v->>'id', 'hex')) then return '{"kind": "seen"}'; end if;
+  for r in select jsonb_array_elements(v->'revocations') loop
+    ended := ended + insert_revocation(r);
+  end loop;
+  select coalesce(sum(s.ends), 0) as ends, min(s.received_at) as since into minute from security_event s
+  where s.issuer = v->>'issuerName' and s.ends > 0 and s.received_at > clock_timestamp() - interval '1 minute';
+  if ended > 0 and minute.ends > 0 and minute.ends + ended > (v->>'endsPerMinute')::int then
+    raise exception using errcode = 'MF002', message = 'mayfly: limited';
+  end if;
+  insert into security_event (id, issuer, ends) values (decode(v->>'id', 'hex'), v->>'issuerName', ended);
+  if cut is not null then
+    insert into subject_cut as s (issuer, subject, before, until)
+    values (cut->>'issuerName', cut->>'subject', (cut->>'before')::timestamptz, (cut->>'until')::timestamptz)
+    on conflict (issuer, subject)
+    do update set before = greatest(s.before, excluded.before), until = greatest(s.until, excluded.until);
+  end if;
+  perform append_audit(e);
+  return '{"kind": "received"}';
+exception when sqlstate 'MF002' then
+  return jsonb_build_object('kind', 'limited', 'retryAfterSeconds',
+    ceil(extract(epoch from minute.since + interval '1 minute' - clock_timestamp())));
 end $$;
 
 -- The next job that is due, kept from other replicas for so long, with its next targets.
@@ -775,7 +873,7 @@ begin
   if not found then return null; end if;
   return jsonb_build_object('id', r.id, 'reason', r.reason, 'requestedBy', r.requested_by, 'total', r.total, 'targets', coalesce(
     (select jsonb_agg(jsonb_build_object('kind', t.kind, 'id', t.id))
-     from revocation_targets(r.scope, r.name, r.requested_at, most) t), '[]'));
+     from revocation_targets(r.scope, r.name, coalesce(r.attested_before, r.requested_at), most) t), '[]'));
 end $$;
 
 -- Done once nothing is left, seen after every transaction that is older than the request: one of them may have been
@@ -788,7 +886,7 @@ begin
   select * into r from revocation where id = one and done_at is null for update;
   if not found then return 'done'; end if;
   settled := pg_snapshot_xmin(pg_current_snapshot()) > r.xid or r.requested_at < clock_timestamp() - interval '1 hour';
-  if exists (select from revocation_targets(r.scope, r.name, r.requested_at, 1)) then
+  if exists (select from revocation_targets(r.scope, r.name, coalesce(r.attested_before, r.requested_at), 1)) then
     update revocation set due_at = clock_timestamp() where id = one;
     return 'more';
   end if;
@@ -811,7 +909,7 @@ begin
   select * into r from revocation where id = one;
   if not found then return null; end if;
   if r.done_at is null then
-    remaining := (select count(*) from revocation_targets(r.scope, r.name, r.requested_at, null));
+    remaining := (select count(*) from revocation_targets(r.scope, r.name, coalesce(r.attested_before, r.requested_at), null));
   end if;
   select count(*) filter (where w.state = 'revoking') as pending, count(*) filter (where w.state = 'reaped') as by_expiry
   into ends
@@ -820,6 +918,9 @@ begin
     when 'task' then t.id = r.name::uuid when 'template' then t.template = r.name
     when 'issuer' then t.workload_issuer = r.name
     when 'workload' then t.workload_issuer || '/' || t.workload_subject = r.name
+    when 'session' then t.state not in ('open', 'suspended') and (t.attested_at is null or t.attested_at <= r.attested_before)
+      and (t.workload_issuer || '/' || t.workload_subject = r.name
+        or exists (select from jsonb_array_elements(t.actors) a where (a->>'issuerName') || '/' || (a->>'subject') = r.name))
     when 'grant' then i.grant_id = r.name::uuid else i.provider = r.name end;
   return jsonb_build_object('id', r.id, 'by', r.scope, 'name', r.name, 'reason', r.reason, 'requestedBy', r.requested_by,
     'requestedAt', r.requested_at, 'doneAt', r.done_at, 'total', greatest(r.total, remaining), 'remaining', remaining,

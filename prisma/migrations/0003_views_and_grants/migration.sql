@@ -69,7 +69,7 @@ grant execute on all functions in schema public to mayfly_app;
 grant usage, select on all sequences in schema public to mayfly_app;
 grant select, insert on issuance, issuance_delivery, issuance_end, audit_entry, document to mayfly_app;
 grant select, insert, update, delete on installation, config_epoch, frozen, document_active, signing_key, task, task_grant,
-  sighting, quarantine, counter, replay, idempotency, work, revocation, review, deny_document, deny_entry to mayfly_app;
+  sighting, quarantine, subject_cut, security_event, counter, replay, idempotency, work, revocation, review, deny_document, deny_entry to mayfly_app;
 -- `serve` tells a database that is not migrated from one that is.
 grant select on _prisma_migrations to mayfly_app;
 grant select on mayfly_issuances_v1, mayfly_tasks_v1, mayfly_grants_v1, mayfly_audit_v1 to mayfly_auditor, mayfly_app;

@@ -6,6 +6,7 @@ import type { CertificateOptions } from '../proof/certificate.ts';
 import { contextOf, createAdmission } from './admit.ts';
 import { authenticate, type Principal, requireRole } from './authenticate.ts';
 import { type ErrorContext, MethodRefused, oauthError, problem, type Reply } from './errors.ts';
+import { eventError, eventsPath, eventsType, postEvent } from './events.ts';
 import { postIntrospect } from './introspect.ts';
 import {
   detailSchema,
@@ -65,6 +66,14 @@ export function createApp(broker: Broker): Express {
   get('/errors/:reason', ({ params }) => errorPage(params['reason'] ?? '') ?? notFound());
   mountFederation(broker, get);
   mountOauth(app, broker);
+  mount(app, broker, {
+    path: eventsPath,
+    methods: { POST: (request) => postEvent(broker, request) },
+    asError: eventError,
+    asBodyError: asAuditedError(broker, `POST ${eventsPath}`, eventError),
+    bodyMax: oauthBodyBytesMax,
+    bodyType: eventsType,
+  });
   for (const route of broker.signIn?.routes ?? []) mount(app, broker, route);
   for (const [path, methods] of byPath(broker))
     mount(app, broker, {

@@ -1,9 +1,11 @@
 import {
+  type Attested,
   attest,
   type Caller,
   Fault,
   type HeldRole,
   type Identity,
+  type PolicySet,
   Refusal,
   reaches,
   rolesOf,
@@ -35,7 +37,8 @@ export async function authenticate(
   const { scheme, token } = authorization(request);
   const policy = await broker.policies.refresh();
   if (signedIn && scheme === 'bearer' && broker.signIn?.isToken(token)) {
-    const identity = await broker.signIn.identify(token, policy).catch(unauthenticated);
+    const { identity, attested } = await broker.signIn.identify(token, policy).catch(unauthenticated);
+    await refuseCut(broker, policy, [attested]);
     return { ...callerOfPerson(identity), roles: rolesOf(identity, policy) };
   }
   const now = broker.exchange.clock.now();
@@ -48,10 +51,21 @@ export async function authenticate(
   // RFC 9449 section 7.1: what is bound to a key is no bearer token, whatever comes with it.
   if (scheme === 'bearer' && caller.boundTo?.jkt !== undefined)
     throw new Refusal('proof_required', { detail: 'a bound token sent as Bearer' });
+  await refuseCut(broker, policy, caller.attested);
   const [proofs, uses] = [byKind(caller.uses, 'dpop_replayed'), byKind(caller.uses, 'assertion_replayed')];
   const replayed = proofs.length === 0 ? null : await broker.exchange.tasks.use(proofs);
   if (replayed !== null) throw new Refusal(replayed);
   return { ...caller, uses, roles: caller.viaTask === null ? rolesOf(caller.identity, policy) : [] };
+}
+
+/** What the issuer has taken back since (docs/events.md); asked only where something was. */
+async function refuseCut(
+  { store }: Broker,
+  { hasCuts }: PolicySet,
+  attested: readonly Attested[],
+): Promise<void> {
+  if (hasCuts === true && attested.length > 0 && (await store.revocations.isCut(attested)))
+    throw new Refusal('session_revoked');
 }
 
 /** One of these roles, reaching this thing; a task token holds none. */
@@ -91,6 +105,7 @@ function callerOfPerson(identity: Identity): Caller {
     viaTask: null,
     parent: null,
     uses: [],
+    attested: [],
     assertionDigest: null,
   };
 }

@@ -176,9 +176,25 @@ export function oauthPaths(
     const responses = { 200: { description: 'Done', content: json(answer) }, ...Object.fromEntries(refused) };
     return [path, { post: { summary, ...(bearer ? {} : { security: [] }), requestBody, responses } }];
   });
+  const events = {
+    summary: 'Security events about the subjects of a TrustedIssuer, pushed (RFC 8935, CAEP 1.0)',
+    security: [],
+    requestBody: { required: true, content: { 'application/secevent+jwt': { schema: text } } },
+    responses: {
+      202: { description: 'Taken, and durable' },
+      400: {
+        description: 'Not taken',
+        content: json(
+          closed({ err: text, description: text, reason: text, trace_id: text }, ['err', 'description']),
+        ),
+      },
+      429: { description: 'Too many ends in a minute: send it again' },
+      503: { description: 'Send it again' },
+    },
+  };
   const read = Object.entries(documents).map(([path, summary]) => {
     const responses = { 200: { description: summary, content: json({ type: 'object' }) } };
     return [path, { get: { summary, security: [], responses } }];
   });
-  return { ...Object.fromEntries([...posted, ...read]), ...pages };
+  return { ...Object.fromEntries([...posted, ...read]), '/v1/events': { post: events }, ...pages };
 }

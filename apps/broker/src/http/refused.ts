@@ -9,7 +9,11 @@ import type { Principal } from './authenticate.ts';
 export async function recordRefusal(
   broker: Broker,
   error: unknown,
-  request: { readonly id: string; readonly route: string; readonly principal: Principal | undefined },
+  request: {
+    readonly id: string;
+    readonly route: string;
+    readonly principal: Pick<Principal, 'name' | 'viaTask'> | undefined;
+  },
 ): Promise<void> {
   if (!(error instanceof Refusal)) return; // A failure is no decision: it goes to the log.
   const { newId, clock, unattested, report, ledger } = broker.exchange;

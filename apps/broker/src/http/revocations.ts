@@ -132,6 +132,7 @@ async function seenWith(
   const { tasks } = broker.exchange;
   switch (by) {
     case 'workload':
+    case 'session':
     case 'issuer':
       return false;
     case 'template':

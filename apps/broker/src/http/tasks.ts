@@ -101,8 +101,8 @@ async function open(call: Call) {
   const { broker, principal } = call;
   const body = parseBody<OpenTaskBody>(openTaskBody, call.request);
   const request = await openRequestOf(body, call);
-  const { uses } = principal;
-  const found = await openTask(request, { uses, idempotencyKey: null }, broker.lifecycle);
+  const { uses, attested } = principal;
+  const found = await openTask(request, { uses, attested, idempotencyKey: null }, broker.lifecycle);
   // The task token is the owner's: another opener gets the task without it.
   const token = request.opener === null ? await broker.tokens.signTask(found.task) : null;
   const { id, state, template: name, templateVersion, grants, leaseExpiresAt, expiresAt } = taskView(found);

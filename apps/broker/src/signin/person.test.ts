@@ -21,6 +21,7 @@ const issuer: TrustedIssuer = {
   maxLifetimeSeconds: 3600,
   replay: 'once',
   people: true,
+  events: null,
 };
 const jane = {
   issuerName: 'corp-sso',

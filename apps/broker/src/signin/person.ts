@@ -9,6 +9,8 @@ const personRecord = z.strictObject({
   iss: z.string(),
   subject: z.string(),
   claims: z.record(z.string(), z.union([z.string(), z.array(z.string())])),
+  /** When the provider issued the id_token that says so; left out where it was not kept. */
+  issuedAt: z.iso.datetime().optional(),
 });
 export type PersonRecord = Readonly<z.output<typeof personRecord>>;
 

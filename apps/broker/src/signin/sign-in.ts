@@ -1,5 +1,5 @@
 import type { AttestorOptions } from '@mayfly/attestors';
-import { auditEvent, type Identity, type NewId, type PolicySet, Refusal } from '@mayfly/core';
+import { type Attested, auditEvent, type Identity, type NewId, type PolicySet, Refusal } from '@mayfly/core';
 import type { SignedIn, SignInRows } from '@mayfly/store';
 import Provider from 'oidc-provider';
 import type { Config } from '../config.ts';
@@ -31,7 +31,7 @@ export interface SignIn {
   /** By its form alone: opaque, where every other bearer is a JWT. */
   isToken(bearer: string): boolean;
   /** Whose token this is, by the policy in force. Refusal `unauthenticated` when it is nobody's. */
-  identify(token: string, policy: PolicySet): Promise<Identity>;
+  identify(token: string, policy: PolicySet): Promise<Person>;
   /** What sign-in adds to the discovery document; lists are to be joined. */
   metadata(): ReturnType<typeof metadataOf>;
 }
@@ -49,6 +49,12 @@ export interface SignInOptions extends RecorderOptions {
   /** From which the keys of rows, cookies and links are made. */
   secret(): Buffer;
   now(): Date;
+}
+
+/** Who signed in, and when the provider said so. */
+export interface Person {
+  readonly identity: Identity;
+  readonly attested: Attested;
 }
 
 /** What the handlers of one installation share. */
@@ -141,8 +147,12 @@ async function stands({ rows, policy, issuerName }: SignInOptions, source: unkno
   }
 }
 
-async function identify({ rows, issuerName }: Parts, token: string, policy: PolicySet): Promise<Identity> {
+async function identify({ rows, issuerName }: Parts, token: string, policy: PolicySet): Promise<Person> {
   const found: SignedIn | undefined = tokenForm.test(token) ? await rows.signedIn(token) : undefined;
   if (found === undefined) throw new Refusal('unauthenticated', { detail: 'no live token of a person' });
-  return personInForce(parsePerson(found.person), { policy, name: issuerName });
+  const record = parsePerson(found.person);
+  const identity = personInForce(record, { policy, name: issuerName });
+  const { issuedAt } = record;
+  const at = issuedAt === undefined ? {} : { issuedAt: new Date(issuedAt) };
+  return { identity, attested: { issuerName, subject: identity.subject, ...at } };
 }

@@ -117,6 +117,7 @@ function upstream(change: Partial<TrustedIssuer> = {}, settings: Record<string, 
     maxLifetimeSeconds: 3600,
     replay: 'once',
     people: true,
+    events: null,
     ...change,
   };
   const issuers: PolicySet['issuers'] = new Map([[issuer.issuer, issuer]]);

@@ -71,12 +71,14 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     finish: async (uid, query) => {
       const { client, attestor } = await current();
       const idToken = await redeem(client, { uid, query, options });
-      const { issuer: iss, issuerName, subject, claims } = await attest(attestor, idToken, now());
+      const person = await attest(attestor, idToken, now());
+      const { issuer: iss, issuerName, subject, claims, assertionIssuedAt: issued } = person;
       const kept = Object.entries(claims).map(([claim, value]): [string, string | string[]] => [
         claim,
         typeof value === 'string' ? value : [...value],
       ]);
-      return { issuerName, iss, subject, claims: Object.fromEntries(kept) };
+      const at = issued === undefined ? {} : { issuedAt: issued.toISOString() };
+      return { issuerName, iss, subject, claims: Object.fromEntries(kept), ...at };
     },
   };
 }

@@ -77,7 +77,7 @@ function keepClaims({ subject, payload }: Verified, issuer: TrustedIssuer): Work
 }
 
 /** Text and lists of text; whole numbers and booleans become text, anything nested is dropped. */
-function keepClaim(value: unknown): ClaimValue | undefined {
+export function keepClaim(value: unknown): ClaimValue | undefined {
   if (Array.isArray(value)) {
     const texts = value.map(scalar);
     return texts.length <= claimElementsMax && texts.every((text) => text !== undefined) ? texts : undefined;

@@ -6,7 +6,6 @@ import {
   documentOf,
   duration,
   endpoint,
-  notBuilt,
   oneOf,
   pattern,
   text,
@@ -42,6 +41,17 @@ export const keptClaims: Readonly<Record<IssuerType, readonly string[]>> = {
 /** Entra gives managed identities tokens of 24 hours and five minutes. */
 const maxLifetimeMax = '25h';
 
+/** Who pushes security events about its subjects (docs/events.md); without a name and keys of its own, the issuer itself. */
+const events = z.strictObject({
+  transmitter: endpoint.optional(),
+  audience: uri.optional(),
+  algorithms: z.array(choice(algorithms)).min(1).max(algorithms.length).default(['RS256']),
+  jwksUri: webUri.optional(),
+  jwksFile: text(1024).optional(),
+  caFile: text(1024).optional(),
+  endsPerMinute: z.int().min(1).max(100_000).default(100),
+});
+
 const common = {
   audience: uri.optional(),
   algorithms: z.array(choice(algorithms)).min(1).max(algorithms.length).default(['ES256', 'RS256']),
@@ -49,7 +59,7 @@ const common = {
   claims: z.array(claimName).max(64).default([]),
   maxLifetime: duration({ min: '1s', max: maxLifetimeMax }).default('1h'),
   people: z.boolean().default(false),
-  events: notBuilt('security events of issuers'),
+  events: events.optional(),
 };
 const replay = (usual: 'once' | 'reuse') => choice(['once', 'reuse']).default(usual);
 const file = text(1024);

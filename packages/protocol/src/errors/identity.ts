@@ -77,6 +77,13 @@ export const identityErrors = {
     says: staleAssertion,
     todo: 'Take a new assertion for each exchange, or use the task token.',
   },
+  session_revoked: {
+    oauth: 'invalid_request',
+    status: 400,
+    apiStatus: 401,
+    says: staleAssertion,
+    todo: 'Sign in again: the issuer has said that what was signed before holds no more.',
+  },
   workload_not_matched: {
     oauth: 'invalid_request',
     status: 400,

@@ -115,6 +115,7 @@ function trustedIssuer({ issuer }: GoldenToken): TrustedIssuer {
     maxLifetimeSeconds: 3600,
     replay: 'once',
     people: false,
+    events: null,
     ...issuer,
     subjects: issuer.subjects.map(pattern),
   };

@@ -8,6 +8,7 @@ import {
   type Ledger,
   type Sighting,
 } from '@mayfly/core';
+import { isCut, isTaskCut } from './cuts.ts';
 import type { MemoryFacts } from './facts.ts';
 import { WindowCounter } from './limits.ts';
 import { openTaskRow, refuseTask, renewLease, useOnce } from './open.ts';
@@ -89,7 +90,7 @@ function settleIntent(
 ): IntendResult {
   const { record, plan, opening, audit } = intent;
   if (opening !== null) {
-    const opened = openTaskRow(rows, opening, intent.epoch);
+    const opened = openTaskRow(rows, opening, { epoch: intent.epoch, attested: intent.use.attested });
     if (opened.kind === 'stale') return { ...opened, generation: null };
     if (opened.kind !== 'opened') return opened;
   }
@@ -139,8 +140,9 @@ function movedOn(rows: MemoryRows, { grant, generation }: GrantRow, intent: Inte
     providers: [grant.provider],
   };
   if (isFrozen(rows, named)) return { kind: 'refused', reason: 'frozen' };
-  const apart = task !== undefined && isQuarantined(rows, task);
-  return apart ? { kind: 'refused', reason: 'quarantined' } : null;
+  if (task !== undefined && isQuarantined(rows, task)) return { kind: 'refused', reason: 'quarantined' };
+  const cut = isTaskCut(rows, grant.taskId) || isCut(rows, intent.use.attested);
+  return cut ? { kind: 'refused', reason: 'session_revoked' } : null;
 }
 
 /** Idempotency key, budget, limit per minute, the assertion's one use: in the order of the migrations. */

@@ -1,5 +1,14 @@
-import { isClosed, isFrozen, type Opening, type OpenResult, type Task, type Use } from '@mayfly/core';
+import {
+  type Attested,
+  isClosed,
+  isFrozen,
+  type Opening,
+  type OpenResult,
+  type Task,
+  type Use,
+} from '@mayfly/core';
 import type { Reason } from '@mayfly/protocol';
+import { attestedAt, isCut } from './cuts.ts';
 import { WindowCounter } from './limits.ts';
 import { isQuarantined } from './quarantine.ts';
 import type { MemoryRows, TaskRow } from './rows.ts';
@@ -7,14 +16,19 @@ import type { MemoryRows, TaskRow } from './rows.ts';
 export type Opened = Exclude<OpenResult, { kind: 'opened' }> | { readonly kind: 'opened' };
 
 /** `open_task` of the migrations: limits, ref, task, grants, lease; the caller's transaction undoes it. */
-export function openTaskRow(rows: MemoryRows, opening: Opening, knownEpoch: number): Opened {
+export function openTaskRow(
+  rows: MemoryRows,
+  opening: Opening,
+  { epoch, attested }: { epoch: number; attested: readonly Attested[] },
+): Opened {
   const { task, countedAs, maxOpen, opensPerHour, childrenMax, endsOnChange, onLapse, audit } = opening;
   const orphan = refuseChild(rows, task.parentId, childrenMax ?? 0);
   if (orphan !== null) return { kind: 'refused', reason: orphan };
-  if (rows.epoch !== knownEpoch) return { kind: 'stale', epoch: rows.epoch };
+  if (rows.epoch !== epoch) return { kind: 'stale', epoch: rows.epoch };
   const named = { templates: [task.template], issuers: [task.workload.issuerName], providers: [] };
   if (isFrozen(rows, named)) return { kind: 'refused', reason: 'frozen' };
   if (isQuarantined(rows, task)) return { kind: 'refused', reason: 'quarantined' };
+  if (isCut(rows, attested)) return { kind: 'refused', reason: 'session_revoked' };
   const hour = new WindowCounter(rows, ['opensPerHour', countedAs, task.template], 3600);
   const limited = hour.refuseAt(opensPerHour);
   if (limited !== null) return limited;
@@ -30,6 +44,7 @@ export function openTaskRow(rows: MemoryRows, opening: Opening, knownEpoch: numb
     countedAs,
     endsOnChange,
     onLapse,
+    attestedAt: attestedAt(rows, task, attested),
     ...open,
     ...lease,
     endedAt: null,

@@ -1,26 +1,32 @@
 import {
+  type EventReceipt,
   isClosed,
+  type ReceivedEvent,
   type RevocationBatch,
+  type RevocationRequest,
   type RevocationScope,
   type Revocations,
   workloadName,
 } from '@mayfly/core';
+import { cutOff, isCut, tasksOf } from './cuts.ts';
 import type { MemoryRows, RevocationRow, TaskRow, WorkRow } from './rows.ts';
 
 /** As `request_revocation`, `claim_revocation`, `settle_revocation` and `revocation_status`. */
 export function createMemoryRevocations(rows: MemoryRows): Revocations {
-  const everyTask = () => new Set(rows.tasks.keys());
   return {
-    measure: async (scope) => targetsOf(rows, scope, everyTask()).length,
+    measure: async (scope) => targetsOf(rows, scope, everyTask(rows)).length,
     request: async (revocation, audit) =>
       rows.atomically(() => {
-        const known = everyTask();
-        const total = targetsOf(rows, revocation, known).length;
-        const now = rows.now();
-        const times = { requestedAt: now, dueAt: now, doneAt: null };
-        rows.revocations.set(revocation.id, { ...revocation, ...times, known, total });
+        insert(rows, revocation);
         rows.append(audit);
       }),
+    receive: async (event) => receive(rows, event),
+    tasksOf: async (subject, { after, limit }) =>
+      tasksOf(rows, subject)
+        .map(({ task: { id } }) => id)
+        .filter((id) => after === null || id > after)
+        .slice(0, limit),
+    isCut: async (attested) => isCut(rows, attested),
     find: async (id) => {
       const row = rows.revocations.get(id);
       if (row === undefined) return undefined;
@@ -76,10 +82,44 @@ export function createMemoryRevocations(rows: MemoryRows): Revocations {
   };
 }
 
+const everyTask = (rows: MemoryRows) => new Set(rows.tasks.keys());
+
+/** `insert_revocation`: how much it is to end. */
+function insert(rows: MemoryRows, revocation: RevocationRequest): number {
+  const known = everyTask(rows);
+  const total = targetsOf(rows, revocation, known).length;
+  const now = rows.now();
+  const times = { requestedAt: now, dueAt: now, doneAt: null };
+  rows.revocations.set(revocation.id, { ...revocation, ...times, known, total });
+  return total;
+}
+
+/** `receive_event`. */
+function receive(rows: MemoryRows, { id, issuerName, cut, ...event }: ReceivedEvent): EventReceipt {
+  if (rows.securityEvents.has(id)) return { kind: 'seen' };
+  const recent = [...rows.securityEvents.values()].filter(
+    (one) => one.issuerName === issuerName && one.ends > 0 && one.at > rows.inSeconds(-60),
+  );
+  const [first] = recent;
+  const ends = event.revocations.reduce((sum, one) => sum + targetsOf(rows, one, everyTask(rows)).length, 0);
+  const before = recent.reduce((sum, one) => sum + one.ends, 0);
+  if (first !== undefined && ends > 0 && before + ends > event.endsPerMinute) {
+    const sinceMs = rows.now().getTime() - first.at.getTime();
+    return { kind: 'limited', retryAfterSeconds: Math.ceil(60 - sinceMs / 1000) };
+  }
+  return rows.atomically(() => {
+    for (const one of event.revocations) insert(rows, one);
+    rows.securityEvents.set(id, { issuerName, ends, at: rows.now() });
+    if (cut !== null) cutOff(rows, cut);
+    rows.append(event.audit);
+    return { kind: 'received' };
+  });
+}
+
 /** Of the tasks that were known, those that live, or their grants that have not ended. */
 function targetsOf(
   rows: MemoryRows,
-  { by, name }: RevocationScope,
+  { by, name, attestedBefore }: RevocationScope & Pick<RevocationRequest, 'attestedBefore'>,
   known: ReadonlySet<string>,
 ): RevocationBatch['targets'] {
   if (by === 'grant' || by === 'provider')
@@ -87,16 +127,23 @@ function targetsOf(
       .filter(({ grant, state }) => state !== 'ended' && known.has(grant.taskId))
       .filter(({ grant }) => (by === 'grant' ? grant.id : grant.provider) === name)
       .map(({ grant: { id } }) => ({ kind: 'grant', id }));
+  if (by === 'session') {
+    const [issuerName = ''] = name.split('/');
+    return tasksOf(rows, { issuerName, subject: name.slice(issuerName.length + 1) })
+      .filter(({ attestedAt: at }) => at === null || (attestedBefore !== undefined && at <= attestedBefore))
+      .map(({ task: { id } }) => ({ kind: 'task', id }));
+  }
   return [...rows.tasks.values()]
     .filter((row) => known.has(row.task.id) && !isClosed(row.state) && nameOf(row, by) === name)
     .map(({ task: { id } }) => ({ kind: 'task', id }));
 }
 
-function nameOf({ task }: TaskRow, by: 'task' | 'workload' | 'template' | 'issuer'): string {
+function nameOf({ task }: TaskRow, by: 'task' | 'workload' | 'session' | 'template' | 'issuer'): string {
   switch (by) {
     case 'task':
       return task.id;
     case 'workload':
+    case 'session':
       return workloadName(task.workload);
     case 'template':
       return task.template;

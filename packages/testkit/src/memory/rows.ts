@@ -8,6 +8,7 @@ import type {
   IssuanceRecord,
   MintPlan,
   RevocationRequest,
+  SubjectCut,
   Task,
   TaskState,
 } from '@mayfly/core';
@@ -21,6 +22,8 @@ export interface TaskRow {
   readonly suspendedAlong: boolean;
   readonly endsOnChange: boolean;
   readonly onLapse: DeviationAct;
+  /** Null: it was opened with an assertion that does not say. */
+  readonly attestedAt: Date | null;
   /** `note`: when its silence is told; null: it was, or is not to be. */
   readonly silentAt: Date | null;
   readonly outcome: string | null;
@@ -109,6 +112,12 @@ export interface DenyEntryRow {
  * What the migrations call tables, as maps of rows that are never changed in place. One instance is one database,
  * whatever number of replicas look at it; a synchronous method is a transaction.
  */
+export interface SecurityEventRow {
+  readonly issuerName: string;
+  readonly ends: number;
+  readonly at: Date;
+}
+
 export class MemoryRows {
   epoch = 1;
   freezes: readonly Freeze[] = [];
@@ -128,6 +137,9 @@ export class MemoryRows {
   readonly ends = new Map<string, readonly EndRow[]>();
   readonly work = new Map<string, WorkRow>();
   /** By evidence. */
+  /** By `ISSUERNAME/SUBJECT`. */
+  readonly cuts = new Map<string, SubjectCut>();
+  readonly securityEvents = new Map<string, SecurityEventRow>();
   readonly sightings = new Map<string, SightingRow>();
   /** Until when, by `quarantineKey`. */
   readonly quarantines = new Map<string, Date>();
@@ -197,6 +209,8 @@ export class MemoryRows {
       this.sightings,
       this.quarantines,
       this.revocations,
+      this.cuts,
+      this.securityEvents,
       this.denyDocuments,
       this.denyEntries,
       this.#audit,

@@ -38,7 +38,7 @@ export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
       rows.atomically(() => {
         const seen = use.uses.find(({ digest }) => rows.replay.has(digest));
         if (seen !== undefined) return { kind: 'refused', reason: seen.replayed };
-        const opened = openTaskRow(rows, opening, epoch);
+        const opened = openTaskRow(rows, opening, { epoch, attested: use.attested });
         if (opened.kind !== 'opened') return opened;
         useOnce(rows, use.uses);
         return { kind: 'opened', found: facts.opened(opening.task) };

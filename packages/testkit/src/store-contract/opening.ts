@@ -64,7 +64,7 @@ function testOpening(scene: () => Scene): void {
   });
 
   test('a once-only assertion opens once; a refused opening does not use it up', async () => {
-    const use = { uses: [scene().assertion()], idempotencyKey: null };
+    const use = { uses: [scene().assertion()], attested: [], idempotencyKey: null };
     const full = await scene().opening({ maxOpen: 0 });
     expect(saying(await scene().open(full, use))).toBe('too_many_open_tasks');
     expect(saying(await scene().open(await scene().opening(), use))).toBe('opened');

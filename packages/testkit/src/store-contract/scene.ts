@@ -1,4 +1,5 @@
 import type {
+  Attested,
   AuditEvent,
   ClosedState,
   Delivery,
@@ -74,6 +75,9 @@ export interface TaskWishes {
   readonly childrenMax?: number;
   readonly endsOnChange?: boolean;
   readonly onLapse?: DeviationAct;
+  /** Of its workload, and of whoever acts for it. */
+  readonly subject?: string;
+  readonly acting?: string;
   /** Whose limits it counts against; its owner's own unless said otherwise. */
   readonly countedAs?: string;
 }
@@ -84,6 +88,7 @@ export interface IntentWishes {
   readonly epoch?: number;
   readonly generation?: number;
   readonly uses?: readonly Use[];
+  readonly attested?: readonly Attested[];
   readonly key?: string | null;
   readonly purpose?: 'agent' | 'base';
   readonly opening?: Opening | null;
@@ -93,7 +98,7 @@ export interface IntentWishes {
   readonly role?: string;
 }
 
-export const noUse: SingleUse = { uses: [], idempotencyKey: null };
+export const noUse: SingleUse = { uses: [], attested: [], idempotencyKey: null };
 
 /** Builds what the claims need, each task with an owner of its own so that no limit is shared by accident. */
 export class Scene {
@@ -106,14 +111,15 @@ export class Scene {
   async opening(wishes: TaskWishes = {}): Promise<Opening> {
     const id = this.store.newId();
     const { owner = `owner of ${id}`, template = 'contract', ref = null, lifeSeconds = 1800 } = wishes;
-    const { parent = null, childrenMax = 10, countedAs = owner } = wishes;
+    const { parent = null, childrenMax = 10, countedAs = owner, subject = 'worker' } = wishes;
     const now = await this.store.now();
     const task: Task = {
       ...{ id, template, templateVersion: 1, ref, owner, objective: null, opener: null },
       params: { quarter: '2026q3' },
-      ...{ actors: [actor], confirmation: { jkt: 'thumbprint' }, depthLeft: 1 },
+      actors: [{ ...actor, subject: wishes.acting ?? 'helper' }],
+      ...{ confirmation: { jkt: 'thumbprint' }, depthLeft: 1 },
       parentId: parent?.id ?? null,
-      workload: { ...agents, subject: 'worker', claims: { sub: 'worker', groups: ['a', 'b'] } },
+      workload: { ...agents, subject, claims: { sub: subject, groups: ['a', 'b'] } },
       openedAt: now,
       expiresAt: new Date(now.getTime() + lifeSeconds * 1000),
       leaseSeconds: 60,
@@ -144,9 +150,9 @@ export class Scene {
     };
   }
 
-  async opened(wishes: TaskWishes = {}): Promise<Task> {
+  async opened(wishes: TaskWishes = {}, attested: readonly Attested[] = []): Promise<Task> {
     const opening = await this.opening(wishes);
-    const result = await this.open(opening);
+    const result = await this.open(opening, { ...noUse, attested });
     if (result.kind !== 'opened') throw new Error(`not opened: ${JSON.stringify(result)}`);
     return opening.task;
   }
@@ -163,7 +169,7 @@ export class Scene {
       plan,
       epoch: wishes.epoch ?? (await this.store.epoch()),
       generation,
-      use: { uses, idempotencyKey: key === null ? null : { digest: key } },
+      use: { uses, attested: wishes.attested ?? [], idempotencyKey: key === null ? null : { digest: key } },
       opening,
       budget: wishes.budget ?? { exchanges: null, perMinute: null },
       above: task.grants[0]?.above ?? [],

@@ -1,0 +1,65 @@
+import {
+  type Attested,
+  isClosed,
+  type SubjectCut,
+  type SubjectId,
+  type Task,
+  workloadName,
+} from '@mayfly/core';
+import type { MemoryRows, TaskRow } from './rows.ts';
+
+type Named = Pick<SubjectId, 'issuerName' | 'subject'>;
+
+const isSame = (one: Named, other: Named) =>
+  one.issuerName === other.issuerName && one.subject === other.subject;
+
+/** Its workload and whoever acts for it. */
+const partiesOf = ({ workload, actors }: Task): readonly Named[] => [workload, ...actors];
+
+/** `is_cut`. */
+export function isCut(rows: MemoryRows, attested: readonly Attested[]): boolean {
+  return attested.some((one) => isCutAt(rows, one, one.issuedAt ?? null));
+}
+
+/** `is_task_cut`: it, or one above it. */
+export function isTaskCut(rows: MemoryRows, id: string | null): boolean {
+  const row = id === null ? undefined : rows.tasks.get(id);
+  if (row === undefined) return false;
+  const own = partiesOf(row.task).some((party) => isCutAt(rows, party, row.attestedAt));
+  return own || isTaskCut(rows, row.task.parentId);
+}
+
+function isCutAt(rows: MemoryRows, party: Named, at: Date | null): boolean {
+  const cut = rows.cuts.get(workloadName(party));
+  return cut !== undefined && cut.until > rows.now() && (at === null || at <= cut.before);
+}
+
+/** A later event moves it further, never back. */
+export function cutOff(rows: MemoryRows, cut: SubjectCut): void {
+  const name = workloadName(cut);
+  const known = rows.cuts.get(name);
+  const [before, until] = [latest(cut.before, known?.before), latest(cut.until, known?.until)];
+  rows.cuts.set(name, { ...cut, before, until });
+}
+
+function latest(one: Date, other: Date | undefined): Date {
+  return other !== undefined && other > one ? other : one;
+}
+
+/** `attested_at`. */
+export function attestedAt(rows: MemoryRows, task: Task, attested: readonly Attested[]): Date | null {
+  const own = attested.filter((one) => partiesOf(task).some((party) => isSame(party, one)));
+  if (own.length > 0) {
+    const times = own.flatMap(({ issuedAt }) => (issuedAt === undefined ? [] : [issuedAt.getTime()]));
+    return times.length < own.length ? null : new Date(Math.min(...times));
+  }
+  if (task.parentId === null) return task.openedAt;
+  return rows.tasks.get(task.parentId)?.attestedAt ?? null;
+}
+
+/** `tasks_of`. */
+export function tasksOf(rows: MemoryRows, subject: Named): readonly TaskRow[] {
+  const live = [...rows.tasks.values()].filter(({ state }) => !isClosed(state));
+  const found = live.filter(({ task }) => partiesOf(task).some((party) => isSame(party, subject)));
+  return found.sort((one, other) => (one.task.id < other.task.id ? -1 : 1));
+}
