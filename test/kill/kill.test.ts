@@ -1,12 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { reaperPass, watchDenials } from '@mayfly/broker';
 import { bareId, formatId } from '@mayfly/protocol';
+import { eventType, startTransmitter, type TestTransmitter } from '../e2e/transmitter.ts';
 import { accessTokenType, form, freePort, opening, startWorld, type World } from '../e2e/world.ts';
 import { invariants } from './invariants.ts';
+import { Lines } from './lines.ts';
 
 /**
  * The real broker process is killed before and after each effect of exchange and end. A second broker on the same
@@ -14,6 +15,7 @@ import { invariants } from './invariants.ts';
  * the tables and of the cloud's own ledger. The effects come from the ports: one without a case here fails.
  */
 let survivor: World;
+let transmitter: TestTransmitter;
 let childSettings: Record<string, unknown>;
 let counter = 0;
 
@@ -69,6 +71,12 @@ const revokeGrant: Scenario = async (child) => {
     `select id from task_grant where tool = 's3.read' and state = 'active' order by id desc limit 1`,
   );
   await child.api(`/v1/grants/${formatId('grt', grant?.id ?? '')}/revoke`, await survivor.person());
+};
+const event: Scenario = async (child) => {
+  await child.open({ withCredential: true });
+  await child.event(await transmitter.set(survivor, { subject: 'reconciler' }));
+  // The cases after it are of the same subject.
+  await survivor.sql('delete from subject_cut');
 };
 const revokeAll: Scenario = async (child) => {
   await child.open({ withCredential: true });
@@ -138,6 +146,7 @@ const cases: Readonly<Record<string, Scenario>> = {
   'tasks.resume': task('resume', true),
   'tasks.endGrant': revokeGrant,
   'revocations.request': revokeAll,
+  'revocations.receive': event,
   'revocations.claim': revokeAll,
   'revocations.settle': revokeAll,
   'revocations.claimReview': change,
@@ -185,6 +194,7 @@ interface Child {
   post(path: string, body: Record<string, string>, bearer?: string): Promise<void>;
   api(path: string, bearer: string): Promise<void>;
   json(path: string, body: Record<string, string>, bearer: string): Promise<void>;
+  event(set: string): Promise<void>;
   open(options?: { withCredential?: boolean }): Promise<string>;
   arm(barrier: string): Promise<void>;
   /** Resolves when the barrier is reached. */
@@ -193,7 +203,11 @@ interface Child {
 }
 
 beforeAll(async () => {
-  survivor = await startWorld({ settings: { reapInterval: '1h', refusalRowsPerSecond: 1000 } });
+  transmitter = await startTransmitter({ endsPerMinute: 1_000 });
+  survivor = await startWorld({
+    edit: transmitter.edit,
+    settings: { reapInterval: '1h', refusalRowsPerSecond: 1000 },
+  });
   const keyFile = join(survivor.dataDir, 'key-encryption-key');
   const [port, ops] = [await freePort(), await freePort()];
   childSettings = {
@@ -209,7 +223,10 @@ beforeAll(async () => {
   };
 }, 60_000);
 
-afterAll(() => survivor.stop());
+afterAll(async () => {
+  await survivor.stop();
+  transmitter.close();
+});
 
 async function startChild(): Promise<Child> {
   counter += 1;
@@ -249,6 +266,7 @@ async function startChild(): Promise<Child> {
         body: JSON.stringify(body),
         headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json' },
       }),
+    event: (body) => send('/v1/events', { method: 'POST', body, headers: { 'content-type': eventType } }),
     open: async ({ withCredential = false } = {}) => {
       const body = JSON.stringify({
         template: 'invoice-reconcile',
@@ -286,35 +304,6 @@ async function startChild(): Promise<Child> {
     },
   };
   return handle;
-}
-
-/** Lines of a child's standard output, waited for by their first word. */
-class Lines {
-  readonly #seen: string[] = [];
-  #wake: () => void = () => undefined;
-
-  constructor(child: ChildProcess) {
-    if (child.stdout === null) throw new TypeError('no standard output');
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      this.#seen.push(line);
-      this.#wake();
-    });
-    child.once('exit', () => {
-      this.#seen.push('EXIT');
-      this.#wake();
-    });
-  }
-
-  async next(word: string): Promise<string> {
-    for (;;) {
-      const index = this.#seen.findIndex((line) => line.startsWith(word));
-      if (index >= 0) return this.#seen.splice(index, 1)[0] ?? '';
-      if (this.#seen.includes('EXIT')) throw new Error(`the child ended before ${word}`);
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-  }
 }
 
 /** Everything that is due, until nothing more can be done before its time. */

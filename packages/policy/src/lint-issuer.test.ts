@@ -59,6 +59,16 @@ test.each([
     `{ ${github}, jwksFile: /keys.json, jwksUri: "https://github.example/keys" }`,
     `{ ${github}, jwksUri: "https://github.example/keys" }`,
   ],
+  [
+    'ERROR two-key-sources',
+    `{ ${github}, events: { jwksFile: /keys.json, jwksUri: "https://github.example/keys" } }`,
+    `{ ${github}, events: { jwksUri: "https://github.example/keys" } }`,
+  ],
+  [
+    'ERROR transmitter-missing',
+    `{ ${spiffe}, subjects: ["spiffe://prod.example/**"], events: {} }`,
+    `{ ${spiffe}, subjects: ["spiffe://prod.example/**"], events: { transmitter: "https://spire.example" } }`,
+  ],
 ])('%s is found, and not in the near miss', (finding, found, missed) => {
   expect(rulesOf(issuer(found))).toEqual([finding]);
   expect(rulesOf(issuer(missed))).toEqual([]);
@@ -95,6 +105,18 @@ test('binding the uid of a service account or pod is as good as matching it', ()
   for (const claim of ['serviceaccount.uid', 'pod.uid'])
     expect(bound(claim)).not.toContain('WARN mutable-name');
   expect(bound('pod.name')).toContain('WARN mutable-name');
+});
+
+test('a transmitter speaks for one issuer, by its own name or another’s', () => {
+  const oidc = (host: string, events: string) =>
+    `{ type: oidc, issuer: "https://${host}.example", subjects: ["a*"], events: ${events} }`;
+  const two = (events: string) =>
+    rulesOf(
+      document('TrustedIssuer', 'one', oidc('one', '{}')),
+      document('TrustedIssuer', 'two', oidc('two', events)),
+    );
+  expect(two('{ transmitter: "https://one.example" }')).toContain('ERROR transmitter-twice');
+  expect(two('{}')).not.toContain('ERROR transmitter-twice');
 });
 
 test('an issuer of people and machines of another type may be matched by name', () => {

@@ -33,6 +33,11 @@ const registered: Readonly<Record<string, string>> = {
   authorization_pending: 'RFC 8628',
   slow_down: 'RFC 8628',
   expired_token: 'RFC 8628',
+  // Of the registry of security event token delivery.
+  invalid_issuer: 'RFC 8935',
+  invalid_audience: 'RFC 8935',
+  invalid_key: 'RFC 8935',
+  authentication_failed: 'RFC 8935',
 };
 
 test.each(rows)('$reason: the sentence can stand in error_description', ({ says, todo }) => {

@@ -25,7 +25,11 @@ export async function postEvent(broker: Broker, request: RawRequest): Promise<Re
     await recordRefusal(broker, error, { id: request.id, route: `POST ${eventsPath}`, principal });
     const result = error instanceof Refusal ? error.reason : 'failed';
     broker.metrics.securityEvents.inc({ result });
-    if (result === 'rate_limited') broker.metrics.alarms.inc({ kind: 'events_limited' });
+    if (result === 'rate_limited')
+      broker.exchange.report('a transmitter wants to end more than it may in a minute', {
+        issuer: name,
+        alarm: 'events_limited',
+      });
     throw error;
   }
 }

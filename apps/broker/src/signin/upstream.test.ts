@@ -163,6 +163,7 @@ test('goes out with PKCE, state and nonce, and comes back with the person as the
     iss: origin,
     subject: 'jane@corp.example',
     claims: { sub: 'jane@corp.example', groups: ['audit'] },
+    issuedAt: expect.stringMatching(/^20[0-9-]+T[0-9:]+[.]000Z$/),
   });
   expect(Object.fromEntries(asked[0]?.form ?? [])).toMatchObject({
     grant_type: 'authorization_code',
