@@ -8,6 +8,8 @@ export type Point = 'intend' | 'open' | 'close' | 'take back' | 'deliver';
 export interface Race {
   /** `first` is held at `point`, `second` then runs into it, and `first` goes on. */
   race<A, B>(point: Point, first: () => Promise<A>, second: () => Promise<B>): Promise<[A, B]>;
+  /** `first` is held at `point` while `second`, which nothing of it makes wait, is done; then `first` goes on. */
+  meanwhile<A, B>(point: Point, first: () => Promise<A>, second: () => Promise<B>): Promise<[A, B]>;
   until(holds: () => Promise<boolean>): Promise<void>;
   close(): Promise<void>;
 }
@@ -42,13 +44,18 @@ export async function startRace(world: World): Promise<Race> {
     );
     return rows[0]?.n ?? 0;
   };
+  const hold = async <A>(point: Point, first: () => Promise<A>) => {
+    await control.query('select pg_advisory_lock($1)', [lock]);
+    await control.query('insert into race_pause values ($1)', [point]);
+    const held = first();
+    await until(async () => (await waiting('advisory')) > 0);
+    await control.query('delete from race_pause');
+    return { held };
+  };
+  const letGo = () => control.query('select pg_advisory_unlock($1)', [lock]);
   return {
     race: async (point, first, second) => {
-      await control.query('select pg_advisory_lock($1)', [lock]);
-      await control.query('insert into race_pause values ($1)', [point]);
-      const a = first();
-      await until(async () => (await waiting('advisory')) > 0);
-      await control.query('delete from race_pause');
+      const { held: a } = await hold(point, first);
       let done = false;
       const b = second().finally(() => {
         done = true;
@@ -56,8 +63,19 @@ export async function startRace(world: World): Promise<Race> {
       await until(async () => done || (await waiting('other')) > 0);
       // The second was made to wait: had it gone through beside an open transaction, there would be nothing to decide.
       expect(done).toBe(false);
-      await control.query('select pg_advisory_unlock($1)', [lock]);
+      await letGo();
       return Promise.all([a, b]);
+    },
+    meanwhile: async (point, first, second) => {
+      const { held } = await hold(point, first);
+      try {
+        const b = await second();
+        await letGo();
+        return [await held, b];
+      } catch (error) {
+        await letGo();
+        throw error;
+      }
     },
     until,
     close: () => control.end(),
