@@ -8,9 +8,9 @@ const connectTimeoutMs = 3_000;
 /** Longest single statement; far above any of ours, so that a stuck database is noticed. */
 const queryTimeoutMs = 15_000;
 
-/** Prepared statements over a pool of their own. Holds no session state. */
+/** Statements over a pool of their own, prepared unless a pooler stands between. Holds no session state. */
 export interface Statements {
-  /** A named prepared statement. Faults say whether it may have been applied. */
+  /** The name is that of the prepared statement. Faults say whether it may have been applied. */
   call<Row extends pg.QueryResultRow>(name: string, text: string, values: readonly unknown[]): Promise<Row[]>;
   close(): Promise<void>;
 }
@@ -59,10 +59,23 @@ function openPool({ url, connections, onError }: DatabaseOptions): pg.Pool {
     query_timeout: queryTimeoutMs,
     application_name: 'mayfly',
     keepAlive: true,
+    onConnect: notePooler,
   });
   pool.on('error', onError);
   pool.on('connect', (client) => client.on('error', onError));
   return pool;
+}
+
+/** Connections that a pooler stands behind. */
+const pooled = new WeakSet<pg.ClientBase>();
+
+/**
+ * A pooler that hands each transaction to whichever server connection is free (PgBouncer) knows nothing of statements
+ * that were prepared on another one. It shows by the process that answers: another than the connection was told.
+ */
+async function notePooler(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+  if (rows[0]?.pid !== Reflect.get(client, 'processID')) pooled.add(client);
 }
 
 /** A deadlock or serialization failure applied nothing; asked again it has always passed here. */
@@ -90,7 +103,8 @@ async function callOnce<Row extends pg.QueryResultRow>(pool: pg.Pool, query: pg.
     throw new Fault('database_unavailable', { effect: 'none', detail: describeLoss(cause), cause });
   }
   try {
-    const { rows } = await client.query<Row>(query);
+    const { text, values } = query;
+    const { rows } = await client.query<Row>(pooled.has(client) ? { text, values } : query);
     client.release();
     return rows;
   } catch (cause) {

@@ -140,6 +140,7 @@ begin
   return (select x.attested_at from task x where x.id = (t->>'parentId')::uuid);
 end $$;
 
+-- Asked only where anything is: a walk up costs more than all other looks of an intent.
 -- Of this workload and template, or of a task above: who opened beneath it before it deviated gains nothing by that.
 create function is_quarantined(of_template text, of_issuer text, of_subject text, parent uuid) returns boolean
 language sql stable as $$
@@ -236,7 +237,7 @@ begin
   if needs_recovery(c, o->'known') then return jsonb_build_object('kind', 'refused', 'reason', 'recovery_required'); end if;
   if c.epoch <> known_epoch then return jsonb_build_object('kind', 'stale', 'epoch', c.epoch, 'generation', null); end if;
   if is_frozen(t->>'template', t->>'workloadIssuer') then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
-  if is_quarantined(t->>'template', t->>'workloadIssuer', t->>'workloadSubject', (t->>'parentId')::uuid) then
+  if exists (select from quarantine) and is_quarantined(t->>'template', t->>'workloadIssuer', t->>'workloadSubject', (t->>'parentId')::uuid) then
     return jsonb_build_object('kind', 'refused', 'reason', 'quarantined');
   end if;
   if exists (select from subject_cut) and is_cut(o->'attested') then
@@ -358,7 +359,7 @@ begin
     return jsonb_build_object('kind', 'stale', 'epoch', c.epoch, 'generation', g.generation);
   end if;
   if is_frozen(t.template, t.workload_issuer, g.provider) then return jsonb_build_object('kind', 'refused', 'reason', 'frozen'); end if;
-  if is_quarantined(t.template, t.workload_issuer, t.workload_subject, t.parent_id) then
+  if exists (select from quarantine) and is_quarantined(t.template, t.workload_issuer, t.workload_subject, t.parent_id) then
     return jsonb_build_object('kind', 'refused', 'reason', 'quarantined');
   end if;
   if exists (select from subject_cut) and (is_task_cut(t.id) or is_cut(i->'attested')) then
