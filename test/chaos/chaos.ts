@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { reaperPass } from '@mayfly/broker';
 import { check, type Finding } from './check.ts';
-import { type ClientLog, end, runClients } from './clients.ts';
+import { type ClientLog, emptyLog, end, runClients } from './clients.ts';
 import { runFaults } from './faults.ts';
 import { type ChaosScene, startScene } from './scene.ts';
 
@@ -9,6 +9,10 @@ export interface ChaosOptions {
   readonly seconds: number;
   /** Chooses faults and clients' ways; when each arrives is up to the machine. */
   readonly seed?: number;
+  /** Faults to choose from; all when left out. */
+  readonly only?: readonly string[];
+  /** Over before its time after so many faults. */
+  readonly faultsMax?: number;
   say(line: string): void;
 }
 
@@ -18,6 +22,8 @@ export interface ChaosResult {
   readonly given: number;
   readonly ended: number;
   readonly refused: number;
+  /** Seconds from each kill until a request from after it was answered, the longest. */
+  readonly backAfterSeconds: number;
   readonly findings: readonly Finding[];
 }
 
@@ -27,29 +33,55 @@ const settleSecondsMax = 60;
 /** Of the issue: service is back within this after each kill. */
 export const serviceGapSecondsMax = 10;
 
-export async function runChaos({
-  seconds,
-  seed = randomInt(2 ** 31),
-  say,
-}: ChaosOptions): Promise<ChaosResult> {
+export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
+  const { seconds, seed = randomInt(2 ** 31), say } = options;
   say(`SEED=${seed}: ${seconds} s of faults`);
   const random = mulberry(seed);
   const scene = await startScene();
+  if (typeof scene.disk === 'string') say(`skipped: no disk that can be full: ${scene.disk}`);
   try {
-    const until = performance.now() + seconds * 1_000;
-    const state = { stopped: false };
-    const running = runClients(scene, { count: clients, random, stopped: () => state.stopped });
-    const faults = await runFaults({ scene, random }, { stopped: () => performance.now() > until, say });
-    // A few answers more, so that what came back last is seen to have.
-    await new Promise((resolve) => setTimeout(resolve, 2_000));
-    state.stopped = true;
-    const log = await running;
+    const { log, faults } = await runUnderFaults(scene, random, { ...options, seconds });
     await settle(scene, log);
     const findings = await check(scene, log, serviceGapSecondsMax);
-    return { seed, faults, given: log.given.length, ended: log.ended.length, refused: log.refused, findings };
+    const { given, ended, refused } = log;
+    const backAfterSeconds = Math.round(Math.max(0, ...log.backAfterMs) / 100) / 10;
+    return { seed, faults, given: given.length, ended: ended.length, refused, backAfterSeconds, findings };
   } finally {
     await scene.stop();
   }
+}
+
+async function runUnderFaults(
+  scene: ChaosScene,
+  random: () => number,
+  { seconds, say, only, faultsMax = Infinity }: ChaosOptions,
+): Promise<{ log: ClientLog; faults: ChaosResult['faults'] }> {
+  const until = performance.now() + seconds * 1_000;
+  const log = emptyLog();
+  let [isOver, told] = [false, 0];
+  const running = runClients(scene, { count: clients, random, log, stopped: () => isOver });
+  const faults = await runFaults(
+    {
+      scene,
+      random,
+      killed: () => {
+        log.killedAt = performance.now();
+      },
+    },
+    {
+      stopped: () => performance.now() > until || told >= faultsMax,
+      say: (line) => {
+        told += 1;
+        say(line);
+      },
+      ...(only === undefined ? {} : { only }),
+    },
+  );
+  // A few answers more, so that what came back last is seen to have.
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  isOver = true;
+  await running;
+  return { log, faults };
 }
 
 /** Every other task is ended, and the reapers get their time. */

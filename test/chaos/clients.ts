@@ -10,6 +10,10 @@ export interface ClientLog {
   /** Milliseconds between two answers of 200, the longest. */
   longestGapMs: number;
   refused: number;
+  /** When something was killed, until a request from after it was answered; null: nothing since. */
+  killedAt: number | null;
+  /** Milliseconds from each kill to that answer. */
+  readonly backAfterMs: number[];
   /** Credentials that were denied before the end of their task. */
   readonly hit: string[];
   /** Answers that no fault explains. */
@@ -26,21 +30,40 @@ export interface Given {
 const requestTimeoutMs = 15_000;
 const endTries = 200;
 
+export interface ClientOptions {
+  readonly count: number;
+  /** Grows as they go. */
+  readonly log: ClientLog;
+  random(): number;
+  stopped(): boolean;
+}
+
+export function emptyLog(): ClientLog {
+  return {
+    ...{ given: [], ended: [], hit: [], wrong: [], backAfterMs: [] },
+    ...{ longestGapMs: 0, refused: 0, killedAt: null },
+  };
+}
+
 export async function runClients(
   { world, replicas }: ChaosScene,
-  { count, random, stopped }: { count: number; random: () => number; stopped: () => boolean },
-): Promise<ClientLog> {
-  const log: ClientLog = { given: [], ended: [], longestGapMs: 0, refused: 0, hit: [], wrong: [] };
+  { count, random, stopped, log }: ClientOptions,
+): Promise<void> {
   let lastAnswer = performance.now();
   const pick = () =>
     [world.url, ...replicas.map(({ url }) => url)][Math.floor(random() * (replicas.length + 1))];
   const client = async (id: number) => {
     for (let n = 0; !stopped(); n += 1) {
       const body = new URLSearchParams(form(await world.workload(), opening(`client-${id}-${n}`)));
+      const askedAt = performance.now();
       const answer = await ask(`${pick()}/token`, { method: 'POST', body });
       if (answer?.status === 200) {
         log.longestGapMs = Math.max(log.longestGapMs, performance.now() - lastAnswer);
         lastAnswer = performance.now();
+        if (log.killedAt !== null && askedAt >= log.killedAt) {
+          log.backAfterMs.push(lastAnswer - log.killedAt);
+          log.killedAt = null;
+        }
         const { issuance, task_token: token, access_token: keys } = answer.body;
         const given = { issuance: issuance.id, task: issuance.task, token, keys };
         log.given.push(given);
@@ -56,7 +79,6 @@ export async function runClients(
     if (await end(given, () => `${pick()}`)) log.ended.push(given.task);
   };
   await Promise.all(Array.from({ length: count }, (_, id) => client(id)));
-  return log;
 }
 
 /** Until some replica has answered; false when none did. */

@@ -1,6 +1,6 @@
 import { connect, createServer, type Socket } from 'node:net';
 
-/** A TCP proxy before the database: connections can be cut, held back, or refused, and what is behind may move. */
+/** A TCP proxy: connections can be cut, held back, or left without an answer, and what is behind may move. */
 export interface FaultProxy {
   readonly port: number;
   target(port: number): void;
@@ -8,14 +8,17 @@ export interface FaultProxy {
   cut(): void;
   /** Each piece waits so long, in both directions. */
   delay(ms: number): void;
+  /** While it lasts nothing passes, in neither direction; what came meanwhile is lost with its connections. */
+  blackHole(on: boolean): void;
   close(): Promise<void>;
 }
 
 export async function startProxy(): Promise<FaultProxy> {
-  let [targetPort, delayMs] = [0, 0];
+  let [targetPort, delayMs, isHole] = [0, 0, false];
   const open = new Set<Socket>();
   const forward = (from: Socket, to: Socket) => {
     from.on('data', (piece) => {
+      if (isHole) return;
       if (delayMs === 0) return void to.write(piece);
       // In order: the next piece is not read before this one has gone on.
       from.pause();
@@ -52,6 +55,11 @@ export async function startProxy(): Promise<FaultProxy> {
     cut,
     delay: (ms) => {
       delayMs = ms;
+    },
+    blackHole: (on) => {
+      isHole = on;
+      // What was swallowed would be missed in the middle of a stream.
+      if (!on) cut();
     },
     close: async () => {
       cut();

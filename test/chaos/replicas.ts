@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 /** A broker in a process of its own, started as often as it is killed. */
 export interface ReplicaProcess {
   readonly url: string;
-  start(): Promise<void>;
+  /** Its clock is ahead of the machine's by so much. */
+  start(skewMs?: number): Promise<void>;
   signal(signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void;
   /** Gone, by whatever it takes. */
   end(): Promise<void>;
@@ -15,11 +16,15 @@ export function replicaProcess(
   url: string,
   { settings, logFile }: { settings: Readonly<Record<string, unknown>>; logFile: string },
 ): ReplicaProcess {
-  const script = fileURLToPath(new URL('../e2e/rolling-child.ts', import.meta.url));
+  const script = fileURLToPath(new URL('./replica-child.ts', import.meta.url));
   let child: ChildProcess | undefined;
-  const start = async () => {
+  const start = async (skewMs = 0) => {
     const started = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script], {
-      env: { PATH: process.env['PATH'] ?? '', ROLLING_CHILD: JSON.stringify({ settings, logFile }) },
+      env: {
+        PATH: process.env['PATH'] ?? '',
+        CHAOS_SKEW_MS: String(skewMs),
+        ROLLING_CHILD: JSON.stringify({ settings, logFile }),
+      },
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     child = started;

@@ -111,6 +111,8 @@ async function callOnce<Row extends pg.QueryResultRow>(pool: pg.Pool, query: pg.
     // A server's answer leaves the connection usable; anything else may have been applied, and the client is dropped.
     const answered = cause instanceof pg.DatabaseError && !isShutdown(cause);
     client.release(!answered);
+    if (answered && isExhausted(cause))
+      throw new Fault('database_unavailable', { effect: 'none', detail: describeLoss(cause), cause });
     if (answered) throw cause;
     throw new Fault('database_unavailable', { effect: 'unknown', detail: describeLoss(cause), cause });
   }
@@ -122,8 +124,8 @@ export async function orFault<T>(run: () => Promise<T>): Promise<T> {
     return await run();
   } catch (cause) {
     if (cause instanceof Fault) throw cause;
-    if (cause instanceof pg.DatabaseError && !isShutdown(cause)) throw cause;
-    if (!isUnavailable(cause)) throw cause;
+    if (cause instanceof pg.DatabaseError && !isShutdown(cause) && !isExhausted(cause)) throw cause;
+    if (!isUnavailable(cause) && !(cause instanceof pg.DatabaseError)) throw cause;
     throw new Fault('database_unavailable', { effect: 'unknown', detail: describeLoss(cause), cause });
   }
 }
@@ -131,6 +133,11 @@ export async function orFault<T>(run: () => Promise<T>): Promise<T> {
 // Class 57P: the server is going away; 53300: no connection slot; 08: connection exceptions.
 function isShutdown({ code = '' }: pg.DatabaseError): boolean {
   return code.startsWith('57P') || code.startsWith('08') || code === '53300';
+}
+
+// Class 53: no disk, no memory. It answered, so nothing of the statement stands, and it may be better soon.
+function isExhausted({ code = '' }: pg.DatabaseError): boolean {
+  return code.startsWith('53');
 }
 
 const absent =
