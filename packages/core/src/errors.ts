@@ -30,12 +30,18 @@ export class Fault extends Error {
   readonly reason: Reason;
   readonly effect: 'none' | 'unknown';
   readonly detail: string | undefined;
+  /** Nothing is wrong, it is only not our turn: seconds after which it may be. */
+  readonly retryAfterSeconds: number | undefined;
 
-  constructor(reason: Reason, options: { effect: 'none' | 'unknown'; detail?: string; cause?: unknown }) {
+  constructor(
+    reason: Reason,
+    options: { effect: 'none' | 'unknown'; detail?: string; cause?: unknown; retryAfterSeconds?: number },
+  ) {
     super(errorRow(reason).says, { cause: options.cause });
     this.name = 'Fault';
     this.reason = reason;
     this.effect = options.effect;
     this.detail = options.detail;
+    this.retryAfterSeconds = options.retryAfterSeconds;
   }
 }

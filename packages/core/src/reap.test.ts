@@ -48,6 +48,17 @@ async function reapTo(outcome: Outcome, { ports }: World): Promise<LaneCounts & 
 const lost = new Fault('provider_unavailable', { effect: 'unknown', detail: 'connection lost' });
 const notAfter = new Date('2026-07-01T12:01:00Z');
 
+test('what only waits for its turn is looked at again soon, however often it has waited, and nobody is told', async () => {
+  const world = await leftWith('revoking');
+  const turn = new Fault('provider_unavailable', { effect: 'none', retryAfterSeconds: 1 });
+  for (let round = 0; round < 10; round += 1) {
+    expect(await reapTo(turn, world)).toMatchObject({ claimed: 1, waiting: 1, failed: 0, calls: 1 });
+    world.clock.advance(1);
+  }
+  expect(await reapTo('gone', world)).toMatchObject({ ended: 1 });
+  expect(world.reports).toEqual([]);
+});
+
 describe('what was delivered and must end', () => {
   test.each(['deleted', 'denied', 'cut'] as const)(
     'is %s once the provider says that it is gone',

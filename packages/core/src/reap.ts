@@ -38,6 +38,7 @@ export async function settleWork(work: Work, ports: ReapPorts): Promise<Settled>
     if (work.kind === 'task') return await settleTask(work.taskId, ports);
     return await settleIssuance(work, ports);
   } catch (error) {
+    if (error instanceof Fault && error.retryAfterSeconds !== undefined) return later(work, error, ports);
     // The claim has moved due_at by its backoff: the row comes back by itself.
     const known = error instanceof Fault || error instanceof Refusal;
     const detail = known ? (error.detail ?? error.reason) : String(error);
@@ -111,6 +112,13 @@ function whenAbsent(work: IssuanceWork, ports: ReapPorts): Promise<Settled> | Se
   const { plan, attempts, state } = work;
   if (plan.ends.by !== 'deleted') return wait(work, ports);
   return state === 'revoking' && attempts >= 2 ? ended(work, 'deleted', ports) : 'waiting';
+}
+
+// Tries do not count while another replica has its turn: the backoff of a minute would keep what is only a moment away.
+async function later(work: Work, { retryAfterSeconds = 1 }: Fault, ports: ReapPorts): Promise<Settled> {
+  const id = work.kind === 'task' ? work.taskId : work.issuanceId;
+  await ports.queue.postpone([id], retryAfterSeconds).catch(() => undefined);
+  return 'waiting';
 }
 
 async function wait({ issuanceId, secondsPastNotAfter }: IssuanceWork, ports: ReapPorts): Promise<Settled> {

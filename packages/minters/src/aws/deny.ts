@@ -114,6 +114,8 @@ export function createDenyDocuments(options: DenyOptions): DenyDocuments {
       throw new Fault('provider_unavailable', {
         effect: 'none',
         detail: 'another writer holds the deny document',
+        // It writes for a moment, or has died: its lease ends in any case.
+        retryAfterSeconds: 1,
       });
     await publish(document, { provider, role: at.role, context });
   };
