@@ -43,9 +43,9 @@ function statement(cloud: Cloud, columns: string): string {
       from pattern i cross join lateral (select * from fresh) f
     ), issued as (
       insert into issuance select ${columns} from pattern i cross join n 
-      returning id, intended_at, task_id, not_after, reach
+      returning id, intended_at, task_id, not_after, reach, ends_by
     )
-    insert into work (id, kind, lane, task_id, intended_at, state, due_at, not_after, reach)
-    select id, 'issuance', $1, task_id, intended_at, 'delivered', not_after + interval '1 minute', not_after, reach
+    insert into work (id, kind, lane, task_id, intended_at, state, due_at, not_after, reach, ends_by)
+    select id, 'issuance', $1, task_id, intended_at, 'delivered', not_after + interval '1 minute', not_after, reach, ends_by
     from issued`;
 }

@@ -61,6 +61,15 @@ test('what the reaper has before it is told by lane, with the age of the oldest 
     ({ 'mayfly_reaper_due{lane="local-aws"}': count }) => count === 2,
   );
   expect(due).toMatchObject({ 'mayfly_reaper_due{lane="local-aws"}': 2 });
+  const asEndingBy = (method: string) =>
+    world.sql(`update work set ends_by = $1 where requested_at is not null`, [method]);
+  await asEndingBy('expired');
+  expect(await figures()).toMatchObject({
+    mayfly_ends_unconfirmed: 0,
+    mayfly_ends_oldest_unconfirmed_seconds: 0,
+    mayfly_ends_irrevocable: 2,
+  });
+  await asEndingBy('denied');
   world.clouds.aws.faults.clear();
   // The try that the end itself woke may still be in flight, and holds what it has claimed.
   const done = await until(

@@ -34,6 +34,24 @@ export function createMetrics(insecure: readonly string[]) {
       registers,
     }),
     inFlight: new Gauge({ name: 'mayfly_http_in_flight', help: 'Requests being served', registers }),
+    ...reaperMetrics(registers),
+    recoveryRequired: new Gauge({
+      name: 'mayfly_recovery_required',
+      help: '1 while the database is an older state than was known, and nothing is issued',
+      registers,
+    }),
+    alarms: new Counter({
+      name: 'mayfly_alarms_total',
+      help: 'Things that should not happen and need a person',
+      labelNames: ['kind'],
+      registers,
+    }),
+  };
+}
+
+/** What the reaper has done, and what it has before it. */
+function reaperMetrics(registers: Registry[]) {
+  return {
     reaped: new Counter({
       name: 'mayfly_reaper_work_total',
       help: 'Claimed work by result',
@@ -64,23 +82,17 @@ export function createMetrics(insecure: readonly string[]) {
     }),
     unconfirmed: new Gauge({
       name: 'mayfly_ends_unconfirmed',
-      help: 'Credentials whose end was asked for and is not confirmed; counted up to 10,000',
+      help: 'Ends that were asked for and that a provider has yet to confirm; counted up to 10,000',
+      registers,
+    }),
+    irrevocable: new Gauge({
+      name: 'mayfly_ends_irrevocable',
+      help: 'Credentials of ended tasks that only their expiry ends; among the 10,000 ends asked for first',
       registers,
     }),
     oldestUnconfirmedSeconds: new Gauge({
       name: 'mayfly_ends_oldest_unconfirmed_seconds',
       help: 'Age of the oldest end that was asked for and is not confirmed',
-      registers,
-    }),
-    recoveryRequired: new Gauge({
-      name: 'mayfly_recovery_required',
-      help: '1 while the database is an older state than was known, and nothing is issued',
-      registers,
-    }),
-    alarms: new Counter({
-      name: 'mayfly_alarms_total',
-      help: 'Things that should not happen and need a person',
-      labelNames: ['kind'],
       registers,
     }),
   };

@@ -71,7 +71,7 @@ async function metrics(broker: Wired): Promise<Answer> {
   return { status: 200, type: registry.contentType, body: await registry.metrics() };
 }
 
-function showQueue({ lanes, unconfirmed, oldestSeconds }: QueueStatus, shown: Metrics): void {
+function showQueue({ lanes, unconfirmed, oldestSeconds, irrevocable }: QueueStatus, shown: Metrics): void {
   shown.reaperDue.reset();
   shown.reaperLagSeconds.reset();
   for (const { lane, due, lagSeconds } of lanes) {
@@ -79,5 +79,6 @@ function showQueue({ lanes, unconfirmed, oldestSeconds }: QueueStatus, shown: Me
     shown.reaperLagSeconds.set({ lane: lane || 'tasks' }, lagSeconds);
   }
   shown.unconfirmed.set(unconfirmed);
+  shown.irrevocable.set(irrevocable);
   shown.oldestUnconfirmedSeconds.set(oldestSeconds);
 }

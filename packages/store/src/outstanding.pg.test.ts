@@ -19,9 +19,9 @@ beforeAll(async () => {
   client = new pg.Client({ connectionString: embedded.ownerUrl });
   await client.connect();
   await client.query(
-    `insert into work (id, kind, lane, task_id, intended_at, state, due_at, not_after, reach)
+    `insert into work (id, kind, lane, task_id, intended_at, state, due_at, not_after, reach, ends_by)
      select uuidv7(), 'issuance', lane, uuidv7(), now(), 'delivered',
-       now() + make_interval(secs => case when n <= 3 and lane = 'aws' then -60 else 3600 end), now() + interval '1 hour', 'mf-' || n
+       now() + make_interval(secs => case when n <= 3 and lane = 'aws' then -60 else 3600 end), now() + interval '1 hour', 'mf-' || n, 'denied'
      from generate_series(1, $1::int) n, unnest(array['aws', 'gcp']) lane`,
     [outstanding],
   );

@@ -58,9 +58,11 @@ function encodeEnd({ issuanceId, method, evidence, audit }: End): Record<string,
 /** What the reaper has before it, for metrics; counts stop at 10,000. */
 export interface QueueStatus {
   readonly lanes: readonly { readonly lane: string; readonly due: number; readonly lagSeconds: number }[];
-  /** Ends that were asked for and not confirmed, and the age of the oldest. */
+  /** Ends that were asked for and that a provider has yet to confirm, and the age of the oldest. */
   readonly unconfirmed: number;
   readonly oldestSeconds: number;
+  /** Of ended tasks, and only their expiry ends them. */
+  readonly irrevocable: number;
 }
 
 export async function readQueueStatus(database: Statements): Promise<QueueStatus> {
@@ -70,11 +72,13 @@ export async function readQueueStatus(database: Statements): Promise<QueueStatus
     lag_seconds: number | null;
     unconfirmed: number;
     oldest_seconds: number | null;
+    irrevocable: number;
   }>('queue_status', 'select * from queue_status()', []);
   const [first] = rows;
   return {
     lanes: rows.map(({ lane, due, lag_seconds: lag }) => ({ lane, due, lagSeconds: lag ?? 0 })),
     unconfirmed: first?.unconfirmed ?? 0,
     oldestSeconds: first?.oldest_seconds ?? 0,
+    irrevocable: first?.irrevocable ?? 0,
   };
 }

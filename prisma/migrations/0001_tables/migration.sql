@@ -284,12 +284,16 @@ create table work (
   not_after timestamptz,
   requested_at timestamptz,
   reach text,
+  -- As the plan says; null for tasks.
+  ends_by text,
   attempts integer not null default 0
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 create index work_due on work (lane, due_at);
 create index work_task on work (task_id);
--- Ends that were asked for and not confirmed: few, however much is outstanding.
-create index work_unconfirmed on work (requested_at) where requested_at is not null;
+-- Ends that were asked for: few, however much is outstanding. Of them, those that a provider has yet to confirm.
+create index work_requested on work (requested_at) where requested_at is not null;
+create index work_unconfirmed on work (requested_at)
+  where requested_at is not null and state = 'revoking' and ends_by <> 'expired';
 
 -- An end of everything that a name covers, worked off in batches. What is left is read from the tasks and grants
 -- themselves, so that a crash between two batches leaves no wrong count. `requested_at` comes before `xid`: whoever

@@ -406,9 +406,10 @@ begin
   if (r->>'local')::boolean then
     perform append_audit(i->'delivered');
   else
-    insert into work (id, kind, lane, task_id, intended_at, state, due_at, not_after, reach)
+    insert into work (id, kind, lane, task_id, intended_at, state, due_at, not_after, reach, ends_by)
     values ((r->>'id')::uuid, 'issuance', r->>'provider', g.task_id, uuid_time((r->>'id')::uuid), 'intended',
-      clock_timestamp() + make_interval(secs => (i->>'reapAgeSeconds')::float), (r->>'notAfter')::timestamptz, r->>'reach');
+      clock_timestamp() + make_interval(secs => (i->>'reapAgeSeconds')::float), (r->>'notAfter')::timestamptz, r->>'reach',
+      r->>'endsBy');
   end if;
   return jsonb_build_object('kind', 'intended');
 end $$;
@@ -598,15 +599,21 @@ $$;
 
 -- What the reaper has before it, by lane: probes of two indexes, and counts that stop at 10,000. The clock is read in a
 -- sub-select here and below: a volatile call bounds no index scan, and without an order the planner may take none.
-create function queue_status() returns table (lane text, due integer, lag_seconds float8, unconfirmed integer, oldest_seconds float8)
-language sql stable as $$
+create function queue_status() returns table (
+  lane text, due integer, lag_seconds float8, unconfirmed integer, oldest_seconds float8, irrevocable integer
+) language sql stable as $$
   select l, (select count(*) from (select from work w where w.lane = l and w.due_at <= (select clock_timestamp()) order by w.due_at limit 10000) d)::int,
     (select extract(epoch from clock_timestamp() - w.due_at) from work w
      where w.lane = l and w.due_at <= (select clock_timestamp()) order by w.due_at limit 1)::float8,
-    (select count(*) from (select from work w where w.requested_at is not null order by w.requested_at limit 10000) u)::int,
-    (select extract(epoch from clock_timestamp() - w.requested_at) from work w
-     where w.requested_at is not null order by w.requested_at limit 1)::float8
-  from (select due_lanes() union select '') x(l)
+    u.n, u.oldest, r.n
+  from (select due_lanes() union select '') x(l), (
+    select count(*)::int as n, extract(epoch from clock_timestamp() - min(requested_at))::float8 as oldest from (
+      select requested_at from work w where w.requested_at is not null and w.state = 'revoking' and w.ends_by <> 'expired'
+      order by w.requested_at limit 10000) asked
+  ) u, (
+    select count(*) filter (where state = 'revoking' and ends_by = 'expired')::int as n from (
+      select state, ends_by from work w where w.requested_at is not null order by w.requested_at limit 10000) asked
+  ) r
 $$;
 
 create function claim_work(of_lane text, most integer) returns table (
@@ -1115,8 +1122,9 @@ create function deny_reopen(doc_provider text, doc_role text, e jsonb) returns v
 begin
   update deny_document set acked_version = 0, read_at = clock_timestamp() where provider = doc_provider and role = doc_role;
   update deny_entry set acknowledged_at = null, effective_at = null where provider = doc_provider and role = doc_role;
-  insert into work (id, kind, lane, task_id, intended_at, state, due_at, not_after, requested_at, reach)
-  select i.id, 'issuance', i.provider, i.task_id, i.intended_at, 'revoking', clock_timestamp(), i.not_after, clock_timestamp(), i.reach
+  insert into work (id, kind, lane, task_id, intended_at, state, due_at, not_after, requested_at, reach, ends_by)
+  select i.id, 'issuance', i.provider, i.task_id, i.intended_at, 'revoking', clock_timestamp(), i.not_after, clock_timestamp(), i.reach,
+    i.ends_by
   from issuance i join deny_entry d on d.source_identity = i.reach and d.provider = i.provider
   where d.provider = doc_provider and d.role = doc_role and i.not_after > clock_timestamp() and i.decision = 'allow'
     and exists (select from issuance_end x where x.issuance_id = i.id and x.intended_at = i.intended_at)
