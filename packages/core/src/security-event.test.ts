@@ -98,9 +98,12 @@ test.each([
   await received(world, { effect: 'reevaluate', type: `${caep}token-claims-change`, claims });
   await advanceRevocations(world.ports);
   expect(onlyTask(world).state).toBe(state);
-  // The old claims count for nobody from now on.
-  const again = await world.exchange({ subject: by(), detail: reading() });
+  // The old claims count for nobody from now on, but a task that still holds goes on.
+  const [id, token] = [onlyTask(world).task.id, `task-token:${onlyTask(world).task.id}`];
+  const again = await world.exchange({ subject: by(), detail: reading({ task: id }) });
   expect(reasonOf(again)).toBe(state === 'open' ? 'session_revoked' : 'task_ended');
+  const ofTask = { subject: { kind: 'access-token' as const, token }, detail: reading({ task: id }) };
+  expect(reasonOf(await world.exchange(ofTask))).toBe(state === 'open' ? 'delivered' : 'task_ended');
 });
 
 test.each([true, false])(

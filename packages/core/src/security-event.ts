@@ -34,19 +34,21 @@ export interface Attested {
   readonly issuedAt?: Date;
 }
 
-/** Whoever holds an assertion from before `before` gives nothing any more; kept until none of them can live. */
+/** Assertions from before `before` count no more; kept until none of them can live. */
 export interface SubjectCut {
   readonly issuerName: string;
   readonly subject: string;
   readonly before: Date;
   readonly until: Date;
+  /** Nor do the tasks that they opened, before their end has come. */
+  readonly withTasks: boolean;
 }
 
 export interface ReceivedEvent {
   readonly id: string;
   readonly issuerName: string;
   readonly cut: SubjectCut | null;
-  /** Asked for in the same statement. */
+  /** Asked for in the same statement; a task that is named gives nothing from its commit on. */
   readonly revocations: readonly RevocationRequest[];
   /** Tasks that the events of one transmitter may end in a minute; the first of a minute may end more. */
   readonly endsPerMinute: number;
@@ -111,7 +113,7 @@ export async function receiveEvent(
   };
   const receipt = await ports.revocations.receive({
     ...{ id: event.id, issuerName, revocations },
-    cut: concerned === null ? null : { ...concerned, before: at, until: new Date(untilMs) },
+    cut: concerned === null ? null : cutOf(event, concerned, new Date(untilMs)),
     endsPerMinute: events?.endsPerMinute ?? 0,
     audit: auditEvent({ newId: ports.newId, now }, draft),
   });
@@ -120,6 +122,10 @@ export async function receiveEvent(
     throw new Refusal('rate_limited', { retryAfterSeconds, detail: 'endsPerMinute of its transmitter' });
   }
   return receipt.kind;
+}
+
+function cutOf({ at, effect }: SecurityEvent, concerned: Concerned['concerned'], until: Date): SubjectCut {
+  return { ...concerned, before: at, until, withTasks: effect === 'end' };
 }
 
 interface Concerned {

@@ -95,6 +95,8 @@ create table task (
   suspended_along boolean not null default false,
   -- `onChange: end` of the version that it was opened with: looked at again whenever what decides has changed.
   ends_on_change boolean not null default false,
+  -- Its end was asked for, because its workload is not what it was; nothing is given until it has come.
+  is_cut boolean not null default false,
   -- `heartbeatLost` of the version that it was opened with.
   on_lapse text not null default 'end' check (on_lapse in ('end', 'suspend', 'note')),
   -- `note`: the lease lasts as long as the task, and this is when its silence is told; null: it was, until the next beat.
@@ -171,6 +173,8 @@ create table subject_cut (
   issuer text not null,
   subject text not null,
   before timestamptz not null,
+  -- Nor do tasks that were opened with assertions from before this.
+  tasks_before timestamptz,
   until timestamptz not null,
   primary key (issuer, subject)
 );

@@ -112,16 +112,17 @@ create function is_cut(attested jsonb) returns boolean language sql stable as $$
     where a->>'issuedAt' is null or (a->>'issuedAt')::timestamptz <= c.before)
 $$;
 
--- It, or one above it, was opened before a cut of its workload or of whoever acts in it: its end is asked for, and may
--- not have come yet.
+-- It, or one above it, is cut, or was opened before a cut of its workload or of whoever acts in it: its end is asked for,
+-- and may not have come yet.
 create function is_task_cut(task uuid) returns boolean language sql stable as $$
   with recursive up as (
     select t.* from task t where t.id = is_task_cut.task union all
     select t.* from task t join up on t.id = up.parent_id
   )
-  select exists (
+  select exists (select from up t where t.is_cut) or exists (
     select from up t, subject_cut c
-    where c.until > clock_timestamp() and (t.attested_at is null or t.attested_at <= c.before)
+    where c.until > clock_timestamp() and c.tasks_before is not null
+      and (t.attested_at is null or t.attested_at <= c.tasks_before)
       and ((c.issuer = t.workload_issuer and c.subject = t.workload_subject)
         or exists (select from jsonb_array_elements(t.actors) a where c.issuer = a->>'issuerName' and c.subject = a->>'subject')))
 $$;
@@ -856,12 +857,18 @@ begin
   if ended > 0 and minute.ends > 0 and minute.ends + ended > (v->>'endsPerMinute')::int then
     raise exception using errcode = 'MF002', message = 'mayfly: limited';
   end if;
+  perform 1 from task where id in (select (x->>'name')::uuid from jsonb_array_elements(v->'revocations') x where x->>'by' = 'task')
+  order by id for no key update;
+  update task set is_cut = true
+  where id in (select (x->>'name')::uuid from jsonb_array_elements(v->'revocations') x where x->>'by' = 'task');
   insert into security_event (id, issuer, ends) values (decode(v->>'id', 'hex'), v->>'issuerName', ended);
   if cut is not null then
-    insert into subject_cut as s (issuer, subject, before, until)
-    values (cut->>'issuerName', cut->>'subject', (cut->>'before')::timestamptz, (cut->>'until')::timestamptz)
+    insert into subject_cut as s (issuer, subject, before, tasks_before, until)
+    values (cut->>'issuerName', cut->>'subject', (cut->>'before')::timestamptz,
+      case when (cut->>'withTasks')::boolean then (cut->>'before')::timestamptz end, (cut->>'until')::timestamptz)
     on conflict (issuer, subject)
-    do update set before = greatest(s.before, excluded.before), until = greatest(s.until, excluded.until);
+    do update set before = greatest(s.before, excluded.before), until = greatest(s.until, excluded.until),
+      tasks_before = greatest(s.tasks_before, excluded.tasks_before);
   end if;
   perform append_audit(e);
   return '{"kind": "received"}';

@@ -118,6 +118,7 @@ test.each([
   ['`exp`, as a token of access has it', { exp: seconds + 60 }, 'event_malformed'],
   ['no jti', { jti: undefined }, 'event_malformed'],
   ['a jti without end', { jti: 'x'.repeat(1025) }, 'event_malformed'],
+  ['a jti that no table holds', { jti: 'a\u0000b' }, 'event_malformed'],
   ['no iat', { iat: undefined }, 'event_malformed'],
   ['an iat of a week ago', { iat: seconds - 7 * 86_400 - 1 }, 'event_malformed'],
   ['an iat in the future', { iat: seconds + 31 }, 'event_malformed'],

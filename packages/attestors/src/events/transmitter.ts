@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Refusal, type SecurityEvent, type TrustedIssuer } from '@mayfly/core';
+import { isStorableText } from '@mayfly/protocol';
 import { compactVerify } from 'jose';
 import { z } from 'zod';
 import { type Compact, parseCompact, type TokenLimits } from '../jwt/compact.ts';
@@ -83,7 +84,8 @@ function checkClaims(
   if (!(Array.isArray(aud) ? aud : [aud]).includes(audience)) throw new Refusal('event_audience_wrong');
   // SSF 1.0: neither `sub` nor `exp`, so that no event can be taken for a token of access.
   if (payload['sub'] !== undefined || payload['exp'] !== undefined) throw malformed('sub or exp');
-  if (typeof jti !== 'string' || jti === '' || jti.length > jtiCharactersMax) throw malformed('jti');
+  if (typeof jti !== 'string' || jti === '' || jti.length > jtiCharactersMax || !isStorableText(jti))
+    throw malformed('jti');
   if (typeof iat !== 'number' || !Number.isSafeInteger(iat) || iat <= 0 || iat > 1e11) throw malformed('iat');
   const age = now.getTime() / 1000 - iat;
   if (age > ageSecondsMax || age < -skewSeconds) throw malformed('iat is too old, or in the future');

@@ -6,7 +6,7 @@ import {
   type Task,
   workloadName,
 } from '@mayfly/core';
-import type { MemoryRows, TaskRow } from './rows.ts';
+import type { CutRow, MemoryRows, TaskRow } from './rows.ts';
 
 type Named = Pick<SubjectId, 'issuerName' | 'subject'>;
 
@@ -18,28 +18,37 @@ const partiesOf = ({ workload, actors }: Task): readonly Named[] => [workload, .
 
 /** `is_cut`. */
 export function isCut(rows: MemoryRows, attested: readonly Attested[]): boolean {
-  return attested.some((one) => isCutAt(rows, one, one.issuedAt ?? null));
+  return attested.some((one) => {
+    const cut = inForce(rows, one);
+    return cut !== undefined && (one.issuedAt === undefined || one.issuedAt <= cut.before);
+  });
 }
 
 /** `is_task_cut`: it, or one above it. */
 export function isTaskCut(rows: MemoryRows, id: string | null): boolean {
   const row = id === null ? undefined : rows.tasks.get(id);
   if (row === undefined) return false;
-  const own = partiesOf(row.task).some((party) => isCutAt(rows, party, row.attestedAt));
-  return own || isTaskCut(rows, row.task.parentId);
+  const { attestedAt: at } = row;
+  const own = partiesOf(row.task).some((party) => {
+    const before = inForce(rows, party)?.tasksBefore ?? null;
+    return before !== null && (at === null || at <= before);
+  });
+  return row.isCut === true || own || isTaskCut(rows, row.task.parentId);
 }
 
-function isCutAt(rows: MemoryRows, party: Named, at: Date | null): boolean {
+function inForce(rows: MemoryRows, party: Named): CutRow | undefined {
   const cut = rows.cuts.get(workloadName(party));
-  return cut !== undefined && cut.until > rows.now() && (at === null || at <= cut.before);
+  return cut !== undefined && cut.until > rows.now() ? cut : undefined;
 }
 
 /** A later event moves it further, never back. */
-export function cutOff(rows: MemoryRows, cut: SubjectCut): void {
+export function cutOff(rows: MemoryRows, { withTasks, ...cut }: SubjectCut): void {
   const name = workloadName(cut);
   const known = rows.cuts.get(name);
   const [before, until] = [latest(cut.before, known?.before), latest(cut.until, known?.until)];
-  rows.cuts.set(name, { ...cut, before, until });
+  const earlier = known?.tasksBefore ?? null;
+  const tasksBefore = withTasks ? latest(cut.before, earlier ?? undefined) : earlier;
+  rows.cuts.set(name, { ...cut, before, until, tasksBefore });
 }
 
 function latest(one: Date, other: Date | undefined): Date {

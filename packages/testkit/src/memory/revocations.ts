@@ -108,7 +108,11 @@ function receive(rows: MemoryRows, { id, issuerName, cut, ...event }: ReceivedEv
     return { kind: 'limited', retryAfterSeconds: Math.ceil(60 - sinceMs / 1000) };
   }
   return rows.atomically(() => {
-    for (const one of event.revocations) insert(rows, one);
+    for (const one of event.revocations) {
+      insert(rows, one);
+      const row = one.by === 'task' ? rows.tasks.get(one.name) : undefined;
+      if (row !== undefined) rows.tasks.set(one.name, { ...row, isCut: true });
+    }
     rows.securityEvents.set(id, { issuerName, ends, at: rows.now() });
     if (cut !== null) cutOff(rows, cut);
     rows.append(event.audit);

@@ -22,6 +22,8 @@ export interface TaskRow {
   readonly suspendedAlong: boolean;
   readonly endsOnChange: boolean;
   readonly onLapse: DeviationAct;
+  /** Its end was asked for by an event. */
+  readonly isCut?: boolean;
   /** Null: it was opened with an assertion that does not say. */
   readonly attestedAt: Date | null;
   /** `note`: when its silence is told; null: it was, or is not to be. */
@@ -112,6 +114,10 @@ export interface DenyEntryRow {
  * What the migrations call tables, as maps of rows that are never changed in place. One instance is one database,
  * whatever number of replicas look at it; a synchronous method is a transaction.
  */
+export interface CutRow extends Omit<SubjectCut, 'withTasks'> {
+  readonly tasksBefore: Date | null;
+}
+
 export interface SecurityEventRow {
   readonly issuerName: string;
   readonly ends: number;
@@ -138,7 +144,7 @@ export class MemoryRows {
   readonly work = new Map<string, WorkRow>();
   /** By evidence. */
   /** By `ISSUERNAME/SUBJECT`. */
-  readonly cuts = new Map<string, SubjectCut>();
+  readonly cuts = new Map<string, CutRow>();
   readonly securityEvents = new Map<string, SecurityEventRow>();
   readonly sightings = new Map<string, SightingRow>();
   /** Until when, by `quarantineKey`. */

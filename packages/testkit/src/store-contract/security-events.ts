@@ -6,6 +6,7 @@ import { type Scene, saying } from './scene.ts';
 /** Claims about what security events leave: `receive`, `tasksOf`, `isCut`, and revocations of a session. */
 export function describeSecurityEvents(scene: () => Scene): void {
   describe('security events: what is cut', () => testCuts(scene));
+  describe('security events: tasks that are cut', () => testCutTasks(scene));
   describe('security events: what ends', () => testEnds(scene));
   describe('security events: how many', () => testLimit(scene));
 }
@@ -31,7 +32,7 @@ async function receive(
 ): Promise<EventReceipt & { readonly revocation: string }> {
   const { from = issuerName, endsPerMinute = 1_000 } = wishes;
   const [before, until] = [await ago(scene, agoSeconds), await ago(scene, -untilSeconds)];
-  const cut: SubjectCut = { issuerName, subject, before, until };
+  const cut: SubjectCut = { issuerName, subject, before, until, withTasks: true };
   const revocation = scene.store.newId();
   const scope = { by: 'session', name: `${issuerName}/${subject}`, attestedBefore: before } as const;
   const receipt = await scene.store.revocations.receive({
@@ -67,7 +68,7 @@ function testCuts(scene: () => Scene): void {
     const { store } = scene();
     const [before, until] = [await ago(scene(), 30), await ago(scene(), -600)];
     const audit = await scene().event('event.received');
-    const cut = { issuerName, subject, before, until };
+    const cut = { issuerName, subject, before, until, withTasks: true };
     const id = createHash('sha256').update(subject).digest('hex');
     const event = { id, issuerName, cut, revocations: [], endsPerMinute: 1, audit };
     expect(await store.revocations.receive(event)).toEqual({ kind: 'received' });
@@ -105,7 +106,9 @@ function testCuts(scene: () => Scene): void {
     await receive(scene(), { subject, agoSeconds: 500, untilSeconds: -1 });
     expect(await scene().store.revocations.isCut(await shown(scene(), subject, 20))).toBe(true);
   });
+}
 
+function testCutTasks(scene: () => Scene): void {
   test('an open task gives nothing from the commit on, before its end has come; nor does one beneath it', async () => {
     const [subject, acting] = [subjectOf(scene()), subjectOf(scene())];
     const old = await shown(scene(), subject, 60);
@@ -116,6 +119,26 @@ function testCuts(scene: () => Scene): void {
     for (const one of [subject, acting]) await receive(scene(), { subject: one });
     for (const intent of intents)
       expect(saying(await scene().store.ledger.intend(intent))).toBe('session_revoked');
+  });
+
+  test('where tasks are named one by one, those give nothing and the others go on; assertions from before do not count', async () => {
+    const subject = subjectOf(scene());
+    const old = await shown(scene(), subject, 60);
+    const [named, other] = [await scene().opened({ subject }, old), await scene().opened({ subject }, old)];
+    const { store } = scene();
+    const [before, until] = [await ago(scene(), 30), await ago(scene(), -600)];
+    const { id: name } = named;
+    const reason = { reason: 'security event', requestedBy: issuerName };
+    const receipt = await store.revocations.receive({
+      id: createHash('sha256').update(subject).digest('hex'),
+      ...{ issuerName, endsPerMinute: 1_000, audit: await scene().event('event.received') },
+      cut: { issuerName, subject, before, until, withTasks: false },
+      revocations: [{ id: store.newId(), by: 'task', name, ...reason }],
+    });
+    expect(receipt).toEqual({ kind: 'received' });
+    const said = async (task: Task) => saying(await store.ledger.intend(await scene().intent(task)));
+    expect([await said(named), await said(other)]).toEqual(['session_revoked', 'intended']);
+    expect(await store.revocations.isCut(old)).toBe(true);
   });
 
   test('a task from after it gives, but not to an assertion from before', async () => {
