@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { JWTPayload } from 'jose';
 import { startReplica } from './replica.ts';
 import { type About, startTransmitter, type TestTransmitter } from './transmitter.ts';
-import { form, opening, startWorld, until, type World } from './world.ts';
+import { accessTokenType, form, opening, startWorld, until, type World } from './world.ts';
 
 let world: World;
 let replica: Awaited<ReturnType<typeof startReplica>>;
@@ -96,6 +96,34 @@ test('a person whose session was revoked is nobody at /v1, on any replica', asyn
   }
   const fresh = await clocked(() => world.person());
   expect((await world.api('GET', '/v1/tasks', { bearer: fresh })).status).toBe(200);
+});
+
+test('new claims end what they would not open, before the answer; what they would goes on by its task token', async () => {
+  const yaml = (name: string, group: string) => `apiVersion: mayfly/v1
+kind: GrantTemplate
+metadata: { name: ${name}, owner: team-finance }
+spec:
+  workloads: [{ issuer: local, match: { sub: "batch/*", groups: ${group} } }]
+  grants:
+    - { name: read, tool: s3.read, resource: "arn:aws:s3:::invoices/**", mint: { provider: local-aws, access: s3.object }, actions: [read], effects: [read] }
+`;
+  const applied = await world.api('POST', '/v1/apply?set=claims', {
+    bearer: await clocked(() => world.person()),
+    yaml: `${yaml('for-finance', 'finance')}---\n${yaml('for-audit', 'audit')}`,
+  });
+  expect(applied.status).toBe(200);
+  const open = async (template: string) => {
+    const bearer = await world.workload('batch/5', { groups: ['finance', 'audit'] });
+    return (await world.api('POST', '/v1/tasks', { bearer, json: { template } })).body;
+  };
+  const [finance, audit] = [await open('for-finance'), await open('for-audit')];
+  const event = { claims: { groups: ['audit'] } };
+  const taken = await push(await set('local', { type: 'token-claims-change', event, subject: 'batch/5' }));
+  expect(taken.status).toBe(202);
+  expect([await stateOf(finance.id), await stateOf(audit.id)]).toEqual(['cancelled', 'open']);
+  const ask = async ({ taskToken }: { taskToken: string }) =>
+    (await onReplica(form(taskToken, {}, { subject_token_type: accessTokenType }))).body.reason;
+  expect([await ask(finance), await ask(audit)]).toEqual(['task_ended', undefined]);
 });
 
 test('more ends in a minute than its transmitter may: 429, nothing is changed, an alarm, and it may come again', async () => {

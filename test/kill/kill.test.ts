@@ -178,6 +178,7 @@ const reads = [
   'tasks.ending',
   'revocations.measure',
   'revocations.tasksOf',
+  'revocations.settled',
   'revocations.isCut',
   'revocations.find',
   'queue.lanes',

@@ -118,3 +118,33 @@ test.each([true, false])(
     expect(told(world)).toHaveLength(1);
   },
 );
+
+test('a task whose opening was under way when the others were looked at ends as well', async () => {
+  const world = await opened();
+  world.trace.beforeNext('revocations.settled', async () => {
+    // As one that began before the event: nothing was cut for it.
+    world.store.rows.cuts.clear();
+    const task = { ...Object(reading().task), ref: 'late' };
+    expect(reasonOf(await world.exchange({ subject: by(), detail: reading({ task }) }))).toBe('delivered');
+    world.documents.remove('invoice-reconcile');
+  });
+  await received(world, { effect: 'reevaluate', type: `${caep}token-claims-change` });
+  expect([...world.store.rows.tasks.values()].map(({ state }) => state)).toEqual(['cancelled', 'cancelled']);
+});
+
+test('while an older transaction goes on, the event is to be sent again, and is then looked at again', async () => {
+  const world = await opened();
+  const change = {
+    effect: 'reevaluate',
+    type: `${caep}token-claims-change`,
+    claims: { groups: null },
+  } as const;
+  const settled = async () => false;
+  const ports = { ...world.ports, revocations: { ...world.ports.revocations, settled } };
+  await expect(receiveEvent(event(world, change), world.issuer, ports)).rejects.toMatchObject({
+    reason: 'overloaded',
+  });
+  world.documents.remove('invoice-reconcile');
+  expect(await received(world, change)).toBe('seen');
+  expect(onlyTask(world).state).toBe('cancelled');
+});

@@ -1,8 +1,8 @@
 import { auditEvent } from './audit-event.ts';
 import { lineageRefusal } from './cover.ts';
-import { Refusal } from './errors.ts';
+import { Fault, Refusal } from './errors.ts';
 import { lineageOf } from './find.ts';
-import type { LifecyclePorts } from './lifecycle.ts';
+import { endTask, type LifecyclePorts } from './lifecycle.ts';
 import type { AuditEvent } from './ports.ts';
 import type { RevocationRequest } from './revocation.ts';
 import type { Task } from './task.ts';
@@ -65,6 +65,8 @@ export type EventReceipt =
 export interface EventInbox {
   /** Cut, revocations and the memory of the event are one statement; it is told of once. */
   receive(event: ReceivedEvent): Promise<EventReceipt>;
+  /** Waits until every transaction that may not have seen the event is over; false when one goes on for long. */
+  settled(id: string): Promise<boolean>;
   /** Live tasks of the subject, or in which it acts, after this id and in the order of ids. */
   tasksOf(subject: { issuerName: string; subject: string }, page: TaskPage): Promise<readonly string[]>;
   /** Whether one of these assertions is from before a cut. */
@@ -121,7 +123,22 @@ export async function receiveEvent(
     const { retryAfterSeconds } = receipt;
     throw new Refusal('rate_limited', { retryAfterSeconds, detail: 'endsPerMinute of its transmitter' });
   }
+  if (event.effect === 'reevaluate' && concerned !== null)
+    await endLate(event, { concerned, issuerName, ports });
   return receipt.kind;
+}
+
+/** A task whose opening was under way when the others were looked at; also asked when the event comes again. */
+async function endLate(event: SecurityEvent, context: Concerned): Promise<void> {
+  const { ports, issuerName } = context;
+  if (!(await ports.revocations.settled(event.id)))
+    throw new Fault('overloaded', { effect: 'unknown', detail: 'an older transaction does not end' });
+  const end = { state: 'cancelled', reason: reasonOf(event), actor: issuerName } as const;
+  for (const id of await tasksLost(event, context)) await endTask(id, end, ports);
+}
+
+function reasonOf({ type }: SecurityEvent): string {
+  return `security event: ${type.slice(type.lastIndexOf('/') + 1)}`;
 }
 
 function cutOf({ at, effect }: SecurityEvent, concerned: Concerned['concerned'], until: Date): SubjectCut {
@@ -139,8 +156,7 @@ async function revocationsFor(
   context: Concerned,
 ): Promise<readonly RevocationRequest[]> {
   const { concerned, issuerName, ports } = context;
-  const kind = event.type.slice(event.type.lastIndexOf('/') + 1);
-  const request = { reason: `security event: ${kind}`, requestedBy: issuerName };
+  const request = { reason: reasonOf(event), requestedBy: issuerName };
   if (event.effect === 'end') {
     const scope = { by: 'session', name: workloadName(concerned), attestedBefore: event.at } as const;
     return [{ id: ports.newId(), ...scope, ...request }];

@@ -69,6 +69,11 @@ export function createRevocations(database: Statements): Revocations {
         throw new Fault('internal', { effect: 'unknown', detail: 'receive_event is silent' });
       return row.r;
     },
+    settled: async (id) => {
+      const text = `select event_settled(decode($1, 'hex')) as settled`;
+      const [row] = await database.call<{ settled: boolean }>('event_settled', text, [id]);
+      return row?.settled === true;
+    },
     tasksOf: async ({ issuerName, subject }, { after, limit }) => {
       const text = 'select tasks_of($1, $2, $3::uuid, $4) as id';
       const values = [issuerName, subject, after, limit];

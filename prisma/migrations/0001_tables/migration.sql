@@ -184,7 +184,8 @@ create table security_event (
   id bytea primary key check (length(id) = 32),
   issuer text not null,
   ends integer not null,
-  received_at timestamptz not null default clock_timestamp()
+  received_at timestamptz not null default clock_timestamp(),
+  xid xid8 not null default pg_current_xact_id()
 );
 create index security_event_received on security_event (issuer, received_at);
 

@@ -877,6 +877,20 @@ exception when sqlstate 'MF002' then
     ceil(extract(epoch from minute.since + interval '1 minute' - clock_timestamp())));
 end $$;
 
+-- Waits until every transaction is over that may not have seen the event: one of them may be storing a task. After a
+-- restore the numbers of transactions begin anew, so an hour counts as well.
+create function event_settled(event bytea) returns boolean language plpgsql as $$
+declare
+  s security_event;
+begin
+  select * into s from security_event where id = event;
+  for tries in 1..200 loop
+    if pg_snapshot_xmin(pg_current_snapshot()) > s.xid or s.received_at < clock_timestamp() - interval '1 hour' then return true; end if;
+    perform pg_sleep(0.01);
+  end loop;
+  return false;
+end $$;
+
 -- The next job that is due, kept from other replicas for so long, with its next targets.
 create function claim_revocation(most integer, lease_seconds float8) returns jsonb language plpgsql as $$
 declare

@@ -21,6 +21,7 @@ export function createMemoryRevocations(rows: MemoryRows): Revocations {
         rows.append(audit);
       }),
     receive: async (event) => receive(rows, event),
+    settled: async (id) => rows.securityEvents.has(id),
     tasksOf: async (subject, { after, limit }) =>
       tasksOf(rows, subject)
         .map(({ task: { id } }) => id)

@@ -192,6 +192,8 @@ function testEnds(scene: () => Scene): void {
     const subject = subjectOf(scene());
     const task = await scene().opened({ subject }, await shown(scene(), subject, 60));
     const first = await receive(scene(), { subject, name: subject });
+    const id = createHash('sha256').update(subject).digest('hex');
+    expect(await scene().store.revocations.settled(id)).toBe(true);
     const second = await receive(scene(), { subject, name: subject });
     expect([first.kind, second.kind]).toEqual(['received', 'seen']);
     expect(await targets(scene(), first.revocation)).toEqual([task.id]);
