@@ -81,8 +81,11 @@ export async function runClients(
   await Promise.all(Array.from({ length: count }, (_, id) => client(id)));
 }
 
-/** Until some replica has answered; false when none did. */
-export async function end({ task, token }: Given, url: () => string): Promise<boolean> {
+/** Until some replica has answered; false when none did, or it was refused. */
+export async function end(
+  { task, token }: Pick<Given, 'task' | 'token'>,
+  url: () => string,
+): Promise<boolean> {
   for (let tries = 0; tries < endTries; tries += 1) {
     const answer = await ask(`${url()}/v1/tasks/${task}/end`, {
       method: 'POST',
@@ -90,6 +93,7 @@ export async function end({ task, token }: Given, url: () => string): Promise<bo
       body: JSON.stringify({ outcome: 'completed' }),
     });
     if (answer?.status === 200) return true;
+    if (answer !== undefined && answer.status < 500 && answer.status !== 429) return false;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   return false;

@@ -99,6 +99,9 @@ function printCheck(what: string, atMost: number, done: readonly ChaosResult[]):
   return number <= atMost;
 }
 
+// An end by signal runs what was left for the exit: brokers, PostgreSQL and the disk of the scene go with it.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
+
 /** Exit code 0: every check held; 1: one did not; 2: usage. */
 const chosen = options();
 const done: ChaosResult[] = [];

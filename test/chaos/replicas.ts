@@ -18,6 +18,8 @@ export function replicaProcess(
 ): ReplicaProcess {
   const script = fileURLToPath(new URL('./replica-child.ts', import.meta.url));
   let child: ChildProcess | undefined;
+  // However the harness ends, no broker outlives it.
+  process.once('exit', () => void child?.kill('SIGKILL'));
   const start = async (skewMs = 0) => {
     const started = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script], {
       env: {

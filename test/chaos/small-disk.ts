@@ -21,6 +21,12 @@ export function mountSmallDisk(folder: string): SmallDisk | string {
   if (status !== 0) return (error?.message ?? stderr).trim();
   const filler = join(folder, 'filler');
   const free = () => rmSync(filler, { force: true });
+  const unmount = () => {
+    process.off('exit', unmount);
+    free();
+    spawnSync('umount', ['-l', folder]);
+  };
+  process.once('exit', unmount);
   return {
     fill: () => {
       const file = openSync(filler, 'w');
@@ -34,9 +40,6 @@ export function mountSmallDisk(folder: string): SmallDisk | string {
       }
     },
     free,
-    unmount: () => {
-      free();
-      spawnSync('umount', ['-l', folder]);
-    },
+    unmount,
   };
 }
