@@ -9,6 +9,7 @@ import type { Keyring, SigningAlgorithm, SigningPurpose } from './keys/keyring.t
 const taskTokenSecondsMax = 300;
 /** An assertion shown to a cloud never lives longer (cloud-aws.md 0.6). */
 const federationSecondsMax = 60;
+const federationBackSeconds = 30;
 
 export interface TokenContext {
   readonly issuer: string;
@@ -104,7 +105,9 @@ function federationClaims(
   input: FederationInput,
   { federationIssuer, now, newId }: TokenContext,
 ): Record<string, unknown> {
-  const iat = seconds(now());
+  const at = seconds(now());
+  // A clock that is ahead, within what a broker may be off, must not have its tokens refused as not yet valid.
+  const iat = at - federationBackSeconds;
   const life = Math.min(input.expiresInSeconds ?? federationSecondsMax, federationSecondsMax);
   const sub = `mayfly:${input.provider}:${input.purpose}`;
   const tied =
@@ -117,7 +120,7 @@ function federationClaims(
     sub,
     iat,
     nbf: iat,
-    exp: iat + life,
+    exp: at + life,
     jti: newId(),
     ...tied,
   };
