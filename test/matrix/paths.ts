@@ -378,6 +378,7 @@ export const givesNothing: Readonly<Record<string, string>> = {
   'POST /v1/tasks/{id}/end': 'takes away',
   'POST /v1/tasks/{id}/suspend': 'takes away',
   'POST /v1/tasks/{id}/signals': 'takes away',
+  'POST /v1/events': 'takes away',
   'POST /v1/freeze': 'takes away',
   'POST /v1/revocations': 'takes away',
   'POST /v1/grants/{id}/revoke': 'takes away',

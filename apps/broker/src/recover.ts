@@ -1,7 +1,7 @@
 import { auditEvent, endTask, type LifecyclePorts } from '@mayfly/core';
 import { uuidV7 } from '@mayfly/protocol';
 import type { Store } from '@mayfly/store';
-import { algorithmsOf, makeSigningKey } from './keys/keyring.ts';
+import { algorithmsOf, firstActiveFrom, makeSigningKey } from './keys/keyring.ts';
 import { keyEvent } from './keys/load.ts';
 
 const batch = 200;
@@ -87,7 +87,7 @@ async function renewKeys(store: Store, kek: Buffer): Promise<void> {
   );
   for (const purpose of ['token', 'sign-in'] as const)
     for (const alg of algorithmsOf[purpose]) {
-      const key = await makeSigningKey(purpose, { kek, now, activeFrom: now, alg });
+      const key = await makeSigningKey(purpose, { kek, now, activeFrom: firstActiveFrom(now), alg });
       await store.keys.insert(key, { onlyIfNone: false, audit: keyEvent('key.rotated', key) });
     }
   for (const key of old)

@@ -14,6 +14,7 @@ import { type Wired, type WireOptions, wire } from './wire.ts';
 
 /** What is left of a connection when nothing is in flight any more. */
 const closeMs = 500;
+const lastCallMs = 100;
 const drainLookMs = 20;
 
 export interface StartOptions {
@@ -175,7 +176,12 @@ async function stop(stopping: Stopping): Promise<void> {
   broker.setDraining();
   const { drainTimeout } = broker.config;
   await Promise.all([reaper?.stop(), drained(broker.traffic, drainTimeout)]);
-  if (api.listening) await closeGently(api, closeMs);
+  if (api.listening) {
+    // A request may be on its way over a connection that seems idle: it is told to go elsewhere, and not cut off.
+    await new Promise((resolve) => setTimeout(resolve, lastCallMs));
+    await drained(broker.traffic, drainTimeout);
+    await closeGently(api, closeMs);
+  }
   clock.stop();
   await keyWatch.stop();
   await highWater.stop();

@@ -224,6 +224,8 @@ function mount(
     // RFC 9449 section 8.2: a new nonce with any answer to a proof.
     if (request.headers['dpop'] !== undefined)
       response.setHeader('dpop-nonce', broker.nonces.issue(new Date()));
+    // The next request of this connection goes to a replica that stays.
+    if (broker.draining()) response.setHeader('connection', 'close');
     await send(response, reply);
   });
 }

@@ -94,6 +94,14 @@ export class Keyring {
   }
 }
 
+/** More than two replicas may be apart and still issue. */
+const firstKeyBackMs = 60_000;
+
+/** No key was before it: a replica whose clock is behind the maker's must be able to sign with it at once. */
+export function firstActiveFrom(now: Date): Date {
+  return new Date(now.getTime() - firstKeyBackMs);
+}
+
 export async function makeSigningKey(
   purpose: SigningPurpose,
   options: { kek: Buffer; now: Date; activeFrom: Date; alg?: SigningAlgorithm },

@@ -4,6 +4,7 @@ import { ConfigError } from '../config.ts';
 import { createIds } from '../ids.ts';
 import {
   algorithmsOf,
+  firstActiveFrom,
   Keyring,
   makeSecret,
   makeSigningKey,
@@ -36,7 +37,7 @@ export async function loadKeys(store: Pick<Store, 'keys'>, kek: Buffer): Promise
   for (const purpose of signingPurposes)
     for (const alg of algorithmsOf[purpose])
       if (!have.has(`${purpose} ${alg}`))
-        missing.push(await makeSigningKey(purpose, { kek, now, activeFrom: now, alg }));
+        missing.push(await makeSigningKey(purpose, { kek, now, activeFrom: firstActiveFrom(now), alg }));
   for (const key of missing)
     await store.keys.insert(key, { onlyIfNone: true, audit: keyEvent('key.made', key) });
   const all = missing.length === 0 ? stored : await store.keys.list();

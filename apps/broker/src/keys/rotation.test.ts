@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import type { Keys } from '@mayfly/store';
 import { type Random, TestClock, withSeed } from '@mayfly/testkit';
 import { jwtVerify, SignJWT } from 'jose';
-import { Keyring, makeSigningKey, type StoredKey } from './keyring.ts';
+import { firstActiveFrom, Keyring, makeSigningKey, type StoredKey } from './keyring.ts';
 import { keyState, leadMsMin, nextRotations, rotateDueKeys } from './rotation.ts';
 
 const kek = randomBytes(32);
@@ -41,7 +41,7 @@ async function scene({ everyMs = 30 * day, overlapMs = day } = {}) {
   const keys = new MemoryKeys(() => clock.now());
   const now = clock.now();
   for (const alg of ['ES256', 'RS256'] as const)
-    keys.rows.push(await makeSigningKey('token', { kek, now, activeFrom: now, alg }));
+    keys.rows.push(await makeSigningKey('token', { kek, now, activeFrom: firstActiveFrom(now), alg }));
   const options = { keys, kek, everyMs, overlapMs, databaseNow: async () => clock.now() };
   return { clock, keys, options, rotate: () => rotateDueKeys(options) };
 }
