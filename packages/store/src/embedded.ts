@@ -1,3 +1,4 @@
+import { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -72,7 +73,17 @@ export async function startEmbedded(options: {
   }
   await server.start();
   await prepare(urlOf(port, 'postgres', passwords.superuser, 'postgres'), passwords);
-  return { ...logins(port, passwords), pid: readPostmaster(cluster)?.pid, stop: () => server.stop() };
+  return { ...logins(port, passwords), pid: readPostmaster(cluster)?.pid, stop: () => stopOnce(server) };
+}
+
+/**
+ * The library waits for an exit that has been already where a terminal's Ctrl-C went to PostgreSQL as well, or where it
+ * crashed: it would never come back.
+ */
+async function stopOnce(server: { stop(): Promise<void> }): Promise<void> {
+  const child: unknown = Reflect.get(server, 'process');
+  const isGone = child instanceof ChildProcess && (child.exitCode !== null || child.signalCode !== null);
+  if (!isGone) await server.stop();
 }
 
 function refuseClosedFolders(home: string): void {
