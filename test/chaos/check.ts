@@ -65,7 +65,10 @@ export async function check(
   );
   note(
     'ends that were asked for and not confirmed (I5)',
-    await ids("select id from work where state = 'revoking'"),
+    await ids(
+      `select concat(id, ' (', attempts, ' tries, due in ', round(extract(epoch from due_at - now())), ' s, asked for ',
+         round(extract(epoch from now() - requested_at)), ' s ago)') from work where state = 'revoking'`,
+    ),
   );
   note(
     'tasks that are open beneath one that has ended (I4)',

@@ -19,6 +19,8 @@ export interface Changes {
   readonly openers?: string;
 }
 
+export const agentsTransmitter = 'https://agents.matrix.example/ssf';
+
 /** Issuers by key file, so that no key is fetched; one template with a tool-token grant and a cloud's. */
 export function matrixDocuments(dir: string, changes: Changes): string {
   const parts = [issuers(dir, changes), server(changes), binding(changes)];
@@ -36,6 +38,7 @@ spec:
   jwksFile: ${join(dir, `${keys}.json`)}
   algorithms: [ES256]
   subjects: ["${subjects}"]
+  events: { transmitter: "${agentsTransmitter}", jwksFile: ${join(dir, 'jwks.json')}, algorithms: [ES256], endsPerMinute: 1000 }
 ---
 apiVersion: mayfly/v1
 kind: TrustedIssuer

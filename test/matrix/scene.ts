@@ -2,11 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { exportJWK, generateKeyPair, SignJWT } from 'jose';
+import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose';
 import { startReplica } from '../e2e/replica.ts';
 import { redirectUri } from '../e2e/sign-in.ts';
+import { caep, eventType } from '../e2e/transmitter.ts';
 import { type Answer, startWorld, type World } from '../e2e/world.ts';
-import { type Changes, matrixDocuments } from './documents.ts';
+import { agentsTransmitter, type Changes, matrixDocuments } from './documents.ts';
 
 export const agentsIssuer = 'https://agents.matrix.example';
 export const staffIssuer = 'https://staff.matrix.example';
@@ -18,6 +19,10 @@ export interface Scene {
   readonly urls: readonly string[];
   agent(subject: string): Promise<string>;
   staff(subject: 'olga' | 'orla'): Promise<string>;
+  /** From here on assertions are as old as if made now; false: each is new again. */
+  holdAssertions(held: boolean): void;
+  /** Tells the first replica, as the transmitter of the agents' issuer. */
+  sessionRevoked(subject: string): Promise<void>;
   /** Puts other documents in force, by the API of the first replica. */
   apply(changes?: Changes): Promise<void>;
   post(url: string, path: string, options: PostOptions): Promise<Answer>;
@@ -45,11 +50,30 @@ export async function startScene(): Promise<Scene> {
     if (answer.status !== 200) throw new Error(JSON.stringify(answer.body));
   };
   await apply().catch((error: unknown) => stopAfter(error, replica, world));
+  let heldAt: number | undefined;
+  const sign = (iss: string, sub: string) => {
+    const iat = heldAt ?? seconds();
+    return signer({ iss, sub, aud: world.url, iat, exp: iat + 120 });
+  };
   return {
     world,
     urls: [replica.url, world.url],
-    agent: (subject) => signer({ iss: agentsIssuer, sub: subject, aud: world.url }),
-    staff: (subject) => signer({ iss: staffIssuer, sub: subject, aud: world.url }),
+    agent: (subject) => sign(agentsIssuer, subject),
+    staff: (subject) => sign(staffIssuer, subject),
+    holdAssertions: (held) => {
+      heldAt = held ? seconds() : undefined;
+    },
+    sessionRevoked: async (subject) => {
+      const event = {
+        ...{ iss: agentsTransmitter, aud: world.url, iat: seconds() },
+        sub_id: { format: 'iss_sub', iss: agentsIssuer, sub: subject },
+        events: { [`${caep}session-revoked`]: {} },
+      };
+      const body = await signer(event, 'secevent+jwt');
+      const headers = { 'content-type': eventType };
+      const answer = await fetch(`${world.url}/v1/events`, { method: 'POST', body, headers });
+      if (answer.status !== 202) throw new Error(await answer.text());
+    },
     apply,
     post,
     stop: async () => {
@@ -70,13 +94,13 @@ async function makeSigner(file: string) {
   const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
   const kid = randomUUID();
   writeFileSync(file, JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid, alg: 'ES256' }] }));
-  return (claims: { iss: string; sub: string; aud: string }) => {
-    const iat = Math.floor(Date.now() / 1000);
-    return new SignJWT({ ...claims, iat, exp: iat + 120, jti: randomUUID() })
-      .setProtectedHeader({ alg: 'ES256', kid })
+  return (claims: JWTPayload, typ = 'JWT') =>
+    new SignJWT({ ...claims, jti: randomUUID() })
+      .setProtectedHeader({ alg: 'ES256', kid, typ })
       .sign(privateKey);
-  };
 }
+
+const seconds = () => Math.floor(Date.now() / 1000);
 
 async function post(
   url: string,

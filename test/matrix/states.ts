@@ -44,7 +44,7 @@ function tasks(
 
 const asPerson = async (scene: Scene, path: string, json: unknown = {}) => {
   const answer = await scene.world.api('POST', path, { bearer: await scene.world.person(), json });
-  if (answer.status !== 200) throw new Error(`${path}: ${JSON.stringify(answer.body)}`);
+  if (answer.status >= 300) throw new Error(`${path}: ${JSON.stringify(answer.body)}`);
 };
 /** Of the task at the root alone: what time does to it must reach those beneath before any reaper comes. */
 const bySql = (column: string) => (scene: Scene, task: string) =>
@@ -68,15 +68,14 @@ async function revokeGrants(scene: Scene, task: string): Promise<void> {
 }
 
 /** Until every task has ended: what the clouds confirm comes later. */
-async function revokeAll({ world }: Scene, named: Readonly<Record<string, string>>): Promise<void> {
-  const bearer = await world.person();
-  const json = { ...named, reason: 'matrix' };
-  const { body } = await world.api('POST', '/v1/revocations', { bearer, json });
-  for (let job = body; job.state !== 'done'; ) {
-    await world.sql('update revocation set due_at = now() where done_at is null');
-    await reaperPass(world.running.broker);
-    job = (await world.api('GET', `/v1/revocations/${body.id}`, { bearer: await world.person() })).body;
-  }
+async function revokeAll(scene: Scene, named: Readonly<Record<string, string>>): Promise<void> {
+  await asPerson(scene, '/v1/revocations', { ...named, reason: 'matrix' });
+  await finishRevocations(scene);
+}
+
+async function finishRevocations({ world }: Scene): Promise<void> {
+  const left = () => world.sql('update revocation set due_at = now() where done_at is null returning id');
+  while ((await left()).length > 0) await reaperPass(world.running.broker);
 }
 
 /** Another task of each workload and template strays from its path; those of the paths go on in all else. */
@@ -96,6 +95,23 @@ const quarantined: State = {
     await world.sql('update quarantine set until = now()');
   },
 };
+
+/** No reaper comes; and whoever has an assertion from before it goes on showing that one. */
+function sessionRevoked(subject: string, reaches: State['reaches']): State {
+  return {
+    name: `session revoked: ${subject}`,
+    reaches,
+    enter: async (scene) => {
+      scene.holdAssertions(true);
+      await scene.sessionRevoked(subject);
+    },
+    leave: async (scene) => {
+      await finishRevocations(scene);
+      await scene.world.sql('delete from subject_cut');
+      scene.holdAssertions(false);
+    },
+  };
+}
 
 export const states: readonly State[] = [
   documents(
@@ -162,6 +178,12 @@ export const states: readonly State[] = [
     leave: async () => undefined,
   },
   quarantined,
+  // Who opens a task for another shows an assertion of his own.
+  sessionRevoked(
+    'agent',
+    (tags) => any('task')(tags) || (tags.includes('assertion') && !tags.includes('opener')),
+  ),
+  sessionRevoked('helper', (tags) => tags.includes('actor') && !tags.includes('tool-server')),
   tasks('task expired', bySql('expires_at')),
   tasks('lease lost', bySql('lease_until')),
 ];

@@ -70,8 +70,7 @@ export function createTasks(
       const text = 'select heartbeat_task($1::uuid) as refused';
       const [row] = await database.call<{ refused: string | null }>('heartbeat_task', text, [id]);
       const found = await read({ id });
-      if (found === undefined || row?.refused == null) return found?.status;
-      return row.refused === 'task_ended' ? overByTime(found, new Date()) : notGiving(found);
+      return found === undefined ? undefined : asRefused(found, row?.refused ?? null);
     },
     end: async (id, { state, reason, audit }) => {
       await change(id, 'close_task', { state, reason, audit: encodeAudit(audit) });
@@ -86,7 +85,10 @@ export function createTasks(
     resume: async (id, { audit }: { audit: AuditEvent }) => {
       const resumed = await change(id, 'resume_task', { audit: encodeAudit(audit) });
       const found = await read({ id });
-      return found === undefined ? undefined : { resumed, status: found.status };
+      if (found === undefined) return undefined;
+      const text = 'select refuse_task($1::uuid) as refused';
+      const [row] = resumed ? [] : await reserved.call<{ refused: string | null }>('refuse_task', text, [id]);
+      return { resumed, status: row?.refused === 'session_revoked' ? cutOff(found) : found.status };
     },
     ending,
     endGrant: async (grantId, { audit }) => {
@@ -96,6 +98,18 @@ export function createTasks(
       return row?.ok === true;
     },
   };
+}
+
+/** As it will be once a reaper comes, where it gives nothing now. */
+function asRefused(found: TaskFound, refused: string | null): TaskStatus {
+  if (refused === null) return found.status;
+  if (refused === 'session_revoked') return cutOff(found);
+  return refused === 'task_ended' ? overByTime(found, new Date()) : notGiving(found);
+}
+
+/** A session of its workload, or of who acts in it, was revoked: its end is asked for. */
+function cutOff({ status }: TaskFound): TaskStatus {
+  return isClosed(status.state) ? status : { ...status, state: 'cancelled', stateReason: 'session revoked' };
 }
 
 /** Lapsed, and suspended for it as soon as a reaper comes; or so is a task above. */

@@ -70,7 +70,22 @@ begin
   return null;
 end $$;
 
--- Why this task gives nothing now, or null: it and each one above must be open, in time, and within its lease. An end
+-- It, or one above it, is cut, or was opened before a cut of its workload or of whoever acts in it: its end is asked for,
+-- and may not have come yet.
+create function is_task_cut(task uuid) returns boolean language sql stable as $$
+  with recursive up as (
+    select t.* from task t where t.id = is_task_cut.task union all
+    select t.* from task t join up on t.id = up.parent_id
+  )
+  select exists (select from up t where t.is_cut) or exists (
+    select from up t, subject_cut c
+    where c.until > clock_timestamp() and c.tasks_before is not null
+      and (t.attested_at is null or t.attested_at <= c.tasks_before)
+      and ((c.issuer = t.workload_issuer and c.subject = t.workload_subject)
+        or exists (select from jsonb_array_elements(t.actors) a where c.issuer = a->>'issuerName' and c.subject = a->>'subject')))
+$$;
+
+-- Why this task gives nothing now, or null: it and each one above must be open, in time, within its lease, and not cut. An end
 -- or a suspension above has marked those beneath; what only time does has not, until a reaper comes.
 create function refuse_task(task uuid) returns text language sql stable as $$
   with recursive up as (
@@ -78,10 +93,10 @@ create function refuse_task(task uuid) returns text language sql stable as $$
     select t.* from task t join up on t.id = up.parent_id
   )
   select case
-    when bool_and(state = 'open' and expires_at > clock_timestamp() and lease_until > clock_timestamp()) then null
-    when bool_and(state = 'suspended' or (state = 'open' and (lease_until > clock_timestamp() or on_lapse = 'suspend')))
-      and bool_and(expires_at > clock_timestamp()) then 'task_suspended'
-    else 'task_ended' end
+    when bool_and(expires_at > clock_timestamp() and (state = 'suspended'
+      or (state = 'open' and (lease_until > clock_timestamp() or on_lapse = 'suspend')))) is not true then 'task_ended'
+    when exists (select from subject_cut) and is_task_cut(refuse_task.task) then 'session_revoked'
+    when not bool_and(state = 'open' and lease_until > clock_timestamp()) then 'task_suspended' end
   from up
 $$;
 
@@ -110,21 +125,6 @@ create function is_cut(attested jsonb) returns boolean language sql stable as $$
     select from jsonb_array_elements(attested) a
     join subject_cut c on c.issuer = a->>'issuerName' and c.subject = a->>'subject' and c.until > clock_timestamp()
     where a->>'issuedAt' is null or (a->>'issuedAt')::timestamptz <= c.before)
-$$;
-
--- It, or one above it, is cut, or was opened before a cut of its workload or of whoever acts in it: its end is asked for,
--- and may not have come yet.
-create function is_task_cut(task uuid) returns boolean language sql stable as $$
-  with recursive up as (
-    select t.* from task t where t.id = is_task_cut.task union all
-    select t.* from task t join up on t.id = up.parent_id
-  )
-  select exists (select from up t where t.is_cut) or exists (
-    select from up t, subject_cut c
-    where c.until > clock_timestamp() and c.tasks_before is not null
-      and (t.attested_at is null or t.attested_at <= c.tasks_before)
-      and ((c.issuer = t.workload_issuer and c.subject = t.workload_subject)
-        or exists (select from jsonb_array_elements(t.actors) a where c.issuer = a->>'issuerName' and c.subject = a->>'subject')))
 $$;
 
 -- Of the oldest assertion of its workload and whoever acts for it; without any, that of the task above, or the opening itself.
@@ -345,7 +345,7 @@ begin
     if refused is not null then return jsonb_build_object('kind', 'refused', 'reason', refused); end if;
   elsif t.expires_at > clock_timestamp()
     and (t.state = 'suspended' or (t.state = 'open' and t.on_lapse = 'suspend' and t.lease_until <= clock_timestamp())) then
-    return jsonb_build_object('kind', 'refused', 'reason', 'task_suspended');
+    return jsonb_build_object('kind', 'refused', 'reason', coalesce(refuse_task(t.id), 'task_suspended'));
   elsif t.state <> 'open' or t.expires_at <= clock_timestamp() or t.lease_until <= clock_timestamp() then
     return jsonb_build_object('kind', 'refused', 'reason', 'task_ended');
   end if;
@@ -1026,6 +1026,7 @@ declare
   beneath uuid;
 begin
   if above is not null and refuse_task(above) is not null then return false; end if;
+  if exists (select from subject_cut) and is_task_cut(resume_task.task) then return false; end if;
   back := array(
     with recursive again as (
       select t.id from task t where t.id = resume_task.task and t.state = 'suspended' and t.expires_at > clock_timestamp()
@@ -1051,7 +1052,7 @@ create function heartbeat_task(task uuid) returns text language plpgsql as $$
 declare
   refused text := refuse_task(task);
 begin
-  if refused = 'task_ended' then return refused; end if;
+  if refused in ('task_ended', 'session_revoked') then return refused; end if;
   update task t set lease_until = renewed_lease(t), silent_at = next_silence(t)
   where t.id = heartbeat_task.task and t.expires_at > clock_timestamp()
     and (t.state = 'suspended' or (t.state = 'open' and t.lease_until > clock_timestamp()));

@@ -8,7 +8,7 @@ import {
   type Use,
 } from '@mayfly/core';
 import type { Reason } from '@mayfly/protocol';
-import { attestedAt, isCut } from './cuts.ts';
+import { attestedAt, isCut, isTaskCut } from './cuts.ts';
 import { WindowCounter } from './limits.ts';
 import { isQuarantined } from './quarantine.ts';
 import type { MemoryRows, TaskRow } from './rows.ts';
@@ -63,13 +63,15 @@ function sameRef(left: Task, right: Task): boolean {
   return left.ref !== null && left.ref === right.ref && left.parentId === right.parentId;
 }
 
-/** `refuse_task`: why it gives nothing now; it and each one above must be open, in time, and within its lease. */
+/** `refuse_task`: why it gives nothing now; it and each one above must be open, in time, and within its lease, and not cut. */
 export function refuseTask(rows: MemoryRows, id: string): Reason | null {
   const [row, now] = [rows.tasks.get(id), rows.now()];
   const lapsed = row?.state === 'open' && row.leaseUntil <= now;
   const over = lapsed && row.onLapse !== 'suspend';
   if (row === undefined || isClosed(row.state) || row.task.expiresAt <= now || over) return 'task_ended';
   const above = row.task.parentId === null ? null : refuseTask(rows, row.task.parentId);
+  if (above === 'task_ended') return above;
+  if (isTaskCut(rows, id)) return 'session_revoked';
   return above ?? (row.state === 'suspended' || lapsed ? 'task_suspended' : null);
 }
 

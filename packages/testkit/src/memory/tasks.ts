@@ -1,6 +1,7 @@
 import type { AuditEvent, ClosedState, Ending, TaskFound, TaskStatus, Tasks } from '@mayfly/core';
 import { isClosed } from '@mayfly/core';
 import type { Reason } from '@mayfly/protocol';
+import { isTaskCut } from './cuts.ts';
 import { type MemoryFacts, readTask } from './facts.ts';
 import { newLease, openTaskRow, refuseTask, useOnce } from './open.ts';
 import type { IssuanceRow, MemoryRows, TaskRow } from './rows.ts';
@@ -48,6 +49,7 @@ export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
       const refused = heartbeat(rows, id);
       const found = read(id);
       if (found === undefined || refused === null) return found?.status;
+      if (refused === 'session_revoked') return cutOff(found);
       return refused === 'task_ended' ? overByTime(rows, found) : notGiving(found);
     },
     end: async (id, end) => change(id, () => closeTask(rows, id, end)),
@@ -55,7 +57,9 @@ export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
     resume: async (id, { audit }) => {
       const resumed = change(id, () => resume(rows, id, audit));
       const found = read(id);
-      return found === undefined ? undefined : { resumed, status: found.status };
+      if (found === undefined) return undefined;
+      const isOver = !resumed && refuseTask(rows, id) === 'session_revoked';
+      return { resumed, status: isOver ? cutOff(found) : found.status };
     },
     ending: async (id) => endingOf(rows, id),
     endGrant: async (grantId, { audit }) => rows.atomically(() => closeGrant(rows, grantId, audit)),
@@ -64,10 +68,14 @@ export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
 
 function heartbeat(rows: MemoryRows, id: string): Reason | null {
   const [row, refused] = [rows.tasks.get(id), refuseTask(rows, id)];
-  if (row === undefined || refused === 'task_ended') return refused;
+  if (row === undefined || refused === 'task_ended' || refused === 'session_revoked') return refused;
   const lapsed = row.state === 'open' && row.leaseUntil <= rows.now();
   if (!lapsed) rows.tasks.set(id, { ...row, ...newLease(rows, row) });
   return refused;
+}
+
+function cutOff({ status }: TaskFound): TaskStatus {
+  return isClosed(status.state) ? status : { ...status, state: 'cancelled', stateReason: 'session revoked' };
 }
 
 function notGiving({ status }: TaskFound): TaskStatus {
@@ -161,6 +169,7 @@ function resume(rows: MemoryRows, id: string, audit: AuditEvent): boolean {
   const row = rows.tasks.get(id);
   if (row?.state !== 'suspended' || row.task.expiresAt <= rows.now()) return false;
   if (row.task.parentId !== null && refuseTask(rows, row.task.parentId) !== null) return false;
+  if (isTaskCut(rows, id)) return false;
   reopen(rows, row);
   rows.append(audit);
   for (const beneath of suspendedAlongWith(rows, id)) {

@@ -121,6 +121,26 @@ function testCutTasks(scene: () => Scene): void {
       expect(saying(await scene().store.ledger.intend(intent))).toBe('session_revoked');
   });
 
+  test('nor is it kept alive, resumed or opened beneath; its status says that it is over', async () => {
+    const [subject, { store }] = [subjectOf(scene()), scene()];
+    const old = await shown(scene(), subject, 60);
+    const [open, suspended] = [
+      await scene().opened({ subject }, old),
+      await scene().opened({ subject }, old),
+    ];
+    const beneath = await scene().opened({ parent: open });
+    await scene().suspend(suspended);
+    const lease = (await scene().fresh(open)).status.leaseExpiresAt;
+    await receive(scene(), { subject });
+    const over = { state: 'cancelled', stateReason: 'session revoked' };
+    for (const task of [open, beneath, suspended])
+      expect(await store.tasks.heartbeat(task.id)).toMatchObject(over);
+    expect((await scene().fresh(open)).status).toMatchObject({ state: 'open', leaseExpiresAt: lease });
+    expect(await scene().resume(suspended)).toMatchObject({ resumed: false, status: over });
+    expect(saying(await scene().open(await scene().opening({ parent: open })))).toBe('session_revoked');
+    expect(saying(await store.ledger.intend(await scene().intent(suspended)))).toBe('session_revoked');
+  });
+
   test('where tasks are named one by one, those give nothing and the others go on; assertions from before do not count', async () => {
     const subject = subjectOf(scene());
     const old = await shown(scene(), subject, 60);
