@@ -1,5 +1,8 @@
 import { benchDocuments } from './documents.ts';
 
+/** Who may end what others have. */
+export const operator = 'agent-operator';
+
 /** The bench's documents, a cluster beside its AWS, and a template with one grant of each. */
 export function reaperDocuments(options: {
   jwksFile: string;
@@ -19,6 +22,13 @@ spec:
   audience: https://kubernetes.default.svc
   caFile: ${options.caFile}
   endpoints: { api: "${options.cluster}" }
+---
+apiVersion: mayfly/v1
+kind: RoleBinding
+metadata: { name: operators }
+spec:
+  roles: [operator]
+  subjects: [{ issuer: bench, match: { sub: ${operator} } }]
 ---
 apiVersion: mayfly/v1
 kind: GrantTemplate

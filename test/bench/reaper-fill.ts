@@ -49,3 +49,39 @@ function statement(cloud: Cloud, columns: string): string {
     select id, 'issuance', $1, task_id, intended_at, 'delivered', not_after + interval '1 minute', not_after, reach, ends_by
     from issued`;
 }
+
+/** Gives that many of what is outstanding at a cloud a task each, open and of this subject: copies of a real one. */
+export async function adopt(
+  bench: ReaperBench,
+  { cloud, count, subject }: { cloud: Cloud; count: number; subject: string },
+): Promise<void> {
+  const columns = async (table: string, changed: Readonly<Record<string, string>>) => {
+    const rows = await bench.sql(
+      `select column_name as name from information_schema.columns where table_schema = 'public' and table_name = $1
+       order by ordinal_position`,
+      [table],
+    );
+    return rows.map(({ name }) => changed[String(name)] ?? `x.${String(name)}`).join();
+  };
+  const of = { id: 'w.task_id', workload_subject: '$2', opened_at: 'clock_timestamp()', parent_id: 'null' };
+  const later = `clock_timestamp() + interval '50 minutes'`;
+  const task = await columns('task', {
+    ...of,
+    ...{ state: `'open'`, state_reason: 'null', outcome: 'null', ended_at: 'null' },
+    ...{ ref: 'null', lease_until: later, expires_at: later, stored_at: 'clock_timestamp()' },
+  });
+  const grant = await columns('task_grant', {
+    ...{ id: 'gen_random_uuid()', task_id: 'w.task_id', state: `'active'`, ended_at: 'null' },
+  });
+  await bench.sql(
+    `with w as materialized (
+       select task_id from work where lane = $1 and state = 'delivered' order by id limit $3
+     ), pattern as materialized (select * from task where template = 'reaped' order by id limit 1
+     ), tasks as (insert into task select ${task} from pattern x cross join w
+     ), grants as (
+       insert into task_grant select ${grant} from task_grant x cross join w where x.task_id = (select id from pattern)
+     )
+     insert into work (id, kind, task_id, state, due_at) select task_id, 'task', task_id, 'task', ${later} from w`,
+    [lanes[cloud], subject, count],
+  );
+}

@@ -2,7 +2,8 @@ import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { parseId } from '@mayfly/protocol';
 import { request } from 'undici';
-import { type Cloud, fill, lanes } from './reaper-fill.ts';
+import { operator } from './reaper-documents.ts';
+import { adopt, type Cloud, fill, lanes } from './reaper-fill.ts';
 import { memoryOf, type ReaperBench, startReaperBench } from './reaper-installation.ts';
 
 /**
@@ -76,7 +77,7 @@ async function measure(bench: ReaperBench, outstanding: number): Promise<void> {
   await fill(bench, { outstanding });
   const deviating = Math.min(Number.parseInt(values.deviating, 10), Math.floor(outstanding / 10));
   const expiring = Math.min(Number.parseInt(values.expiring, 10), Math.floor(outstanding / 4));
-  await bench.makeSecrets(0, parallelCalls.length * deviating + expiring);
+  await bench.makeSecrets(0, (parallelCalls.length + 1) * deviating + expiring);
   const label = `${outstanding} outstanding`;
   await restart(bench, label);
   for (const parallel of parallelCalls) {
@@ -86,6 +87,7 @@ async function measure(bench: ReaperBench, outstanding: number): Promise<void> {
       note(`${label}: RSS, steady`, memoryOf(child.pid).residentMb, { atMost: null, unit: 'MB' });
     }
     for (const cloud of clouds) await deviate(bench, { cloud, parallel, deviating, label });
+    if (parallel === parallelCalls[1]) await revokeTasks(bench, { parallel, deviating, label });
     await child.stop();
   }
   await expire(bench, { expiring, label });
@@ -201,6 +203,36 @@ async function deviate(
   // What is asked of 10,000 is held to of them alone.
   const p99 = parallel === 50 ? 10 : 3;
   noteQuantiles(what, row, { count: deviating, p99: deviating <= 10_000 ? p99 : null });
+}
+
+/** Through the API, as an operator does: from the request on until the last is acknowledged. */
+async function revokeTasks(
+  bench: ReaperBench,
+  { parallel, deviating, label }: { parallel: number; deviating: number; label: string },
+): Promise<void> {
+  for (const cloud of clouds) {
+    const subject = `agent-on-${cloud}`;
+    await adopt(bench, { cloud, count: deviating, subject });
+    say(`${label}: ${deviating} tasks are revoked, ${cloud}`);
+    const from = performance.now();
+    const answer = await request(`${bench.origin}/v1/revocations`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${bench.assertions.make(operator)}`,
+        'content-type': 'application/json',
+      },
+      body: JSON.stringify({ workload: `bench/${subject}`, reason: 'measured' }),
+    });
+    const text = await answer.body.text();
+    if (answer.statusCode !== 201) throw new Error(`the revocation answered ${answer.statusCode} ${text}`);
+    const seconds = () => (performance.now() - from) / 1000;
+    const what = `${label}: ${deviating} tasks revoked by workload, ${cloud}, ${parallel} calls at once`;
+    const open = `select not exists (select from task where workload_subject = $1 and state = 'open') as done`;
+    await reach(bench, open, [subject]);
+    note(`${what}: no task gives any more`, seconds(), { atMost: null, unit: 's' });
+    await reach(bench, 'select not exists (select from work where requested_at is not null) as done', []);
+    note(`${what}: all acknowledged`, seconds(), { atMost: null, unit: 's' });
+  }
 }
 
 async function expire(bench: ReaperBench, options: { expiring: number; label: string }): Promise<void> {

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { reaperPass } from '@mayfly/broker';
-import { check, type Finding } from './check.ts';
+import { check, type Finding, unconfirmed } from './check.ts';
 import { type ClientLog, emptyLog, end, runClients } from './clients.ts';
 import { runFaults } from './faults.ts';
 import { type ChaosScene, startScene } from './scene.ts';
@@ -43,8 +43,8 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   if (typeof scene.disk === 'string') say(`skipped: no disk that can be full: ${scene.disk}`);
   try {
     const { log, faults } = await runUnderFaults(scene, random, { ...options, seconds });
-    await settle(scene, log);
-    const findings = await check(scene, log, serviceGapSecondsMax);
+    const askedBy = await settle(scene, log);
+    const findings = await check(scene, log, { askedBy, serviceGapSecondsMax });
     const { given, ended, refused } = log;
     const backAfterSeconds = Math.round(Math.max(0, ...log.backAfterMs) / 100) / 10;
     return { seed, faults, given: given.length, ended: ended.length, refused, backAfterSeconds, findings };
@@ -86,8 +86,8 @@ async function runUnderFaults(
   return { log, faults };
 }
 
-/** Every other task of the last is ended, and the reapers get their time. */
-async function settle(scene: ChaosScene, log: ClientLog): Promise<void> {
+/** Every other task of the last is ended, and the reapers get their time; answers when the last end was asked for. */
+async function settle(scene: ChaosScene, log: ClientLog): Promise<string> {
   const ended = new Set(log.ended);
   const alive = log.given.filter(({ task }) => !ended.has(task)).slice(-2 * settledMax);
   for (const [index, given] of alive.entries())
@@ -96,11 +96,13 @@ async function settle(scene: ChaosScene, log: ClientLog): Promise<void> {
       const token = await scene.world.person();
       if (await end({ task: given.task, token }, () => scene.world.url)) log.ended.push(given.task);
     }
+  const [asked] = await scene.sql('select clock_timestamp()::text as by');
+  const askedBy = String(asked?.['by']);
   const until = performance.now() + settleSecondsMax * 1_000;
   for (;;) {
     await reaperPass(scene.world.running.broker).catch(() => undefined);
-    const [row] = await scene.sql("select count(*)::int as n from work where state = 'revoking'");
-    if (row?.['n'] === 0 || performance.now() > until) return;
+    const left = await scene.sql(unconfirmed(askedBy));
+    if (left.length === 0 || performance.now() > until) return askedBy;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }

@@ -12,11 +12,17 @@ export interface Finding {
   readonly examples: readonly string[];
 }
 
+/** Ends that were asked for by then: tasks that nobody ended go on losing their leases meanwhile. */
+export const unconfirmed = (askedBy: string) =>
+  `select concat(id, ' (', attempts, ' tries, due in ', round(extract(epoch from due_at - now())), ' s, asked for ',
+     round(extract(epoch from now() - requested_at)), ' s ago)')
+   from work where state = 'revoking' and requested_at <= '${askedBy}'`;
+
 /** Clients' log, tables, audit rows and the cloud's own ledger, joined. Everything is up, and what was asked for has ended. */
 export async function check(
   scene: ChaosScene,
   log: ClientLog,
-  serviceGapSecondsMax: number,
+  { askedBy, serviceGapSecondsMax }: { askedBy: string; serviceGapSecondsMax: number },
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
   const note = (what: string, of: readonly string[]) =>
@@ -63,13 +69,7 @@ export async function check(
        where not exists (select from task t where t.id = id and t.state not in ('open', 'suspended'))`,
     ),
   );
-  note(
-    'ends that were asked for and not confirmed (I5)',
-    await ids(
-      `select concat(id, ' (', attempts, ' tries, due in ', round(extract(epoch from due_at - now())), ' s, asked for ',
-         round(extract(epoch from now() - requested_at)), ' s ago)') from work where state = 'revoking'`,
-    ),
-  );
+  note('ends that were asked for and not confirmed (I5)', await ids(unconfirmed(askedBy)));
   note(
     'tasks that are open beneath one that has ended (I4)',
     await ids(

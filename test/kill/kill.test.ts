@@ -142,6 +142,7 @@ const cases: Readonly<Record<string, Scenario>> = {
   'tasks.use': openAgain,
   'tasks.heartbeat': task('heartbeat'),
   'tasks.end': task('end'),
+  'tasks.endMany': revokeAll,
   'tasks.suspend': task('suspend', true),
   'tasks.resume': task('resume', true),
   'tasks.endGrant': revokeGrant,

@@ -3,7 +3,7 @@ import { lineageRefusal } from './cover.ts';
 import { Fault, Refusal } from './errors.ts';
 import { lineageOf } from './find.ts';
 import { considerOpening, type OpenCandidate, type OpenRequest, planOpening, sameParams } from './open.ts';
-import type { Ending, NewId, Policies, SingleUse, TaskFound, Tasks } from './ports.ts';
+import type { Ending, NewId, Policies, SingleUse, TaskEnd, TaskFound, Tasks } from './ports.ts';
 import type { ClosedState, TaskStatus } from './task.ts';
 import { isFrozen, type PolicySet } from './template.ts';
 import type { Actor, Identity } from './workload.ts';
@@ -105,17 +105,28 @@ export async function heartbeatTask(
  * Ends a task and everything beneath it; durable when it answers, confirmed by the reaper. Idempotent: a task
  * that has ended keeps its first state.
  */
-export async function endTask(
-  taskId: string,
-  end: { readonly state: ClosedState; readonly reason: string; readonly actor: string },
+export async function endTask(taskId: string, end: WhyEnded, ports: LifecyclePorts): Promise<Ending> {
+  return known(await ports.tasks.end(taskId, toldEnd(taskId, end, ports)));
+}
+
+/** The same of many, in one statement: all or none. */
+export async function endTasks(
+  taskIds: readonly string[],
+  end: WhyEnded,
   ports: LifecyclePorts,
-): Promise<Ending> {
-  const { state, reason, actor } = end;
-  const audit = auditEvent(
-    { newId: ports.newId, now: ports.now() },
-    { type: 'task.ended', actor, taskId, body: { state, reason } },
-  );
-  return known(await ports.tasks.end(taskId, { state, reason, audit }));
+): Promise<void> {
+  await ports.tasks.endMany(new Map(taskIds.map((id) => [id, toldEnd(id, end, ports)])));
+}
+
+export interface WhyEnded {
+  readonly state: ClosedState;
+  readonly reason: string;
+  readonly actor: string;
+}
+
+function toldEnd(taskId: string, { state, reason, actor }: WhyEnded, ports: LifecyclePorts): TaskEnd {
+  const draft = { type: 'task.ended', actor, taskId, body: { state, reason } };
+  return { state, reason, audit: auditEvent({ newId: ports.newId, now: ports.now() }, draft) };
 }
 
 /** Friction without loss: what is out is taken back, and a resume gives a new generation. */

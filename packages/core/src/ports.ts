@@ -192,6 +192,12 @@ export interface RefKey {
 }
 
 /** The task side of storage. Ending, suspending and resuming reach every task beneath. */
+export interface TaskEnd {
+  readonly state: ClosedState;
+  readonly reason: string;
+  readonly audit: AuditEvent;
+}
+
 export interface Tasks {
   /** `fresh` reads the database; else the fixed facts and the last known status may come from memory. */
   find(id: string, options?: { fresh?: boolean }): Promise<TaskFound | undefined>;
@@ -203,10 +209,9 @@ export interface Tasks {
   /** Raises the lease of an open task and answers the state, whatever it is; undefined when unknown. */
   heartbeat(id: string): Promise<TaskStatus | undefined>;
   /** Separate statements in one READ COMMITTED transaction (architecture.md section 5). Idempotent; a closed task keeps its state. */
-  end(
-    id: string,
-    end: { state: ClosedState; reason: string; audit: AuditEvent },
-  ): Promise<Ending | undefined>;
+  end(id: string, end: TaskEnd): Promise<Ending | undefined>;
+  /** The same of many, all or none. */
+  endMany(ends: ReadonlyMap<string, TaskEnd>): Promise<void>;
   suspend(id: string, suspend: { reason: string; audit: AuditEvent }): Promise<Ending | undefined>;
   /** A new generation; `resumed` false when the task is not suspended. */
   resume(

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { coreWorld, lostAnswer, posting, reading, reasonOf, type World } from '@mayfly/testkit';
+import { Fault } from './errors.ts';
 import type { RevocationScope } from './revocation.ts';
 import { advanceRevocations } from './revocation.ts';
 
@@ -80,15 +81,32 @@ describe('a revocation', () => {
     expect(types(world).filter((type) => type === 'task.ended')).toHaveLength(3);
   });
 
-  test.each([true, false])('is right when the answer of one end is lost (applied: %s)', async (applied) => {
+  test.each([true, false])('is right when the answer of its ends is lost (applied: %s)', async (applied) => {
     const world = await worldWithTasks(2);
     const id = await request(world, { by: 'issuer', name: 'agents' });
-    world.trace.failNext('tasks.end', lostAnswer(applied));
+    world.trace.failNext('tasks.endMany', lostAnswer(applied));
+    expect(await advanceRevocations(world.ports)).toBe(0);
+    expect(world.trace.count('tasks.end')).toBe(0);
+    world.clock.advance(10); // The lease is its backoff.
     await advanceRevocations(world.ports);
     expect(open(world)).toBe(0);
     expect((await world.ports.revocations.find(id))?.doneAt).not.toBeNull();
     expect(types(world).filter((type) => type === 'task.ended')).toHaveLength(2);
-    expect(world.reports).toMatchObject([{ context: { revocation: id, kind: 'task' } }]);
+    expect(world.reports).toMatchObject([{ context: { revocation: id } }]);
+  });
+
+  test('ends what it can where something in a batch cannot be ended', async () => {
+    const world = await worldWithTasks(3);
+    await request(world, { by: 'issuer', name: 'agents' });
+    world.trace.failNext('tasks.endMany', {
+      applied: false,
+      error: new Fault('internal', { effect: 'none' }),
+    });
+    world.trace.failNext('tasks.end', lostAnswer(false));
+    expect(await advanceRevocations(world.ports)).toBe(3);
+    expect(open(world)).toBe(0);
+    expect(world.trace.count('tasks.endMany')).toBe(2);
+    expect(world.reports.map(({ context }) => context['kind'])).toEqual([undefined, 'task']);
   });
 
   test('that is told to stop leaves the rest to others', async () => {

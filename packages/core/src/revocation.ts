@@ -1,5 +1,6 @@
 import { auditEvent } from './audit-event.ts';
-import { endTask, type LifecyclePorts } from './lifecycle.ts';
+import { Fault } from './errors.ts';
+import { endTask, endTasks, type LifecyclePorts, type WhyEnded } from './lifecycle.ts';
 import type { AuditEvent } from './ports.ts';
 import type { Reviews } from './review.ts';
 import type { EventInbox } from './security-event.ts';
@@ -85,19 +86,32 @@ export async function advanceRevocations(
 }
 
 async function endBatch(batch: RevocationBatch, ports: RevocationPorts): Promise<number> {
+  const { targets, reason, requestedBy } = batch;
+  const end = { state: 'cancelled', reason, actor: requestedBy } as const;
+  const tasks = targets.flatMap(({ kind, id }) => (kind === 'task' ? [id] : []));
+  if (tasks.length === 0 || tasks.length < targets.length) return endEach(batch, end, ports);
+  try {
+    await endTasks(tasks, end, ports);
+    return tasks.length;
+  } catch (error) {
+    report({ batch, error }, ports);
+    const isAway = error instanceof Fault && error.reason === 'database_unavailable';
+    // What cannot be ended must not keep the others.
+    return isAway ? 0 : endEach(batch, end, ports);
+  }
+}
+
+async function endEach(batch: RevocationBatch, end: WhyEnded, ports: RevocationPorts): Promise<number> {
   const waiting = [...batch.targets];
   let ended = 0;
   const work = async () => {
     for (let target = waiting.shift(); target !== undefined; target = waiting.shift()) {
       try {
-        await endTarget(target, batch, ports);
+        if (target.kind === 'task') await endTask(target.id, end, ports);
+        else await endGrant(target.id, end, ports);
         ended += 1;
       } catch (error) {
-        ports.report('a revocation could not end this, and tries again', {
-          revocation: batch.id,
-          ...target,
-          detail: String(error),
-        });
+        report({ batch, target, error }, ports);
       }
     }
   };
@@ -105,13 +119,17 @@ async function endBatch(batch: RevocationBatch, ports: RevocationPorts): Promise
   return ended;
 }
 
-async function endTarget(
-  { kind, id }: RevocationBatch['targets'][number],
-  { reason, requestedBy }: RevocationBatch,
+type Target = RevocationBatch['targets'][number];
+
+function report(
+  { batch, target, error }: { batch: RevocationBatch; target?: Target; error: unknown },
   ports: RevocationPorts,
-): Promise<void> {
-  if (kind === 'task') await endTask(id, { state: 'cancelled', reason, actor: requestedBy }, ports);
-  else await endGrant(id, { reason, actor: requestedBy }, ports);
+): void {
+  ports.report('a revocation could not end this, and tries again', {
+    revocation: batch.id,
+    ...target,
+    detail: String(error),
+  });
 }
 
 /** Ends one grant of a task that lives on; durable when it answers. False when it had ended. */

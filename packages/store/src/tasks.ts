@@ -76,6 +76,14 @@ export function createTasks(
       await change(id, 'close_task', { state, reason, audit: encodeAudit(audit) });
       return ending(id);
     },
+    endMany: async (ends) => {
+      const encoded = [...ends].map(([id, { state, reason, audit }]) => ({
+        ...{ id, state, reason },
+        audit: encodeAudit(audit),
+      }));
+      await reserved.call('close_tasks', 'select close_tasks($1::jsonb)', [JSON.stringify(encoded)]);
+      for (const id of ends.keys()) facts.forget(id);
+    },
     suspend: async (id, { reason, audit }) => {
       const suspended = await change(id, 'suspend_task', { reason, audit: encodeAudit(audit) });
       const counts = await ending(id);

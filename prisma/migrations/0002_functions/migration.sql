@@ -675,23 +675,23 @@ begin
   return 'rearmed';
 end $$;
 
--- A task and every one beneath it. Called again until it grows no more, while the grants of those known are locked:
+-- Tasks and every one beneath them. Called again until they grow no more, while the grants of those known are locked:
 -- opening a child takes a grant lock of its parent.
-create function tree_of(root uuid) returns uuid[] language sql stable as $$
+create function trees_of(roots uuid[]) returns uuid[] language sql stable as $$
   with recursive tree as (
-    select root as id union select t.id from task t join tree on t.parent_id = tree.id
+    select unnest(roots) as id union select t.id from task t join tree on t.parent_id = tree.id
   )
-  select array_agg(id order by id) from tree
+  select coalesce(array_agg(id order by id), '{}') from tree
 $$;
 
-create function lock_tree(root uuid) returns uuid[] language plpgsql as $$
+create function lock_trees(roots uuid[]) returns uuid[] language plpgsql as $$
 declare
-  known uuid[] := tree_of(root);
+  known uuid[] := trees_of(roots);
   again uuid[];
 begin
   loop
     perform 1 from task_grant where task_id = any(known) order by id for update;
-    again := tree_of(root);
+    again := trees_of(roots);
     exit when cardinality(again) = cardinality(known);
     known := again;
   end loop;
@@ -723,7 +723,7 @@ $$;
 -- `lapsed`: the reaper's ends hold only while the lease has really lapsed, seen under the locks.
 create function close_task(task uuid, e jsonb) returns boolean language plpgsql as $$
 declare
-  tree uuid[] := lock_tree(task);
+  tree uuid[] := lock_trees(array[task]);
   to_state text := e->>'state';
   beneath uuid;
 begin
@@ -746,6 +746,20 @@ begin
   return true;
 end $$;
 
+-- Many ends, each as above. The locks of all are taken first, each kind in the order of ids, as everyone else takes them:
+-- one tree after another would meet another batch half-way.
+create function close_tasks(ends jsonb) returns void language plpgsql as $$
+declare
+  trees uuid[] := lock_trees(array(select (value->>'id')::uuid from jsonb_array_elements(ends)));
+  e jsonb;
+begin
+  perform 1 from task where id = any(trees) order by id for no key update;
+  perform 1 from work where task_id = any(trees) order by id for no key update;
+  for e in select value from jsonb_array_elements(ends) value order by value->>'id' loop
+    perform close_task((e->>'id')::uuid, e);
+  end loop;
+end $$;
+
 create function take_back(tasks uuid[]) returns void language sql as $$
   update work set requested_at = clock_timestamp(), due_at = clock_timestamp(), attempts = 0,
     state = case state when 'intended' then 'reaped' else 'revoking' end
@@ -761,7 +775,7 @@ declare
 begin
   select * into g from task_grant where id = one;
   if not found then return false; end if;
-  tree := lock_tree(g.task_id);
+  tree := lock_trees(array[g.task_id]);
   update task_grant set state = 'ended', ended_at = clock_timestamp() where id = one and state <> 'ended';
   if not found then return false; end if;
   perform append_audit(e);
@@ -993,7 +1007,7 @@ $$;
 
 create function suspend_task(task uuid, e jsonb) returns boolean language plpgsql as $$
 declare
-  tree uuid[] := lock_tree(task);
+  tree uuid[] := lock_trees(array[task]);
   beneath uuid;
 begin
   -- A lapsed lease stays lapsed, unless that is what suspends it: a suspension would keep the task from the reaper, and a resumption give it a new one.
@@ -1020,7 +1034,7 @@ end $$;
 -- task that gives nothing itself.
 create function resume_task(task uuid, e jsonb) returns boolean language plpgsql as $$
 declare
-  tree uuid[] := lock_tree(task);
+  tree uuid[] := lock_trees(array[task]);
   above uuid := (select t.parent_id from task t where t.id = resume_task.task);
   back uuid[];
   beneath uuid;
@@ -1187,7 +1201,7 @@ create function task_ending(task uuid) returns table (
         else 'pending'
       end as how
     from issuance i left join work w on w.id = i.id
-    where i.task_id = any(tree_of(task_ending.task)) and i.decision = 'allow' and i.purpose = 'agent'
+    where i.task_id = any(trees_of(array[task_ending.task])) and i.decision = 'allow' and i.purpose = 'agent'
   )
   select (select t.state from task t where t.id = task_ending.task), count(*)::int,
     (count(*) filter (where how = 'confirmed'))::int, (count(*) filter (where how = 'pending'))::int,

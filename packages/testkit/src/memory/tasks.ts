@@ -53,6 +53,13 @@ export function createMemoryTasks(rows: MemoryRows, facts: MemoryFacts): Tasks {
       return refused === 'task_ended' ? overByTime(rows, found) : notGiving(found);
     },
     end: async (id, end) => change(id, () => closeTask(rows, id, end)),
+    endMany: async (ends) =>
+      rows.atomically(() => {
+        for (const [id, end] of [...ends].sort(([one], [other]) => (one < other ? -1 : 1))) {
+          closeTask(rows, id, end);
+          facts.forget(id);
+        }
+      }),
     suspend: async (id, suspended) => change(id, () => suspendTask(rows, id, suspended)),
     resume: async (id, { audit }) => {
       const resumed = change(id, () => resume(rows, id, audit));

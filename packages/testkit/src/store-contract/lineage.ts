@@ -104,6 +104,47 @@ function testEnds(scene: () => Scene): void {
     expect(saying(await store.ledger.intend(await scene().intent(child)))).toBe('task_ended');
   });
 
+  test('many ends are as one after another: what is beneath ends with them, once, and what has ended keeps its end', async () => {
+    const { store } = scene();
+    const [one, other] = [await family(scene), await family(scene)];
+    const done = await scene().opened();
+    await scene().end(done, 'completed');
+    const out = [await scene().delivered(one.child), await scene().delivered(other.grandchild)];
+    const { task: unknown } = await scene().opening();
+    await scene().endMany([one.child, one.parent, other.child, done, unknown]);
+    const states = [one.parent, one.child, one.grandchild, other.parent, other.child, other.grandchild, done];
+    const cancelled = 'cancelled';
+    expect(await Promise.all(states.map((task) => stateOf(scene, task)))).toEqual([
+      ...[cancelled, cancelled, cancelled, 'open', cancelled, cancelled, 'completed'],
+    ]);
+    for (const task of [one.parent, one.child, one.grandchild, other.child, other.grandchild, done])
+      expect((await store.events(task.id)).filter((type) => type === 'task.ended')).toHaveLength(1);
+    for (const { plan } of out)
+      expect(await store.work(plan.issuanceId)).toMatchObject({ state: 'revoking' });
+    expect(await stateOf(scene, other.parent)).toBe('open');
+    await scene().endMany([]);
+  });
+
+  test('many ends at once over the same tasks, in both orders, with deliveries between, are all done', async () => {
+    const { store } = scene();
+    for (let round = 0; round < 3; round += 1) {
+      const tasks = await Promise.all(Array.from({ length: 8 }, () => scene().opened()));
+      const intents = await Promise.all(tasks.map((task) => scene().intended(task)));
+      const deliveries = await Promise.all(intents.map((intent) => scene().delivery(intent)));
+      await Promise.all([
+        scene().endMany(tasks),
+        ...deliveries.map((delivery) => store.ledger.deliver(delivery)),
+        scene().endMany(tasks.toReversed()),
+        ...tasks.toReversed().map((task) => scene().end(task, 'cancelled')),
+      ]);
+      for (const [index, task] of tasks.entries()) {
+        expect(await stateOf(scene, task)).toBe('cancelled');
+        const { state } = (await store.work(intents[index]?.plan.issuanceId ?? '')) ?? {};
+        expect(['reaped', 'revoking']).toContain(state);
+      }
+    }
+  });
+
   test('a task that has ended keeps its own end when the one above ends', async () => {
     const { parent, child } = await family(scene);
     await scene().end(child, 'completed');

@@ -14,6 +14,7 @@ import type {
   Revocability,
   SingleUse,
   Task,
+  TaskEnd,
   TaskFound,
   Use,
   Work,
@@ -252,6 +253,13 @@ export class Scene {
   async end(task: Task, state: ClosedState = 'completed') {
     const audit = await this.event('task.ended', task.id);
     return this.store.tasks.end(task.id, { state, reason: `because ${state}`, audit });
+  }
+
+  async endMany(tasks: readonly Task[], state: ClosedState = 'cancelled'): Promise<void> {
+    const ends = new Map<string, TaskEnd>();
+    for (const { id } of tasks)
+      ends.set(id, { state, reason: 'all of them', audit: await this.event('task.ended', id) });
+    await this.store.tasks.endMany(ends);
   }
 
   async taskDue(id: string) {
