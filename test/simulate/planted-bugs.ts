@@ -337,7 +337,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'heartbeat-revives',
     breaks: 'I4',
     file: `${memory}/tasks.ts`,
-    line: "if (row === undefined || refused === 'task_ended') return refused;",
+    line: "if (row === undefined || refused === 'task_ended' || refused === 'session_revoked') return refused;",
     becomes: 'if (row === undefined) return refused;',
   },
   {
