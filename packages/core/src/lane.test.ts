@@ -96,8 +96,8 @@ describe('a lane', () => {
     await lane.drained();
     expect(settled.toSorted()).toEqual([1, 2, 3, 4, 5, 6].map((n) => `aws-${n}`));
     expect(lane.counts).toEqual({ claimed: 6, ended: 6, waiting: 0, failed: 0 });
-    // Four at once, and half as many ahead.
-    expect(claims.every(([, limit]) => limit <= 6)).toBe(true);
+    // Four at once, and as many ahead.
+    expect(claims.every(([, limit]) => limit <= 8)).toBe(true);
   });
 
   test('a call that is free takes what was claimed ahead, without a claim', async () => {
@@ -107,7 +107,10 @@ describe('a lane', () => {
     await lane.pull();
     expect([calls.length, claims.length]).toEqual([4, 1]);
     await calls[0]?.answer();
-    expect([calls.length, claims.length]).toEqual([5, 2]);
+    expect([calls.length, claims.length]).toEqual([5, 1]);
+    // Half of what was ahead is used up.
+    await calls[1]?.answer();
+    expect([calls.length, claims.length]).toEqual([6, 2]);
   });
 
   test('what was claimed ahead is given back when its provider is away', async () => {
@@ -176,7 +179,7 @@ describe('a lane', () => {
 
   test('stopped, it claims and starts nothing more and is drained when its calls have ended', async () => {
     const { ports, fill, calls, settled, due } = scene();
-    fill('aws', 8);
+    fill('aws', 10);
     const lane = new Lane('aws', ports);
     await lane.pull();
     lane.stop();
@@ -250,7 +253,7 @@ describe('lanes', () => {
       await calls.find(({ id }) => id.startsWith('works') && !settled.includes(id))?.answer();
     expect(settled).toHaveLength(8);
     expect(calls.filter(({ id }) => id.startsWith('hangs'))).toHaveLength(4);
-    expect(lanes.takeCounts()).toEqual({ claimed: 14, ended: 8, waiting: 0, failed: 0 });
+    expect(lanes.takeCounts()).toEqual({ claimed: 16, ended: 8, waiting: 0, failed: 0 });
     expect(lanes.takeCounts()).toEqual({ claimed: 0, ended: 0, waiting: 0, failed: 0 });
   });
 

@@ -92,9 +92,10 @@ export class Lane {
 
   #room(): number {
     const { monotonicMs } = this.#ports;
-    // Half as many again are claimed ahead, so that no call waits for a claim: they start long before their backoff.
+    // As many again are claimed ahead, so that no call waits for a claim: quick ones start long before their backoff,
+    // and slow ones are harmless twice.
     const width = this.#width;
-    const ahead = this.#breaker.isOpen ? 0 : Math.ceil(width / 2);
+    const ahead = this.#breaker.isOpen ? 0 : width;
     const rate = Math.floor(this.#rate.left(monotonicMs()) * this.#endsPerCall);
     return Math.min(width + ahead - this.#inFlight.size, claimLimit, rate);
   }
@@ -109,9 +110,9 @@ export class Lane {
     return this.#ports.endsPerCall(this.name);
   }
 
-  /** A quarter of the calls' worth is wanted: claimed in bulk, not one by one. */
+  /** Half of the calls' worth is wanted: claimed in bulk, not one by one. */
   get #isWorthAClaim(): boolean {
-    return this.#waiting.length <= Math.floor((this.#ports.concurrency * this.#endsPerCall) / 4);
+    return this.#waiting.length <= Math.floor((this.#ports.concurrency * this.#endsPerCall) / 2);
   }
 
   #take(work: Work): void {
